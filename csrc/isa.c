@@ -1,0 +1,57 @@
+/* Compiled once per ISA, with -DISA=<name> -DISA_<name> and that ISA's flags. Everything included here is static:
+ * the one symbol that leaves is isa_<name>, so no instruction of a wide ISA can end up in a narrower path. */
+#include <omp.h>
+#include <stdalign.h>
+#include <stddef.h>
+#include <string.h>
+#if defined __x86_64__
+#include <immintrin.h>
+#endif
+
+#include "isa.h"
+
+_Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile doesn't fit the register file");
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+#define T float
+#define F(name) name##_f32
+#include "per_isa/vector.h"
+#include "per_isa/tile.h"
+#include "per_isa/gemm.h"
+#include "per_isa/ladder.h"
+#include "per_isa/gemv.h"
+#include "per_isa/peak.h"
+#undef T
+#undef F
+
+#define T double
+#define F(name) name##_f64
+#include "per_isa/vector.h"
+#include "per_isa/tile.h"
+#include "per_isa/gemm.h"
+#include "per_isa/ladder.h"
+#include "per_isa/gemv.h"
+#include "per_isa/peak.h"
+#include "per_isa/stream.h"
+
+#define ENTRIES(dtype)                                                                                      \
+    .gemm_##dtype = plain_##dtype, .pack_##dtype = pack_b_##dtype,                                        \
+    .gemm_prepacked_##dtype = prepacked_##dtype, .gemm_naive_##dtype = naive_##dtype,               \
+    .gemm_tiled_##dtype = tiled_##dtype, .gemv_##dtype = gemv_rows_##dtype,                                 \
+    .gemv_t_##dtype = gemv_columns_##dtype, .gemm_workspace_bytes_##dtype = workspace_bytes_##dtype,        \
+    .peak_##dtype = fma_chains_##dtype
+
+const struct isa PASTE(isa_, ISA) = {
+    .name = STRING(ISA),
+    .vector_bytes = VECTOR_BYTES,
+    .nontemporal = NONTEMPORAL,
+    .mr = MR,
+    .nv = NV,
+    ENTRIES(f32),
+    ENTRIES(f64),
+    .stream = stream_passes,
+};

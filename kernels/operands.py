@@ -1,0 +1,123 @@
+"""Checks of a kernel's arguments, the same for every backend: what reaches C or Numba is right."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.reference import DTYPES, OPERATIONS
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights b[k,n] in one kernel's own order, made by Kernel.pack(). `layout` says whose: (backend, isa)."""
+
+    data: np.ndarray
+    k: int
+    n: int
+    dtype: str
+    layout: tuple[str, str]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.k, self.n
+
+
+def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> np.ndarray:
+    """An uninitialised C-contiguous array whose first element is `align`-byte aligned."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + align, np.uint8)
+    start = -raw.ctypes.data % align
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def leading_dimension(x: np.ndarray) -> int:
+    """Elements from one row of a row-major matrix to the next."""
+    return x.strides[0] // x.itemsize if x.shape[0] > 1 else x.shape[1]
+
+
+def _addressable(x: np.ndarray) -> bool:
+    """Whether a kernel can use the array as it lies: aligned, unit inner stride, rows that don't overlap."""
+    if not x.flags.aligned:
+        return False
+    if x.ndim == 1:
+        return x.size == 1 or x.strides[0] == x.itemsize
+    unit = x.shape[1] == 1 or x.strides[1] == x.itemsize
+    return unit and (x.shape[0] == 1 or (x.strides[0] >= x.shape[1] * x.itemsize and x.strides[0] % x.itemsize == 0))
+
+
+def _match(name: str, names: tuple[str, ...], shape: tuple[int, ...], dims: dict[str, int]) -> None:
+    """Adds an operand's dimensions to `dims`; ValueError where they contradict it."""
+    wanted = "[" + ",".join(names) + "]"
+    if len(shape) != len(names):
+        raise ValueError(f"{name} must be {name}{wanted}, not of shape {shape}")
+    for dimension, size in zip(names, shape, strict=True):
+        if size < 1:
+            raise ValueError(f"{name} is empty: its shape is {shape}")
+        expected = 1 if dimension == "1" else dims.setdefault(dimension, size)
+        if size != expected:
+            raise ValueError(f"{name} must be {name}{wanted} with {dimension} = {expected}, not of shape {shape}")
+
+
+def _check_array(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, not {type(x).__name__}")
+    if x.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype.name}, not {x.dtype}")
+    return x
+
+
+def check_inputs(operation: str, dtype: str, inputs: tuple[Any, ...], layout: tuple[str, str]) -> tuple[list[Any], dict[str, int]]:
+    """The inputs ready for a kernel, and the call's dimensions.
+
+    Views that a kernel can't address (inner stride other than one element, overlapping or reversed rows) are copied.
+    Raises TypeError or ValueError naming the argument.
+    """
+    expected = OPERATIONS[operation].inputs
+    if len(inputs) != len(expected):
+        raise TypeError(f"{operation} takes {', '.join(name for name, _ in expected)}: {len(expected)} inputs, not {len(inputs)}")
+    dims: dict[str, int] = {}
+    ready: list[Any] = []
+    for (name, names), x in zip(expected, inputs, strict=True):
+        if operation == "gemm_prepacked" and name == "b":
+            if not isinstance(x, Packed):
+                raise TypeError("b must be packed weights from this kernel's pack(), not a plain array")
+            if (x.layout, x.dtype) != (layout, dtype):
+                raise ValueError(f"b was packed by {'/'.join(x.layout)} in {x.dtype}; this kernel is {'/'.join(layout)} in {dtype}")
+            _match(name, names, x.shape, dims)
+            ready.append(x)
+            continue
+        array = _check_array(name, x, DTYPES[dtype])
+        _match(name, names, array.shape, dims)
+        ready.append(array if _addressable(array) else np.ascontiguousarray(array))
+    return ready, dims
+
+
+def check_output(operation: str, dtype: str, out: Any, inputs: list[Any], dims: dict[str, int]) -> np.ndarray:
+    """The output, which must be writable, addressable as it lies, and apart from the inputs.
+
+    Raises TypeError or ValueError naming the argument.
+    """
+    op = OPERATIONS[operation]
+    array = _check_array("out", out, DTYPES[dtype])
+    _match("out", op.output[1], array.shape, dict(dims))
+    if not array.flags.writeable:
+        raise ValueError("out is read-only")
+    if not _addressable(array):
+        raise ValueError(f"out must have unit inner stride and rows that don't overlap; its strides are {array.strides}")
+    for (name, _), x in zip(op.inputs, inputs, strict=True):
+        if op.in_place:
+            continue
+        if np.may_share_memory(array, x.data if isinstance(x, Packed) else x):
+            raise ValueError(f"out overlaps {name}")
+    return array
+
+
+def check_threads(threads: Any, most: int) -> int:
+    """ValueError unless 1 <= threads <= most."""
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise TypeError(f"threads must be an int, not {type(threads).__name__}")
+    if not 1 <= threads <= most:
+        raise ValueError(f"threads must be 1 to {most}, not {threads}")
+    return threads

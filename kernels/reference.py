@@ -1,0 +1,175 @@
+"""What each operation means: its operands, its definition in NumPy float64, its FLOPs, words and error bound.
+
+OPERATIONS is the one table of operations. Backends implement them (see KERNELS), tests and benchmarks compare every
+result with `reference()` within `error_bound()`, and every FLOP and byte that is ever printed is counted here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+DTYPES: Mapping[str, np.dtype] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+"""The dtypes by the names used in kernel names, records and options."""
+
+SCALAR = 3.0
+"""STREAM's s in scale and triad. update uses its own, below one: it is applied to its own result again and again."""
+UPDATE_SCALAR = 0.999
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: what it reads and writes, and how much.
+
+    signature names the operands with their dimensions, as in "a[m,k] b[k,n] -> c[m,n]".
+    define takes the inputs in float64 and returns the output; absolute inputs give the scale of its rounding error.
+    terms names the dimension over which each output element sums (None: no sum).
+    flops and words are per call, as functions of the dimensions; words count each operand once (compulsory traffic).
+    allocates is how many words per call a regular store first reads into cache, because it misses (write-allocate).
+    """
+
+    name: str
+    signature: str
+    define: Callable[..., np.ndarray]
+    flops: Callable[[Mapping[str, int]], int]
+    words: Callable[[Mapping[str, int]], int]
+    terms: str | None = None
+    allocates: Callable[[Mapping[str, int]], int] = lambda d: 0
+
+    @cached_property
+    def operands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(name, dimensions) of each input, then of the output."""
+        return tuple(
+            (part.split("[")[0], tuple(part.split("[")[1].rstrip("]").split(",")))
+            for part in self.signature.replace("->", "").split()
+        )
+
+    @property
+    def inputs(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return self.operands[:-1]
+
+    @property
+    def output(self) -> tuple[str, tuple[str, ...]]:
+        return self.operands[-1]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the output is also the (only) input."""
+        return self.inputs[0] == self.output
+
+    def bytes(self, dims: Mapping[str, int], itemsize: int) -> int:
+        """Compulsory bytes of one call: every operand read or written once."""
+        return self.words(dims) * itemsize
+
+    def intensity(self, dims: Mapping[str, int], itemsize: int) -> float:
+        """Arithmetic intensity in FLOP/byte: flops / compulsory bytes."""
+        return self.flops(dims) / self.bytes(dims, itemsize)
+
+
+def _gemm(name: str) -> Operation:
+    return Operation(
+        name,
+        "a[m,k] b[k,n] -> c[m,n]",
+        lambda a, b: a @ b,
+        flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
+        words=lambda d: d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"],
+        terms="k",
+    )
+
+
+def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: 2 * d["n"] * d["k"],
+        words=lambda d: d["n"] * d["k"] + d["n"] + d["k"],
+        terms="k",
+    )
+
+
+def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops: int, words: int) -> Operation:
+    operation_output_misses = name not in ("read", "update") and not name.endswith("_nt")
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: flops * d["n"],
+        words=lambda d: words * d["n"],
+        terms="n" if name.startswith("read") else None,
+        allocates=(lambda d: d["n"]) if operation_output_misses else (lambda d: 0),
+    )
+
+
+def _total(a: np.ndarray) -> np.ndarray:
+    return np.array([a.sum()])
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        _gemm("gemm"),
+        _gemm("gemm_prepacked"),  # b packed ahead, as inference can: its weights are constant
+        _gemm("gemm_tiled"),
+        _gemm("gemm_naive"),
+        _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
+        _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
+        _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
+        _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
+        _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
+        _stream("triad", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
+        _stream("copy_nt", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
+        _stream("scale_nt", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
+        _stream("add_nt", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
+        _stream("triad_nt", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
+        _stream("update", "a[n] -> a[n]", lambda a: UPDATE_SCALAR * a, flops=1, words=2),
+        _stream("read", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_2", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_4", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_prefetch", "a[n] -> s[1]", _total, flops=1, words=1),
+    )
+}
+
+
+def reference(operation: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The operation's exact meaning: its definition on the inputs converted to float64."""
+    return OPERATIONS[operation].define(*(np.asarray(x, np.float64) for x in inputs))
+
+
+def error_bound(operation: str, inputs: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The largest rounding error, per output element, that any order of summation may make.
+
+    |computed - exact| <= g |A| |B| with g = q u / (1 - q u), q the rounded operations an element passes through and u
+    the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.5), for the kernel in
+    its dtype and once more for the float64 reference. Subnormal results may lose half the smallest subnormal each.
+    """
+    op = OPERATIONS[operation]
+    dims = {d: size for (_, names), x in zip(op.inputs, inputs, strict=True) for d, size in zip(names, x.shape, strict=True)}
+    steps = (dims[op.terms] if op.terms else 1) + 1
+    growth = sum(steps * u / (1 - steps * u) for u in (np.finfo(dtype).eps / 2, np.finfo(np.float64).eps / 2))
+    scale = op.define(*(np.abs(np.asarray(x, np.float64)) for x in inputs))
+    return growth * scale + steps * float(np.finfo(dtype).smallest_subnormal)
+
+
+class WrongResult(Exception):
+    """A kernel's result differs from the reference by more than rounding can explain."""
+
+
+def check(operation: str, inputs: Sequence[np.ndarray], result: np.ndarray, expected: np.ndarray | None = None) -> None:
+    """Raises WrongResult where `result` is farther from the reference than error_bound() allows.
+
+    NaN must be where the reference has NaN, infinities must be equal. `expected` saves computing the reference again.
+    """
+    exact = reference(operation, inputs) if expected is None else expected
+    bound = error_bound(operation, inputs, result.dtype)
+    got = result.astype(np.float64)
+    finite = np.isfinite(exact) & np.isfinite(bound)
+    with np.errstate(invalid="ignore"):
+        good = np.where(finite, np.abs(got - exact) <= bound, (got == exact) | (np.isnan(got) & np.isnan(exact)))
+    if not good.all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise WrongResult(
+            f"{operation}: {int((~good).sum())} of {good.size} elements are wrong, the first at {list(where)}: "
+            f"{got[where]!r} instead of {exact[where]!r}"
+        )
