@@ -66,13 +66,16 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w"):
-    """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new one.
+    """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new
+    one.
 
     Raises BadInput where the folder can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = tempfile.NamedTemporaryFile(mode, dir=path.parent, prefix=f".{path.name}.", delete=False)
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed below, before the rename
+            mode, dir=path.parent, prefix=f".{path.name}.", delete=False
+        )
     except OSError as error:
         raise BadInput(f"can't write {path}: {error.strerror}") from error
     try:

@@ -17,13 +17,27 @@ from typing import Any
 import numpy as np
 
 from kernels import blas, jit, native
-from kernels.operands import Packed, aligned_empty, check_inputs, check_output, check_threads
+from kernels.operands import Packed, aligned_empty, check_inputs, check_matrix, check_output, check_threads
 from kernels.reference import DTYPES, OPERATIONS
 
-__all__ = ["DTYPES", "KERNELS", "OPERATIONS", "Kernel", "Packed", "UnavailableISA", "available", "chosen_isa", "find", "set_threads"]
+__all__ = [
+    "DTYPES",
+    "KERNELS",
+    "OPERATIONS",
+    "Kernel",
+    "Packed",
+    "UnavailableISA",
+    "available",
+    "chosen_isa",
+    "find",
+    "set_threads",
+]
 
 BACKENDS = ("c", "numba", "blas")
 ISA_VARIABLE = "RIDGELINE_ISA"
+
+
+_Pack = Callable[[np.ndarray, int], np.ndarray]
 
 
 class UnavailableISA(Exception):
@@ -41,7 +55,7 @@ class Kernel:
     reason: str | None
     most_threads: int
     _bind: Callable[..., Callable[[], Any]]
-    _pack: Callable[[np.ndarray, int], np.ndarray] | None = None
+    _pack: _Pack | None = None
 
     @property
     def name(self) -> str:
@@ -55,14 +69,16 @@ class Kernel:
         """Weights b[k,n] in this kernel's order; only gemm_prepacked has one (TypeError)."""
         if self._pack is None:
             raise TypeError(f"{self.name} takes plain weights: it has no pack()")
-        (ready,), dims = check_inputs("pack", self.dtype, (b,), (self.backend, self.isa))
-        return Packed(self._pack(ready, threads), dims["k"], dims["n"], self.dtype, (self.backend, self.isa))
+        ready = check_matrix("b", b, self.dtype)
+        k, n = ready.shape
+        data = self._pack(ready, check_threads(threads, self.most_threads))
+        return Packed(data, k, n, self.dtype, (self.backend, self.isa))
 
     def bind(self, *inputs: Any, out: np.ndarray, threads: int = 1, **options: int) -> Callable[[], Any]:
         """Checks the arguments, prepares scratch memory and pointers, compiles what has to be; returns the bare call.
 
-        The call writes `out`, returns nothing of use, releases the GIL and may be repeated; the arrays stay alive with it. The BLAS
-        backend's calls run on the pool that set_threads() sized last.
+        The call writes `out`, returns nothing of use, releases the GIL and may be repeated; the arrays stay alive
+        with it. The BLAS backend's calls run on the pool that set_threads() sized last.
         Raises TypeError or ValueError naming the argument, UnavailableISA where `reason` is set.
         """
         if self.reason:
@@ -116,20 +132,29 @@ def _native_reason(isa: str, operation: str) -> str | None:
     return native.missing(operation, isa)
 
 
+def _bind_numba(operation: str, dtype: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
+    inputs = [] if OPERATIONS[operation].in_place else [x.data if isinstance(x, Packed) else x for x in ready]
+    return jit.binder(operation, dtype)(*inputs, out=out, threads=threads)
+
+
+def _bind_blas(operation: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
+    return blas.bind(operation, ready, out)  # the threads are the pool's
+
+
 def _rows() -> dict[tuple[str, str, str, str], Kernel]:
     many = 1024  # OpenMP starts as many threads as it is asked for
     rows = []
     for isa in native.ISAS:
         for operation, dtype in native.OPERATIONS:
             bind = partial(native.bind, operation, dtype, isa)
-            pack = partial(native.pack, isa, dtype) if operation == "gemm_prepacked" else None
+            pack: _Pack | None = partial(native.pack, isa, dtype) if operation == "gemm_prepacked" else None
             rows.append(Kernel(operation, dtype, "c", isa, _native_reason(isa, operation), many, bind, pack))
     for operation, dtype in jit.OPERATIONS:
-        bind = partial(jit.bind, operation, dtype)
-        pack = partial(jit.pack, dtype) if operation == "gemm_prepacked" else None
-        rows.append(Kernel(operation, dtype, "numba", jit.ISA, None, jit.threads_available(), bind, pack))
+        bind = partial(_bind_numba, operation, dtype)
+        pack = (lambda b, threads, dtype=dtype: jit.pack(b, dtype)) if operation == "gemm_prepacked" else None
+        rows.append(Kernel(operation, dtype, "numba", jit.isa(), None, jit.threads_available(), bind, pack))
     for operation, dtype in blas.OPERATIONS:
-        bind = partial(blas.bind, operation)
+        bind = partial(_bind_blas, operation)
         rows.append(Kernel(operation, dtype, "blas", blas.name(), None, many, bind))
     return {(row.operation, row.dtype, row.backend, row.isa): row for row in rows}
 
@@ -146,7 +171,11 @@ def available() -> list[Kernel]:
 
 def find(operation: str, dtype: str, backend: str, isa: str | None = None) -> Kernel:
     """One usable row; without `isa` the widest. Raises UnavailableISA, or KeyError where there is no such row."""
-    rows = [k for k in KERNELS.values() if (k.operation, k.dtype, k.backend) == (operation, dtype, backend) and isa in (None, k.isa)]
+    rows = [
+        k
+        for k in KERNELS.values()
+        if (k.operation, k.dtype, k.backend) == (operation, dtype, backend) and isa in (None, k.isa)
+    ]
     if not rows:
         raise KeyError(f"no kernel {operation}_{dtype} in {backend}" + (f" for {isa}" if isa else ""))
     _forced()

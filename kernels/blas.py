@@ -18,7 +18,7 @@ def _pools() -> ThreadpoolController:
 
 
 def name() -> str:
-    """The library and the kernels it chose for this CPU, as in "openblas-Zen"; "unknown" where threadpoolctl sees none."""
+    """The library and the kernels it chose for this CPU, as in "openblas-Zen"; "unknown" if threadpoolctl sees none."""
     found = [f"{pool['internal_api']}-{pool.get('architecture') or 'unknown'}" for pool in _pools().info()]
     return found[0] if found else "unknown"
 

@@ -10,10 +10,11 @@ from kernels.operands import Packed, aligned_empty, leading_dimension
 from kernels.reference import DTYPES, SCALAR, UPDATE_SCALAR
 
 try:
-    from kernels._native import ffi, lib
+    from kernels._native import ffi, lib  # type: ignore[import-not-found]
 except ImportError as error:
     raise ImportError(
-        "kernels/_native, the compiled part, is missing or not for this Python: build it with `make build` or `pip install -e .`"
+        "kernels/_native, the compiled part, is missing or not for this Python: "
+        "build it with `make build` or `pip install -e .`"
         f" ({error})"
     ) from error
 
@@ -41,7 +42,11 @@ _STREAM = {  # operation: (C's enum, flavour, which operand is which of a, b, c,
 }
 
 OPERATIONS: tuple[tuple[str, str], ...] = (
-    *((op, dtype) for op in ("gemm", "gemm_prepacked", "gemm_tiled", "gemm_naive", "gemv", "gemv_t") for dtype in DTYPES),
+    *(
+        (op, dtype)
+        for op in ("gemm", "gemm_prepacked", "gemm_tiled", "gemm_naive", "gemv", "gemv_t")
+        for dtype in DTYPES
+    ),
     *((op, "f64") for op in _STREAM),
 )
 """(operation, dtype) of every kernel that each ISA has."""
@@ -82,12 +87,6 @@ def _pointer(x: np.ndarray, dtype: str) -> Any:
     return ffi.cast(_C_TYPE[dtype], x.ctypes.data)
 
 
-def _workspace(size: int) -> tuple[np.ndarray, Any]:
-    array = aligned_empty(max(size, 1), np.uint8)
-    array[:] = 0  # the first touch belongs to the preparation, not to the first call
-    return array, ffi.cast("void *", array.ctypes.data)
-
-
 def pack(isa: str, dtype: str, b: np.ndarray, threads: int) -> np.ndarray:
     """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
     k, n = b.shape
@@ -104,48 +103,78 @@ def bind(
 
     passes: how often one call does the operation; other than 1 only for the STREAM operations.
     """
-    i, size = ISAS.index(isa), DTYPES[dtype].itemsize
-    at = partial(_pointer, dtype=dtype)
-    keep: list[Any] = [*inputs, out]
-    function = getattr(lib, f"{operation}_{dtype}", None)
-    if operation in _STREAM:
-        if operation.endswith("_nt") and out.ctypes.data % CACHE_LINE:
-            raise ValueError(f"out must be {CACHE_LINE}-byte aligned for non-temporal stores")
-        op, flavour, roles, scalar = _STREAM[operation]
-        arrays = dict(zip(roles, keep, strict=False))  # a read's sum is no operand of the C call
-        a, b, c = (_pointer(arrays[role], "f64") if role in arrays else ffi.NULL for role in "abc")
-        n = inputs[0].size
-        if not operation.startswith("read"):
-            call = partial(lib.stream, i, threads, op, flavour, passes, n, scalar, a, b, c, ffi.NULL)
-        else:
-            sums = np.zeros((threads, 8))  # a cache line per thread
-            keep.append(sums)
-            sum_of = partial(lib.stream, i, threads, op, flavour, passes, n, scalar, a, b, c, _pointer(sums, "f64"))
+    keep = [*inputs, out]  # the pointers are only as good as the arrays are alive
+    make = _bind_stream if operation in _STREAM else _bind_product
+    call = make(operation, dtype, isa, inputs, out, threads, passes, keep)
+    call.keep = keep  # type: ignore[attr-defined]
+    return call
 
-            def call() -> None:
-                sum_of()
-                out[0] = sums[:, 0].sum()
-    elif operation == "gemv":
+
+def _bind_stream(
+    operation: str,
+    dtype: str,
+    isa: str,
+    inputs: list[np.ndarray],
+    out: np.ndarray,
+    threads: int,
+    passes: int,
+    keep: list[Any],
+) -> Callable[[], Any]:
+    if operation.endswith("_nt") and out.ctypes.data % CACHE_LINE:
+        raise ValueError(f"out must be {CACHE_LINE}-byte aligned for non-temporal stores")
+    op, flavour, roles, scalar = _STREAM[operation]
+    arrays = dict(zip(roles, keep, strict=False))  # a read's sum is no operand of the C call
+    pointers = (_pointer(arrays[role], dtype) if role in arrays else ffi.NULL for role in "abc")
+    call = partial(lib.stream, ISAS.index(isa), threads, op, flavour, passes, inputs[0].size, scalar, *pointers)
+    if not operation.startswith("read"):
+        return partial(call, ffi.NULL)
+    sums = np.zeros((threads, CACHE_LINE // 8))  # a cache line per thread
+    keep.append(sums)
+    read = partial(call, _pointer(sums, dtype))
+
+    def read_and_add() -> None:
+        read()
+        out[0] = sums[:, 0].sum()
+
+    return read_and_add
+
+
+def _bind_product(
+    operation: str,
+    dtype: str,
+    isa: str,
+    inputs: list[Any],
+    out: np.ndarray,
+    threads: int,
+    passes: int,
+    keep: list[Any],
+) -> Callable[[], Any]:
+    if passes != 1:
+        raise ValueError(f"passes must be 1 for {operation}, not {passes}")
+    i, size = ISAS.index(isa), DTYPES[dtype].itemsize
+    function = partial(getattr(lib, f"{operation}_{dtype}"), i, threads)
+
+    def matrix(x: np.ndarray) -> tuple[Any, int]:
+        return _pointer(x, dtype), leading_dimension(x)
+
+    def scratch(bytes_: int) -> Any:
+        array = aligned_empty(max(bytes_, 1), np.uint8)
+        array[:] = 0  # the first touch belongs to the preparation, not to the first call
+        keep.append(array)
+        return ffi.cast("void *", array.ctypes.data)
+
+    if operation == "gemv":
         w, x = inputs
-        call = partial(function, i, threads, *w.shape, at(w), leading_dimension(w), at(x), at(out))
-    elif operation == "gemv_t":
+        return partial(function, *w.shape, *matrix(w), _pointer(x, dtype), _pointer(out, dtype))
+    if operation == "gemv_t":
         x, w = inputs
         k, n = w.shape
-        array, workspace = _workspace(lib.gemv_t_workspace_bytes(i, size, threads, n, k))
-        keep.append(array)
-        call = partial(function, i, threads, n, k, at(x), at(w), leading_dimension(w), at(out), workspace)
-    else:
-        a, b = inputs
-        m, k = a.shape
-        n = b.shape[1]
-        left = (i, threads, m, n, k, at(a), leading_dimension(a))
-        right = (at(b.data),) if isinstance(b, Packed) else (at(b), leading_dimension(b))
-        result = (at(out), leading_dimension(out))
-        if operation in ("gemm", "gemm_prepacked"):
-            array, workspace = _workspace(lib.gemm_workspace_bytes(i, size, threads, m, n, k))
-            keep.append(array)
-            call = partial(function, *left, *right, *result, workspace)
-        else:
-            call = partial(function, *left, *right, *result)
-    call.keep = keep  # type: ignore[attr-defined]  # the pointers are only as good as the arrays are alive
+        workspace = scratch(lib.gemv_t_workspace_bytes(i, size, threads, n, k))
+        return partial(function, n, k, _pointer(x, dtype), *matrix(w), _pointer(out, dtype), workspace)
+    a, b = inputs
+    (m, k), n = a.shape, b.shape[1]
+    right = (_pointer(b.data, dtype),) if isinstance(b, Packed) else matrix(b)
+    call = partial(function, m, n, k, *matrix(a), *right, *matrix(out))
+    if operation in ("gemm", "gemm_prepacked"):
+        return partial(call, scratch(lib.gemm_workspace_bytes(i, size, threads, m, n, k)))
     return call

@@ -68,7 +68,16 @@ def _check_array(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
     return x
 
 
-def check_inputs(operation: str, dtype: str, inputs: tuple[Any, ...], layout: tuple[str, str]) -> tuple[list[Any], dict[str, int]]:
+def check_matrix(name: str, x: Any, dtype: str) -> np.ndarray:
+    """A matrix that a kernel can address, copied where it has to be. Raises TypeError or ValueError naming it."""
+    array = _check_array(name, x, DTYPES[dtype])
+    _match(name, ("k", "n"), array.shape, {})
+    return array if _addressable(array) else np.ascontiguousarray(array)
+
+
+def check_inputs(
+    operation: str, dtype: str, inputs: tuple[Any, ...], layout: tuple[str, str]
+) -> tuple[list[Any], dict[str, int]]:
     """The inputs ready for a kernel, and the call's dimensions.
 
     Views that a kernel can't address (inner stride other than one element, overlapping or reversed rows) are copied.
@@ -76,7 +85,9 @@ def check_inputs(operation: str, dtype: str, inputs: tuple[Any, ...], layout: tu
     """
     expected = OPERATIONS[operation].inputs
     if len(inputs) != len(expected):
-        raise TypeError(f"{operation} takes {', '.join(name for name, _ in expected)}: {len(expected)} inputs, not {len(inputs)}")
+        raise TypeError(
+            f"{operation} takes {', '.join(name for name, _ in expected)}: {len(expected)} inputs, not {len(inputs)}"
+        )
     dims: dict[str, int] = {}
     ready: list[Any] = []
     for (name, names), x in zip(expected, inputs, strict=True):
@@ -84,7 +95,9 @@ def check_inputs(operation: str, dtype: str, inputs: tuple[Any, ...], layout: tu
             if not isinstance(x, Packed):
                 raise TypeError("b must be packed weights from this kernel's pack(), not a plain array")
             if (x.layout, x.dtype) != (layout, dtype):
-                raise ValueError(f"b was packed by {'/'.join(x.layout)} in {x.dtype}; this kernel is {'/'.join(layout)} in {dtype}")
+                raise ValueError(
+                    f"b was packed by {'/'.join(x.layout)} in {x.dtype}; this kernel is {'/'.join(layout)} in {dtype}"
+                )
             _match(name, names, x.shape, dims)
             ready.append(x)
             continue
@@ -105,7 +118,9 @@ def check_output(operation: str, dtype: str, out: Any, inputs: list[Any], dims: 
     if not array.flags.writeable:
         raise ValueError("out is read-only")
     if not _addressable(array):
-        raise ValueError(f"out must have unit inner stride and rows that don't overlap; its strides are {array.strides}")
+        raise ValueError(
+            f"out must have unit inner stride and rows that don't overlap; its strides are {array.strides}"
+        )
     for (name, _), x in zip(op.inputs, inputs, strict=True):
         if op.in_place:
             continue

@@ -1,0 +1,28 @@
+# Two commands do everything: make bench, make test. Nothing but Python 3.11+, gcc and make is needed.
+
+VENV ?= .venv
+PYTHON ?= python3
+RUN = $(VENV)/bin/python -m
+SOURCES = pyproject.toml CMakeLists.txt $(wildcard csrc/*.[ch] csrc/per_isa/*.h)
+
+.PHONY: build bench test lint clean
+
+build: $(VENV)/built                ## the environment, with the C kernels compiled
+
+$(VENV)/built: $(SOURCES)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --editable '.[dev]'
+	touch $@
+
+bench: build                        ## roofs, kernels, ridge, picture, record
+	$(RUN) pytest bench/ --benchmark-only
+
+test: build                         ## every kernel against its float64 reference, and all the rest
+	$(RUN) pytest tests
+
+lint: build
+	$(RUN) ruff check kernels bench tests
+	$(RUN) mypy kernels bench
+
+clean:
+	rm -rf $(VENV) build kernels/_native*.so

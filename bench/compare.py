@@ -1,0 +1,172 @@
+"""python -m bench.compare A B...: machines, or two days of one machine, side by side.
+
+The first record is the yardstick. Raw ratios compare the machines; shares of each one's own roof compare how well the
+kernels use them. faster and slower are said only where the intervals of the medians don't overlap.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cli import BadInput, Parser, console, print_json, run
+from bench.figures import Figures, Row
+from bench.record import load
+from bench.report import interval, machine_line, seconds, table, trust_text
+from bench.ridge import Interval
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    """What makes rows of two records the same measurement: everything but the ISA, which is the machine's."""
+    dims = {name: size for name, size in row["dims"].items() if row["kind"] == "kernel"}
+    return (
+        row["operation"],
+        row["dtype"],
+        row["backend"],
+        row["threads"],
+        row["level"],
+        bool(row["cold"]),
+        *sorted(dims.items()),
+    )
+
+
+def placement(figures: Figures, threads: int) -> str:
+    """Where the threads ran, as far as it decides the bandwidth: the round trip between their CPUs, in classes.
+
+    Under 40 ns two logical CPUs share a core, under 120 ns an L3; beyond, neither.
+    """
+    if threads == 1:
+        return "one CPU"
+    times = [p["seconds"] for p in figures.record["session"]["pings"] if p["seconds"]]
+    if not times:
+        return "distance unknown"
+    worst = max(times)
+    return "one core" if worst < 40e-9 else "one L3" if worst < 120e-9 else "several L3s"
+
+
+def verdict(ours: Interval, theirs: Interval) -> str:
+    """faster, slower or same, of `theirs` against `ours`, both in seconds."""
+    if ours.overlaps(theirs):
+        return "same"
+    return "faster" if theirs.value < ours.value else "slower"
+
+
+def compare(records: Sequence[Figures]) -> list[dict[str, Any]]:
+    """One entry per measurement that the first record shares with another: times, ratio, shares of roof, verdict."""
+    base = records[0]
+    ours = {
+        key(row): (row, f)
+        for row, f in zip(base.rows, base.row_figures, strict=True)
+        if row["operation"] not in ("fma", "adds")
+    }
+    found = []
+    for number, other in enumerate(records[1:], 1):
+        for row, theirs in zip(other.rows, other.row_figures, strict=True):
+            match = ours.get(key(row))
+            if match is None or (row["kind"] == "probe" and row["dims"] != match[0]["dims"]):
+                continue
+            mine = match[1]
+            a, b = Interval(**mine["seconds"]), Interval(**theirs["seconds"])
+            same_place = placement(base, row["threads"]) == placement(other, row["threads"])
+            found.append(
+                {
+                    "record": number,
+                    "row": {
+                        name: row[name]
+                        for name in ("kind", "operation", "dtype", "backend", "isa", "threads", "dims", "level")
+                    }
+                    | {"layers": row.get("layers", []), "cold": row["cold"]},
+                    "seconds": [a.as_dict(), b.as_dict()],
+                    "ratio": a.value / b.value,
+                    "percent_of_roof": [mine.get("percent_of_roof"), theirs.get("percent_of_roof")],
+                    "bound": [mine.get("verdict"), theirs.get("verdict")],
+                    "verdict": verdict(a, b),
+                    "placements": [placement(base, row["threads"]), placement(other, row["threads"])],
+                    "same_placement": same_place,
+                }
+            )
+    return found
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _print(paths: Sequence[Path], records: Sequence[Figures], rows: Sequence[dict[str, Any]]) -> None:
+    out = console()
+    for letter, path, figures in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", paths, records, strict=False):
+        out.print(f"{letter}: {path}: {machine_line(figures.record['machine'], figures.record['session'])}")
+        out.print(trust_text(figures))
+    ridges = table("Ridges, in FLOP/byte", ("<record", "threads", "<dtype", "<of", "ridge [95 %]"))
+    for letter, figures in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", records, strict=False):
+        for threads, roofs in figures.roofs.items():
+            for (dtype, isa), ridge in roofs.ridges.items():
+                ridges.add_row(letter, str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()))
+        for knee in figures.knees:
+            value = interval(knee["ridge"]) if knee["ridge"] else "undecided"
+            ridges.add_row(letter, str(knee["threads"]), knee["dtype"], f"kernels: {knee['backend']}", value)
+    out.print(ridges)
+    made = table(
+        "Measurements",
+        (
+            "<record",
+            "<kernel",
+            "dims",
+            "data",
+            "threads",
+            "A",
+            "it",
+            "A / it",
+            "% of own roof: A",
+            "it",
+            "<against A",
+            "<remark",
+        ),
+        caption="A / it above 1: faster than A. faster, slower: the medians' 95 % intervals don't overlap.",
+    )
+    for entry in rows:
+        row = entry["row"]
+        remark = "" if entry["same_placement"] else f"threads placed differently: {' / '.join(entry['placements'])}"
+        if None not in entry["bound"] and entry["bound"][0] != entry["bound"][1]:
+            remark += ("; " if remark else "") + " -> ".join(entry["bound"])
+        made.add_row(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[entry["record"]],
+            f"{row['operation']} {row['dtype']} {row['backend']}",
+            "x".join(str(row["dims"][d]) for d in ("m", "n", "k") if d in row["dims"]),
+            f"{'cold' if row['cold'] else 'hot' if row['kind'] == 'kernel' else 'probe'} {row['level']}",
+            str(row["threads"]),
+            *(seconds(s["value"]) for s in entry["seconds"]),
+            f"{entry['ratio']:.2f}",
+            *map(_percent, entry["percent_of_roof"]),
+            entry["verdict"],
+            remark,
+        )
+    out.print(made)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser("compare", "Lay records side by side; the first one is what the others are compared with.")
+    parser.add_argument("record", nargs="+", type=Path, help="two to twenty-six records")
+    options = parser.parse_args(arguments)
+    if not 2 <= len(options.record) <= 26:
+        raise BadInput(f"compare takes 2 to 26 records, not {len(options.record)}")
+    records = [load(path)[1] for path in options.record]
+    rows = compare(records)
+    if not rows:
+        raise BadInput("the records share no measurement")
+    if options.json:
+        heads = [
+            {
+                "file": str(p),
+                "machine": f.record["machine"]["id"],
+                **{k: v for k, v in f.as_dict().items() if k != "rows"},
+            }
+            for p, f in zip(options.record, records, strict=True)
+        ]
+        print_json({"records": heads, "rows": rows})
+    else:
+        _print(options.record, records, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

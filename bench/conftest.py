@@ -1,0 +1,277 @@
+"""pytest bench/ as a measuring session: options, the one Session behind all benchmarks, the report, the files.
+
+A group of benchmarks (one shape, dtype and thread count) is measured together, interleaved, when its first test runs;
+every test then hands its samples to pytest-benchmark through a timer that replays them. So pytest-benchmark's own JSON,
+storage and comparison work on the same samples, and bench.measure stays the only timing loop.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kernels
+from bench.cli import BadInput, console
+from bench.figures import Figures, Row, call_seconds
+from bench.layers import Case
+from bench.measure import thread_counts
+from bench.picture import roofline
+from bench.record import save
+from bench.report import summary
+from bench.session import Session
+from bench.sweep import SWEEPS, Sweep, contestants, layer_cases, walk_cases
+from kernels import Kernel
+from kernels.reference import DTYPES
+
+
+class Replay:
+    """A timer and a function that share recorded times: each call of play() moves the timer on by the next of them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.left: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def load(self, seconds: Sequence[float]) -> int:
+        self.left = list(reversed(seconds))
+        return len(seconds)
+
+    def play(self) -> None:
+        if self.left:
+            self.now += self.left.pop()
+
+
+REPLAY = Replay()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ridgeline")
+    group.addoption("--sweep", choices=list(SWEEPS), default="default", help="how much to measure")
+    group.addoption("--threads", default="all", help="thread counts, as in 1,2,all; all: one per physical core")
+    group.addoption("--dtype", default=None, help="f32, f64 or f32,f64 (default: f32; both with --sweep full)")
+    group.addoption("--results", type=Path, default=Path("results"), help="folder for records and pictures")
+
+
+class Plan:
+    """The options, understood, and the session, started when the first benchmark needs it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.sweep: Sweep = SWEEPS[config.getoption("--sweep")]
+        try:
+            self.threads = thread_counts(config.getoption("--threads"))
+            self.isa = kernels.chosen_isa()
+        except (BadInput, kernels.UnavailableISA) as error:
+            raise pytest.UsageError(str(error)) from error
+        full = self.sweep is SWEEPS["full"]
+        self.dtypes = (config.getoption("--dtype") or ("f32,f64" if full else "f32")).split(",")
+        if set(self.dtypes) - set(DTYPES):
+            raise pytest.UsageError(f"--dtype {config.getoption('--dtype')}: f32, f64 or f32,f64")
+        self.begin = time.perf_counter()
+        self.session: Session | None = None
+        self.groups: dict[tuple[Case, str, int], list[Kernel]] = {}
+        self.measured: dict[tuple[Case, str, int], dict[Kernel, Row]] = {}
+        self.shown: list[tuple[dict[str, Any], Row]] = []
+        self.files: list[Path] = []
+
+    def say(self, text: str) -> None:
+        """A line of progress, past pytest's capture."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter and capture:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"{time.perf_counter() - self.begin:5.0f} s  {text}")
+
+    def started(self) -> Session:
+        """The session, its roofs measured."""
+        if self.session is None:
+            self.say(
+                f"ISA {self.isa}, threads {self.threads}, {len(self.groups)} groups of kernels; Numba compiles first"
+            )
+            quick = self.sweep is SWEEPS["quick"]
+            self.session = Session("pytest bench/ --benchmark-only", self.threads, self.dtypes, self.say, quick)
+            self.session.start()
+        return self.session
+
+    def verify(self, case: Case, dtype: str, threads: int, kernel: Kernel) -> None:
+        """--benchmark-disable: the kernel's result, without a roof or a time."""
+        if self.unmeasured is None:
+            self.unmeasured = Session("pytest bench/ --benchmark-disable", self.threads, self.dtypes)
+        self.unmeasured.verify(case, dtype, threads, [kernel])
+
+    def rows(self, case: Case, dtype: str, threads: int) -> dict[Kernel, Row]:
+        """The rows of a group, measured now if they weren't yet; a wrong result fails every test of its group."""
+        key = (case, dtype, threads)
+        if key not in self.measured:
+            session = self.started()
+            self.say(f"[{len(self.measured) + 1}/{len(self.groups)}] {case.label}, {dtype}, {threads} threads")
+            rows = session.measure(case, dtype, threads, self.groups[key], self.sweep.seconds)
+            self.measured[key] = {k: r for k, r in zip(self.groups[key], rows, strict=False)}
+        return self.measured[key]
+
+    def finish(self) -> None:
+        """Roofs again, figures into pytest-benchmark's extra_info, record and picture to disk."""
+        if self.session is None:
+            return
+        try:
+            if not self.interrupted:
+                self.session.finish()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        record = self.session.record()
+        figures = Figures(record)
+        by_row = {id(row): f for row, f in zip(figures.rows, figures.row_figures, strict=True)}
+        for info, row in self.shown:
+            info.update(by_row.get(id(row), {}))
+            info["trust"] = figures.trust["grade"]
+        folder = self.config.getoption("--results") / record["machine"]["id"]
+        stem = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        self.files = [folder / f"{stem}.json"]
+        save(record, self.files[0])
+        if any(roofs.ridges for roofs in figures.roofs.values()):
+            self.files += roofline([figures], folder / stem)
+        self.figures = figures
+
+    interrupted = False
+    figures: Figures | None = None
+    unmeasured: Session | None = None
+
+
+PLAN = pytest.StashKey[Plan]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[PLAN] = Plan(config)
+    if not config.getoption("benchmark_compare", None):
+        config.option.benchmark_quiet = True  # its table has neither GB/s nor GFLOP/s columns; ours takes its place
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    plan = metafunc.config.stash[PLAN]
+    if "ceiling" in metafunc.fixturenames:
+        ceilings = [*(f"peak_{dtype}" for dtype in plan.dtypes), "read"]
+        metafunc.parametrize(("ceiling", "threads"), [(c, t) for t in plan.threads for c in ceilings])
+    if "entry" not in metafunc.fixturenames:
+        return
+    cases = {"layer": layer_cases, "walk": walk_cases}[metafunc.function.__name__.split("_")[1]](plan.sweep)
+    entries, ids = [], []
+    for case in cases:
+        for dtype in plan.dtypes:
+            for kernel in contestants(case, dtype, plan.isa, plan.sweep.rungs):
+                for threads in plan.threads:
+                    layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
+                    entries.append((case, dtype, threads, kernel))
+                    ids.append(f"{layers}-m{case.m}-n{case.n}-k{case.k}-{kernel.name}-t{threads}")
+    metafunc.parametrize("entry", entries, ids=ids)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """After -k and the like: the groups are what is left."""
+    plan = session.config.stash[PLAN]
+    for item in session.items:
+        call = getattr(item, "callspec", None)
+        if call is not None and "entry" in call.params:
+            case, dtype, threads, kernel = call.params["entry"]
+            key = (case, dtype, threads)
+            chosen = plan.groups.setdefault(_group(plan, key), [])
+            if kernel not in chosen:
+                chosen.append(kernel)
+
+
+def _group(plan: Plan, key: tuple[Case, str, int]) -> tuple[Case, str, int]:
+    """The same shape under another list of layers is the same group."""
+    case, dtype, threads = key
+    for known in plan.groups:
+        other = known[0]
+        same = (other.operation, other.m, other.n, other.k, other.weight) == (
+            case.operation,
+            case.m,
+            case.n,
+            case.k,
+            case.weight,
+        )
+        if same and known[1:] == (dtype, threads):
+            return known
+    return key
+
+
+@pytest.fixture(scope="session")
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return request.config.stash[PLAN]
+
+
+@pytest.fixture
+def replay(benchmark: Any, plan: Plan) -> Any:
+    """replay(row): hands a row's samples, in seconds per call, to pytest-benchmark."""
+
+    def show(row: Row | None) -> None:
+        if row is None:  # --benchmark-disable: checked, not timed
+            benchmark.pedantic(lambda: None)
+            return
+        rounds = REPLAY.load(call_seconds(row))
+        benchmark.extra_info.update(
+            {name: row[name] for name in ("operation", "dtype", "backend", "isa", "threads", "dims", "level", "cold")}
+        )
+        plan.shown.append((benchmark.extra_info, row))
+        benchmark.pedantic(REPLAY.play, rounds=rounds, iterations=1)
+
+    return show
+
+
+@pytest.fixture
+def measured(plan: Plan, benchmark: Any, entry: tuple[Case, str, int, Kernel]) -> Row | None:
+    """The row of one entry."""
+    case, dtype, threads, kernel = entry
+    key = _group(plan, (case, dtype, threads))
+    if benchmark.disabled:
+        plan.verify(case, dtype, threads, kernel)
+        return None
+    benchmark.group = f"{case.label}, {dtype}, {threads} threads"
+    return plan.rows(*key)[kernel]
+
+
+@pytest.fixture
+def roof(plan: Plan, benchmark: Any, ceiling: str, threads: int) -> Row | None:
+    """The row of one ceiling."""
+    return None if benchmark.disabled else plan.started().ceiling(ceiling, threads)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    if report.when == "call" and report.passed:
+        return "passed", "", "PASSED"  # the lines of progress say more than dots
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(excinfo: Any) -> None:
+    Plan.interrupted = True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Before pytest-benchmark writes its JSON: the final figures belong into it."""
+    session.config.stash[PLAN].finish()
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    plan = config.stash[PLAN]
+    if plan.figures is None:
+        return
+    out = console()
+    with out.capture() as captured:
+        out.print(summary(plan.figures))
+    terminalreporter.section("ridgeline")
+    terminalreporter.write_line(captured.get())
+    if not plan.figures.record["complete"]:
+        terminalreporter.write_line("interrupted: the record holds what was measured until then")
+    for path in plan.files:
+        terminalreporter.write_line(f"{'record' if path.suffix == '.json' else 'picture'}: {os.path.relpath(path)}")

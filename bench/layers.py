@@ -1,0 +1,244 @@
+"""The matrix products of BERT and GPT-2: which shapes a forward pass multiplies, their FLOPs and compulsory bytes.
+
+A model is one row of MODELS; everything else follows from its numbers. Batch 1, no fusion, and attention as the dense
+products: a causal mask is not exploited. The embedding look-up and BERT's pooler are left out.
+Sources: Vaswani et al. 2017 (the layer), Devlin et al. 2019 (BERT), Radford et al. 2019 (GPT-2), the released weights.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from bench.cli import BadInput, Parser, console, print_json, run
+
+PHASES = ("encode", "prefill", "decode")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One product C[m, n] = A[m, k] B[k, n]; k is the length of each sum. `weight`: B is constant between passes.
+
+    operation  "gemm", or with m = 1 "gemv" (B stored as W[n, k], nn.Linear) or "gemv_t" (stored as W[k, n], Conv1D)
+    """
+
+    operation: str
+    m: int
+    n: int
+    k: int
+    weight: bool
+
+    @property
+    def flops(self) -> int:
+        """2 m n k: a multiply and an add for every term."""
+        return 2 * self.m * self.n * self.k
+
+    def bytes(self, itemsize: int) -> int:
+        """Compulsory traffic (m k + k n + m n) itemsize: each operand read once, the result written once."""
+        return (self.m * self.k + self.k * self.n + self.m * self.n) * itemsize
+
+    def intensity(self, itemsize: int) -> float:
+        """Arithmetic intensity in FLOP/byte for elements of `itemsize` bytes."""
+        return self.flops / self.bytes(itemsize)
+
+
+@dataclass(frozen=True)
+class Product(Shape):
+    """A shape in its place: the layer that multiplies it and how often per forward pass, over all layers and heads."""
+
+    layer: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Case(Shape):
+    """A distinct shape and everybody who uses it, one entry per model: "BERT-Base q,k,v,o"."""
+
+    layers: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.operation} {self.m}x{self.n}x{self.k} ({'; '.join(self.layers)})"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Transformer as a few numbers.
+
+    width       model dimension d
+    ffn         inner dimension f of the feed-forward network
+    vocabulary, positions, segments   rows of the embedding tables; positions is also the longest input
+    decoder     generates tokens with a KV cache and a language-model head; an encoder has a pooler instead
+    fused_qkv   Q, K and V are one product with n = 3 d
+    conv1d      weights are stored W[k, n] (GPT-2's Conv1D), not W[n, k] (nn.Linear)
+    """
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    vocabulary: int
+    positions: int
+    segments: int = 0
+    decoder: bool = False
+    fused_qkv: bool = False
+    conv1d: bool = False
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("prefill", "decode") if self.decoder else ("encode",)
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    def parameters(self, embeddings: bool = True) -> int:
+        """Number of parameters, exact, with biases and LayerNorms (a gain and a bias: 2 d each).
+
+        layer       4 (d^2 + d)  Q K V O  +  (d f + f) + (f d + d)  FFN  +  2 * 2 d  LayerNorms
+        decoder     + 2 d, the LayerNorm behind the last layer
+        embeddings  (vocabulary + positions + segments) d; an encoder has 2 d for their LayerNorm and d^2 + d for the
+                    pooler besides. The LM head shares the token embedding.
+        """
+        d, f = self.width, self.ffn
+        total = self.layers * (4 * (d * d + d) + 2 * d * f + f + d + 4 * d)
+        if self.decoder:
+            total += 2 * d
+        if embeddings:
+            total += (self.vocabulary + self.positions + self.segments) * d
+            total += 0 if self.decoder else 2 * d + d * d + d
+        return total
+
+    def products(self, length: int, context: int | None = None, phase: str | None = None) -> list[Product]:
+        """Every matrix product of one forward pass, in the order of a layer.
+
+        length   tokens that enter together (encode, prefill)
+        context  tokens in the KV cache that the one new token attends to, itself included (decode); None: `length`
+        phase    one of self.phases; None: the first of them
+
+        Raises ValueError for a phase the model doesn't have and a length beyond its positions.
+        """
+        phase = self.phases[0] if phase is None else phase
+        if phase not in self.phases:
+            raise ValueError(f"{self.name} has no phase {phase!r}, only {' and '.join(self.phases)}")
+        decode = phase == "decode"
+        keys = length if context is None or not decode else context
+        for tokens in (length, keys):
+            if not 1 <= tokens <= self.positions:
+                raise ValueError(f"{self.name} takes 1 to {self.positions} tokens, not {tokens}")
+
+        m = 1 if decode else length
+        linear = "gemm" if not decode else "gemv_t" if self.conv1d else "gemv"
+        by_keys, by_values = ("gemv", "gemv_t") if decode else ("gemm", "gemm")
+        d, f, per_head = self.width, self.ffn, self.layers * self.heads
+
+        projections = [("qkv", 3 * d)] if self.fused_qkv else [("q", d), ("k", d), ("v", d)]
+        products = [Product(linear, m, n, d, True, layer, self.layers) for layer, n in projections]
+        products += [
+            # both caches are [keys, head_dim], so a decoder's K is W[n, k] of its product and V is W[k, n]
+            Product(by_keys, m, keys, self.head_dim, False, "scores", per_head),
+            Product(by_values, m, self.head_dim, keys, False, "values", per_head),
+            Product(linear, m, d, d, True, "o", self.layers),
+            Product(linear, m, f, d, True, "ffn_up", self.layers),
+            Product(linear, m, d, f, True, "ffn_down", self.layers),
+        ]
+        if self.decoder:  # only the last position is needed, and the tied embedding is W[vocabulary, d]
+            products.append(Product("gemv", 1, self.vocabulary, d, True, "lm_head", 1))
+        return products
+
+
+MODELS = (
+    Model("BERT-Base", 12, 768, 12, 3072, 30522, 512, segments=2),
+    Model("BERT-Large", 24, 1024, 16, 4096, 30522, 512, segments=2),
+    Model("GPT-2", 12, 768, 12, 3072, 50257, 1024, decoder=True, fused_qkv=True, conv1d=True),
+)
+
+
+def distinct_shapes(
+    models: Iterable[Model] = MODELS,
+    lengths: Sequence[int] = (128,),
+    contexts: Sequence[int] | None = None,
+    phases: Sequence[str] = PHASES,
+) -> list[Case]:
+    """Every shape once, in order of first use, with the layers of all models that use it.
+
+    A model contributes those of `phases` that it has: encode and prefill at each of `lengths`, decode at each of
+    `contexts` (None: `lengths`). Raises ValueError where one of them is beyond a model's positions.
+    """
+    users: dict[Shape, dict[str, list[str]]] = {}
+    for model in models:
+        for phase in (phase for phase in model.phases if phase in phases):
+            for tokens in contexts if phase == "decode" and contexts is not None else lengths:
+                for p in model.products(tokens, phase=phase):
+                    shape = Shape(p.operation, p.m, p.n, p.k, p.weight)
+                    layers = users.setdefault(shape, {}).setdefault(model.name, [])
+                    if p.layer not in layers:
+                        layers.append(p.layer)
+    return [
+        Case(**vars(shape), layers=tuple(f"{name} {','.join(layers)}" for name, layers in by_model.items()))
+        for shape, by_model in users.items()
+    ]
+
+
+def find(name: str) -> Model:
+    """The model of that name, in any case. Raises BadInput for an unknown one."""
+    for model in MODELS:
+        if model.name.lower() == name.lower():
+            return model
+    raise BadInput(f"no model {name!r}; there are {', '.join(model.name for model in MODELS)}")
+
+
+def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Table:
+    flops = sum(p.count * p.flops for p in products)
+    moved = sum(p.count * p.bytes(4) for p in products)
+    table = Table(
+        title=f"{model.name}, {phase}, {tokens}",
+        caption=f"forward pass: {flops / 1e6:,.1f} MFLOP, {moved / 1e6:,.1f} MB, {flops / moved:.2f} FLOP/byte; "
+        f"{model.parameters():,} parameters",
+    )
+    for heading in ("layer", "operation"):
+        table.add_column(heading)
+    for heading in ("m", "n", "k", "count", "MFLOP each", "MB each (f32)", "FLOP/byte (f32)"):
+        table.add_column(heading, justify="right")
+    for p in products:
+        figures = (f"{p.flops / 1e6:,.3f}", f"{p.bytes(4) / 1e6:,.3f}", f"{p.intensity(4):.2f}")
+        table.add_row(p.layer, p.operation, *map(str, (p.m, p.n, p.k, p.count)), *figures)
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser("layers", "Print the matrix products of BERT and GPT-2.")
+    parser.add_argument("--model", help="one model's name; all of them if not given")
+    parser.add_argument("--length", type=int, default=128, help="tokens that enter, or lie in the KV cache")
+    parser.add_argument("--phase", choices=PHASES, help="one phase; all that the model has if not given")
+    options = parser.parse_args(arguments)
+
+    models = [find(options.model)] if options.model else list(MODELS)
+    wanted = [(m, phase) for m in models for phase in m.phases if options.phase in (None, phase)]
+    if not wanted:
+        raise BadInput(f"{models[0].name} has no phase {options.phase}, only {' and '.join(models[0].phases)}")
+    rows = []
+    for model, phase in wanted:
+        try:
+            products = model.products(options.length, phase=phase)
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+        rows.append((model, phase, products))
+
+    if options.json:
+        print_json([{"model": m.name, "phase": phase, **_row(p)} for m, phase, products in rows for p in products])
+        return 0
+    for model, phase, products in rows:
+        tokens = f"{options.length} tokens" + (" in the KV cache" if phase == "decode" else "")
+        console().print(_table(model, phase, products, tokens))
+    return 0
+
+
+def _row(product: Product) -> dict[str, object]:
+    derived = {"flops": product.flops, "bytes_f32": product.bytes(4), "intensity_f32": product.intensity(4)}
+    return {**vars(product), **derived}
+
+
+if __name__ == "__main__":
+    run(main)

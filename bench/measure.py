@@ -1,0 +1,191 @@
+"""The only timing loop, and where its threads run.
+
+Variants of one thing are timed in rounds that each starts with another of them, so that drift and neighbours meet all
+alike.
+Every sample is kept. Cold data: all variants walk through the same copies, so that none finds what another just loaded.
+"""
+
+import gc
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import kernels
+from bench.cli import BadInput
+from bench.host import one_cpu_per_core
+from kernels.native import ffi, lib
+
+TICKS = 20  # a timed region lasts at least this many ticks of the clock: its resolution costs 5 % at most,
+REGION_SECONDS = 1e-3  # and this long, which is thousands of ticks and drowns the cost of reading the clock
+SETTLE_SECONDS = 3e-3  # longer than an idle pool's threads spin (see bench/__init__.py)
+WARM_UP_SECONDS = 0.1  # until clocks have risen, pages are mapped and the team of threads spins
+
+
+@cache
+def timer_resolution() -> float:
+    """Seconds: the smallest step of the monotonic clock seen in 1000 steps."""
+    steps = []
+    for _ in range(1000):
+        before = now = time.perf_counter()
+        while now == before:
+            now = time.perf_counter()
+        steps.append(now - before)
+    return min(steps)
+
+
+@dataclass
+class Samples:
+    """One variant's timing: seconds[i] is the time of a region of `calls` calls; its last call used copy `copy`."""
+
+    calls: int
+    seconds: list[float] = field(default_factory=list)
+    copy: int = 0
+
+
+Variant = Sequence[Callable[[], Any]]
+"""What is timed: one call per copy of its data."""
+
+
+def _time(variant: Variant, first: int, count: int) -> float:
+    """Seconds that `count` calls take, walking on through the copies from `first`."""
+    region = [variant[(first + i) % len(variant)] for i in range(count)]
+    start = time.perf_counter()
+    for call in region:
+        call()
+    return time.perf_counter() - start
+
+
+def interleave(
+    variants: Sequence[Variant],
+    seconds: float,
+    least: int = 5,
+    most: int = 40,
+    warm_up: float = WARM_UP_SECONDS,
+    pools: Sequence[str] | None = None,
+) -> list[Samples]:
+    """Times every variant in rounds until each had about `seconds`, but at least `least` and at most `most` samples.
+
+    Runs them untimed first, until `warm_up` seconds are over and each ran twice, which also says how many calls fill
+    a region. pools[v] names the thread pool that variant v runs on; see collect().
+    """
+    shortest = max(TICKS * timer_resolution(), REGION_SECONDS)
+    position, once = 0, []
+    for v, variant in enumerate(variants):
+        _settle(pools, v - 1, v)
+        begin, best, runs = time.perf_counter(), float("inf"), 0
+        while runs < 2 or time.perf_counter() - begin < warm_up / len(variants):
+            best = min(best, _time(variant, position, 1))
+            position, runs = position + 1, runs + 1
+        once.append(best)
+    samples = [Samples(math.ceil(shortest / max(t, 1e-9))) for t in once]
+    goals = [max(least, min(most, round(seconds / (s.calls * t)))) for s, t in zip(samples, once, strict=True)]
+    collect(variants, samples, goals, position, pools)
+    return samples
+
+
+def collect(
+    variants: Sequence[Variant],
+    samples: Sequence[Samples],
+    goals: Sequence[int],
+    position: int = 0,
+    pools: Sequence[str] | None = None,
+) -> None:
+    """Adds goals[v] samples to each variant's, in rounds that swap who leads; all walk through the copies together.
+
+    Where the thread pool changes between two variants, the old one's threads get time to fall asleep and the new one's
+    are woken by an untimed call.
+    """
+    done, last = [0] * len(variants), -1
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(max(goals)):
+            for i in range(len(variants)):
+                v = (turn + i) % len(variants)
+                if done[v] >= goals[v]:
+                    continue
+                if _settle(pools, last, v) and samples[v].calls > 1:
+                    _time(variants[v], position, 1)
+                    position += 1
+                samples[v].seconds.append(_time(variants[v], position, samples[v].calls))
+                position += samples[v].calls
+                samples[v].copy = (position - 1) % len(variants[v])
+                done[v] += 1
+                last = v
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _settle(pools: Sequence[str] | None, before: int, now: int) -> bool:
+    """Waits where two variants in a row use different thread pools, and says whether they do."""
+    if pools is None or before < 0 or pools[before] == pools[now]:
+        return False
+    time.sleep(SETTLE_SECONDS)
+    return True
+
+
+def cpus_for(threads: int) -> list[int]:
+    """The logical CPUs that `threads` threads are pinned to: one per physical core, and only beyond that siblings.
+
+    Raises BadInput where the affinity mask has fewer.
+    """
+    first = one_cpu_per_core()
+    order = first + [cpu for cpu in sorted(os.sched_getaffinity(0)) if cpu not in first]
+    if not 1 <= threads <= len(order):
+        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs")
+    return order[:threads]
+
+
+def thread_counts(text: str) -> list[int]:
+    """ "1,2,all" as ascending numbers; all: one thread per physical core of the affinity mask. Raises BadInput."""
+    counts = set()
+    for part in text.split(","):
+        if part.strip() == "all":
+            counts.add(len(one_cpu_per_core()))
+        elif part.strip().isdecimal():
+            counts.add(len(cpus_for(int(part))))
+        else:
+            raise BadInput(f"--threads {text}: give numbers or all, separated by commas")
+    return sorted(counts)
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[list[int]]:
+    """Runs the block with one OpenMP thread per CPU of cpus_for(), and BLAS on as many threads; yields the CPUs."""
+    cpus = cpus_for(threads)
+    mask = sorted(os.sched_getaffinity(0))
+    _pin(threads, [[cpu] for cpu in cpus])
+    kernels.set_threads(threads)
+    try:
+        yield cpus
+    finally:
+        _pin(threads, [mask] * threads)
+
+
+def _pin(threads: int, masks: Sequence[Sequence[int]]) -> None:
+    flat = [cpu for mask in masks for cpu in mask]
+    error = lib.pin_threads(threads, len(masks[0]), ffi.new("int[]", flat))
+    if error:
+        raise BadInput(f"can't pin threads to CPUs {flat}: {os.strerror(error)}")
+
+
+def clock_hertz() -> float:
+    """The core's clock now: dependent adds take one cycle each. Best of five chains of half a millisecond or so."""
+    adds, best = 1_600_000, float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        lib.dependent_adds(adds)
+        best = min(best, time.perf_counter() - start)
+    return adds / best
+
+
+def ping(cpu_a: int, cpu_b: int) -> float | None:
+    """Seconds per round trip of a cache line between two CPUs, best of 5 times 2000; None where that can't be had."""
+    seconds = lib.ping_seconds(cpu_a, cpu_b, 2000, 5)
+    return seconds if seconds > 0 else None

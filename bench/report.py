@@ -1,0 +1,225 @@
+"""Figures as tables: what is printed after a session, by every command the same way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.figures import DRIFT, Figures, Row
+
+STYLES = {"memory-bound": "cyan", "compute-bound": "magenta", "undecided": "yellow"}
+
+
+def table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
+    """A plain table; a column whose heading begins with < is left-aligned, the others hold numbers."""
+    made = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
+    for heading in columns:
+        left = heading.startswith("<")
+        made.add_column(heading.lstrip("<"), justify="left" if left else "right", no_wrap=not left)
+    return made
+
+
+def seconds(value: float) -> str:
+    """A time with a unit that suits it: "1.23 ms"."""
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def interval(figure: Mapping[str, float], digits: int = 2) -> str:
+    """A figure with its interval: "7.10 [6.98, 7.31]"."""
+    return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+
+
+def _spread(figure: Mapping[str, float]) -> str:
+    half = max(figure["high"] - figure["value"], figure["value"] - figure["low"])
+    return f"±{100 * half / figure['value']:.1f} %"
+
+
+def kernels_table(figures: Figures) -> Table:
+    """One line per kernel row: layer, shape, time with interval, rates, intensity, share of roof, verdict."""
+    made = table(
+        "Kernels",
+        (
+            "<layer",
+            "m",
+            "n",
+            "k",
+            "<kernel",
+            "data",
+            "threads",
+            "median",
+            "interval",
+            "GFLOP/s",
+            "GB/s",
+            "FLOP/B",
+            "% of roof",
+            "<verdict",
+        ),
+        caption="% of roof: median of the kernel over the best of the roof, "
+        "min(FMA peak, FLOP/B x read bandwidth of where the data is). "
+        "GB/s and FLOP/B count what comes from there: cold weights from DRAM, otherwise every operand once. "
+        "interval: 95 % bootstrap.",
+    )
+    last = None
+    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+        if row["kind"] != "kernel":
+            continue
+        shape = (row["dims"].get("m", 1), row["dims"]["n"], row["dims"]["k"])
+        if last not in (None, shape):
+            made.add_section()
+        name = "; ".join(row["layers"]) if shape != last else ""
+        last = shape
+        remark = f.get("error") or f.get("note")
+        text = Text(
+            f["verdict"] + (f" - {remark}" if remark else ""),
+            style="bold red" if "error" in f else STYLES[f["verdict"]],
+        )
+        made.add_row(
+            name,
+            *map(str, shape),
+            f"{row['operation']} {row['dtype']} {row['backend']}/{row['isa']}",
+            f"cold {row['level']}" if row["cold"] else f"hot {row['level']}",
+            str(row["threads"]),
+            seconds(f["seconds"]["value"]),
+            _spread(f["seconds"]),
+            f"{f['gflops']['value']:.1f}",
+            f"{f['gbps']['value']:.1f}",
+            f"{f['intensity']:.2f}",
+            f"{f['percent_of_roof']:.0f}" if "percent_of_roof" in f else "-",
+            text,
+        )
+    return made
+
+
+def roofs_table(figures: Figures) -> Table:
+    """The ceilings of every thread count."""
+    made = table(
+        "Roofs",
+        ("threads", "<ceiling", "best", "interval"),
+        caption="best of all samples; interval: 95 %, blocks of rounds resampled",
+    )
+    for threads, roofs in figures.roofs.items():
+        for (dtype, isa), peak in roofs.peaks.items():
+            made.add_row(
+                str(threads),
+                f"FMA peak {dtype} {isa}",
+                f"{peak.value / 1e9:.1f} GFLOP/s",
+                interval(peak.scaled(1e-9).as_dict(), 1),
+            )
+        for level, rate in roofs.bandwidths.items():
+            made.add_row(
+                str(threads), f"read {level}", f"{rate.value / 1e9:.1f} GB/s", interval(rate.scaled(1e-9).as_dict(), 1)
+            )
+    return made
+
+
+def ridges_table(figures: Figures) -> Table:
+    """The ceilings' ridge and where each backend's kernels really bend, with the ratio of the two."""
+    made = table(
+        "Ridge, in FLOP/byte",
+        ("threads", "<dtype", "<of", "ridge [95 %]", "of ceilings'", "levels off at", "<remark"),
+        caption="ceilings: FMA peak / DRAM read bandwidth. "
+        "Kernels: where achieved FLOP/s leave the slanted roof, fitted over m with cold weights.",
+    )
+    for threads, roofs in figures.roofs.items():
+        for (dtype, isa), ridge in roofs.ridges.items():
+            peak = f"{roofs.peaks[dtype, isa].value / 1e9:.1f} GFLOP/s"
+            made.add_row(str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()), "1.00", peak, "")
+            for knee in figures.knees:
+                if (knee["threads"], knee["dtype"]) != (threads, dtype) or (
+                    len(roofs.ridges) > 1 and isa != figures.record["session"]["isa"]
+                ):
+                    continue
+                found = knee["ridge"]
+                made.add_row(
+                    "",
+                    "",
+                    f"kernels: {knee['backend']}",
+                    interval(found) if found else "undecided",
+                    f"{found['value'] / ridge.value:.2f}" if found else "-",
+                    f"{knee['flat'] / 1e9:.1f} GFLOP/s" if found else "-",
+                    knee["reason"] or "",
+                )
+    return made
+
+
+def probes_table(rows: Sequence[Row], figures: Sequence[Mapping[str, Any]]) -> Table:
+    """Bandwidth probes in both byte conventions."""
+    made = table(
+        "Bandwidth",
+        (
+            "<kernel",
+            "<stores",
+            "<backend",
+            "threads",
+            "<level",
+            "MiB/array",
+            "best GB/s",
+            "+ write-allocate",
+            "median",
+            "interval",
+            "samples",
+        ),
+        caption="GB/s = 1e9 bytes/s. best and median count STREAM's bytes; "
+        "+ write-allocate adds the lines that regular stores read first.",
+    )
+    for row, f in zip(rows, figures, strict=True):
+        if "gbps" not in f:
+            continue
+        operation, _, flavour = row["operation"].partition("_")
+        reads = operation == "read"
+        ratio = f["gbps_write_allocate"]["value"] / f["gbps"]["value"]
+        made.add_row(
+            operation,
+            {"": "none" if reads else "regular", "nt": "non-temporal", "prefetch": "none; prefetched"}.get(
+                flavour, f"none; {flavour} streams"
+            ),
+            f"{row['backend']}/{row['isa']}",
+            str(row["threads"]),
+            row["level"],
+            f"{row['dims']['n'] * 8 / 2**20:.3g}",
+            f"{f['best_gbps']:.2f}",
+            f"{f['best_gbps'] * ratio:.2f}",
+            f"{f['gbps']['value']:.2f}",
+            _spread(f["gbps"]),
+            str(len(row["seconds"])),
+        )
+    return made
+
+
+def trust_text(figures: Figures) -> Text:
+    """The trust grade with its reasons."""
+    trust = figures.trust
+    text = Text(
+        f"Trust: {trust['grade']}", style={"A": "green", "B": "green", "C": "yellow", "D": "bold red"}[trust["grade"]]
+    )
+    for reason in trust["reasons"]:
+        text.append(f"\n  - {reason}", style="default")
+    if not trust["reasons"]:
+        text.append(f" (no roof moved by more than {DRIFT:.0%}, nothing disturbed the session)", style="default")
+    return text
+
+
+def machine_line(machine: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+    """One line on what was measured where."""
+    cpus = ", ".join(f"{t} thread{'s' * (t != '1')} on CPUs {c}" for t, c in session["cpus"].items())
+    distances = {f"{1e9 * p['seconds']:.0f} ns" for p in session["pings"] if p["seconds"]}
+    apart = f"; round trip between CPUs {' and '.join(sorted(distances))}" if distances else ""
+    return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}{apart}"
+
+
+def summary(figures: Figures) -> RenderableType:
+    """The whole report of a session."""
+    record = figures.record
+    parts: list[RenderableType] = [Text(machine_line(record["machine"], record["session"])), Text()]
+    if any(row["kind"] == "kernel" for row in figures.rows):
+        parts += [kernels_table(figures), Text()]
+    parts += [roofs_table(figures), Text()]
+    if any(roofs.ridges for roofs in figures.roofs.values()):
+        parts += [ridges_table(figures), Text()]
+    parts.append(trust_text(figures))
+    return Group(*parts)

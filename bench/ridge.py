@@ -1,0 +1,168 @@
+"""Where the roof bends: ridges from ceilings and from kernels, with intervals; scipy does the fitting.
+
+Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidth bind equally (Williams et al. 2009).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.stats import bootstrap
+
+RESAMPLES = 400
+CONFIDENCE = 0.95
+SEED = 14123  # the figures of a record can be derived again, to the last digit
+BLOCKS = 8  # neighbouring rounds share the machine's mood, so blocks of them are resampled, not single rounds
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def overlaps(self, other: "Interval") -> bool:
+        return self.low <= other.high and other.low <= self.high
+
+    def scaled(self, by: float) -> "Interval":
+        return Interval(self.value * by, self.low * by, self.high * by)
+
+    def inverse(self, numerator: float) -> "Interval":
+        """numerator / this: from seconds to a rate."""
+        return Interval(numerator / self.value, numerator / self.high, numerator / self.low)
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def median_interval(seconds: Sequence[float]) -> Interval:
+    """The median of samples with a percentile bootstrap interval; of one sample, that sample alone."""
+    data = np.asarray(seconds, float)
+    middle = float(np.median(data))
+    if data.size < 2 or np.all(data == data[0]):
+        return Interval(middle, middle, middle)
+    found = bootstrap((data,), np.median, n_resamples=999, method="percentile", rng=SEED).confidence_interval
+    return Interval(middle, float(found.low), float(found.high))
+
+
+def best_interval(rates: Sequence[float], rounds: Sequence[int]) -> Interval:
+    """The best of all samples, resampled in blocks of neighbouring rounds (see BLOCKS)."""
+    return ratio_interval(rates, rounds, [1.0], [rounds[0]])
+
+
+def ratio_interval(
+    above: Sequence[float], above_rounds: Sequence[int], below: Sequence[float], below_rounds: Sequence[int]
+) -> Interval:
+    """Best of `above` / best of `below`: a ceilings' ridge with above = peak in FLOP/s, below = bandwidth in bytes/s.
+
+    Both were sampled in the same rounds of a session; the interval comes from resampling blocks of rounds.
+    """
+    last = max(*above_rounds, *below_rounds) + 1
+    blocks = min(BLOCKS, last)
+
+    def best(values: Sequence[float], rounds: Sequence[int]) -> np.ndarray:
+        per_block = np.full(blocks, -np.inf)
+        np.maximum.at(per_block, np.asarray(rounds) * blocks // last, np.asarray(values, float))
+        return per_block
+
+    up, down = best(above, above_rounds), best(below, below_rounds)
+    value = float(up.max() / down.max())
+    picks = np.random.default_rng(SEED).integers(blocks, size=(RESAMPLES, blocks))
+    ups, downs = up[picks].max(axis=1), down[picks].max(axis=1)
+    whole = np.isfinite(ups) & np.isfinite(downs)  # a resample may miss the only block that has a probe
+    ratios = ups[whole] / downs[whole]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail]) if ratios.size else (value, value)
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+@dataclass(frozen=True)
+class Knee:
+    """Where measured performance leaves the slanted roof.
+
+    ridge      FLOP/byte; None: undecided, and `reason` says why
+    flat       FLOP/s it levels off at
+    slope      bytes/s on the slanted part
+    sharpness  p of the fitted curve: 1 when the times for bytes and FLOPs add up, large when the longer one hides the
+    other
+    """
+
+    ridge: Interval | None
+    flat: float
+    slope: float
+    sharpness: float
+    points: int
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _curve(parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """log FLOP/s at log intensity x: the p-norm of the two times, (F^-p + (b I)^-p)^(-1/p)."""
+    log_flat, log_slope, p = parameters
+    return -np.logaddexp(-p * log_flat, -p * (log_slope + x)) / p
+
+
+def _fit(x: np.ndarray, y: np.ndarray, start: tuple[float, float, float], free_p: bool) -> tuple[np.ndarray, float]:
+    """Least squares in log space with a robust loss; returns (log F, log b, p) and the sum of squared residuals."""
+    p_low, p_high = (1.0, 16.0) if free_p else (start[2] * (1 - 1e-9), start[2] * (1 + 1e-9))
+    bounds = ([-np.inf, -np.inf, p_low], [np.inf, np.inf, p_high])
+    fit = least_squares(lambda q: _curve(q, x) - y, start, bounds=bounds, loss="soft_l1", f_scale=0.1)
+    return fit.x, float(np.sum((_curve(fit.x, x) - y) ** 2))
+
+
+def find_knee(intensity: Sequence[float], flops_per_second: Sequence[float]) -> Knee:
+    """Fits the smooth roof to measured points and decides whether they have a knee.
+
+    intensity         FLOP/byte of each point, at least 6 of them
+    flops_per_second  achieved
+
+    Undecided where a straight line (a power law) explains the points as well, or where fewer than two of them lie on
+    either side of the knee's interval: a bend that wasn't walked across was not measured. ValueError on bad points.
+    """
+    x, y = np.log(np.asarray(intensity, float)), np.log(np.asarray(flops_per_second, float))
+    if x.size != y.size or x.size < 6 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("a knee needs at least 6 points with positive, finite intensity and FLOP/s")
+    start = (float(y.max()), float(np.median((y - x)[x <= np.median(x)])), 4.0)
+    best, residue = _fit(x, y, start, free_p=True)
+    log_flat, log_slope, p = best
+
+    def undecided(reason: str) -> Knee:
+        return Knee(None, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size, reason)
+
+    if np.ptp(x) < np.log(4):
+        return undecided("the points span less than a factor of 4 in intensity")
+    line = np.polyfit(x, y, 1)
+    straight = float(np.sum((np.polyval(line, x) - y) ** 2))
+    # Schwarz's criterion, the curve has one parameter more; below 1 % rms nothing is to be told from rounding
+    floor = x.size * 0.01**2
+    gain = x.size * np.log((straight + floor) / (residue + floor)) - np.log(x.size)
+    if gain < 6:
+        return undecided("a straight line explains the points as well as a roof with a knee")
+
+    random = np.random.default_rng(SEED)
+    knees = []
+    for _ in range(RESAMPLES // 2):
+        pick = random.integers(x.size, size=x.size)
+        again, _ = _fit(x[pick], y[pick], (log_flat, log_slope, p), free_p=False)
+        knees.append(again[0] - again[1])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(knees, [tail, 1 - tail])
+    knee = log_flat - log_slope
+    low, high = min(low, knee), max(high, knee)
+    if np.sum(x < low) < 2 or np.sum(x > high) < 2:
+        return undecided("fewer than two points on one side of the bend")
+    interval = Interval(*(float(v) for v in np.exp([knee, low, high])))
+    return Knee(interval, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size)
+
+
+def verdict(intensity: float, ridge: Interval) -> str:
+    """memory-bound left of the ridge's interval, compute-bound right of it, undecided inside."""
+    if intensity < ridge.low:
+        return "memory-bound"
+    return "compute-bound" if intensity > ridge.high else "undecided"

@@ -1,0 +1,34 @@
+"""python -m bench.roofline FILE...: redraws the roofline and fits the ridges again, from records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cli import BadInput, Parser, console, print_json, run
+from bench.picture import roofline
+from bench.record import load
+from bench.report import summary
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser("roofline", "Redraw the roofline and fit the ridges again, from the raw seconds of records.")
+    parser.add_argument("record", nargs="+", type=Path, help="record to draw; several become several panels")
+    parser.add_argument(
+        "--picture", type=Path, default=Path("results/roofline"), help="where to write, without .png and .svg"
+    )
+    options = parser.parse_args(arguments)
+    figures = [load(path)[1] for path in options.record]
+    try:
+        paths = roofline(figures, options.picture)
+    except ValueError as error:
+        raise BadInput(f"{', '.join(map(str, options.record))}: {error}") from error
+    if options.json:
+        print_json({"pictures": list(map(str, paths)), "figures": [f.as_dict() for f in figures]})
+        return 0
+    for one in figures:
+        console().print(summary(one))
+    print(*(f"picture: {path}" for path in paths), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,99 @@
+"""What a session runs: which shapes, at which m, for how long. --sweep chooses one of SWEEPS."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import kernels
+from bench.layers import MODELS, Case, distinct_shapes
+from kernels import Kernel
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """lengths: tokens that enter a layer (1: decode). walk: m at which each weight matrix is walked across the ridge.
+
+    contexts: tokens in a decoder's KV cache. seconds: measuring time per kernel and shape. matrices: the weight
+    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too.
+    """
+
+    lengths: tuple[int, ...]
+    walk: tuple[int, ...]
+    contexts: tuple[int, ...]
+    seconds: float
+    matrices: tuple[tuple[int, int], ...] = ()
+    rungs: tuple[tuple[int, int, int], ...] = ()
+
+
+SWEEPS = {
+    "quick": Sweep((1, 32, 128), (1, 2, 4, 8, 16, 32, 64, 128), (), 0.06, matrices=((768, 768), (768, 3072))),
+    "default": Sweep((1, 8, 32, 128, 512), (1, 2, 4, 8, 16, 32, 64, 128), (128, 512), 0.15, rungs=((128, 768, 768),)),
+    "full": Sweep(
+        (1, 8, 32, 128, 512),
+        (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256),
+        (1, 8, 32, 128, 512),
+        0.6,
+        rungs=((128, 768, 768), (128, 3072, 768), (512, 768, 768)),
+    ),
+}
+
+
+def _at_one(case: Case) -> Case:
+    """A product with one row of activations is a GEMV: of nn.Linear's W[n,k] unless the model stores W[k,n]."""
+    return replace(case, operation="gemv") if case.operation == "gemm" and case.m == 1 else case
+
+
+def _wanted(case: Case, sweep: Sweep) -> bool:
+    return not sweep.matrices or (case.weight and (case.k, case.n) in sweep.matrices)
+
+
+def layer_cases(sweep: Sweep) -> list[Case]:
+    """Every distinct product of the models' layers at the sweep's lengths, all lengths of a matrix together.
+
+    The LM head appears once, at m = 1: only the last position needs it.
+    """
+    tall = tuple(n for n in sweep.lengths if n > 1)
+    cases = distinct_shapes(MODELS, lengths=tall, contexts=sweep.contexts or (128,))
+    if 1 in sweep.lengths:
+        cases += [_at_one(c) for c in distinct_shapes(MODELS, lengths=(1,), phases=("encode",)) if c.weight]
+    else:
+        cases = [c for c in cases if c.m > 1]
+    cases = [c for c in cases if _wanted(c, sweep)]
+    return sorted(_merged(cases), key=lambda c: (not c.weight, c.k * c.n if c.weight else 0, c.k, c.n, c.m))
+
+
+def _merged(cases: Iterable[Case]) -> list[Case]:
+    """One case per shape, with the layers of all."""
+    found: dict[tuple[object, ...], Case] = {}
+    for case in cases:
+        key = (case.operation, case.m, case.n, case.k, case.weight)
+        before = found.get(key)
+        found[key] = (
+            case if before is None else replace(before, layers=tuple(dict.fromkeys(before.layers + case.layers)))
+        )
+    return list(found.values())
+
+
+def walk_cases(sweep: Sweep) -> list[Case]:
+    """Each weight matrix of the layers at every m of the walk; at m = 1 as x W[k,n], the same matrix."""
+    matrices = {(c.k, c.n): c.layers for c in layer_cases(sweep) if c.weight and c.m > 1}
+    return [
+        Case("gemv_t" if m == 1 else "gemm", m, n, k, True, layers)
+        for (k, n), layers in matrices.items()
+        for m in sweep.walk
+    ]
+
+
+def contestants(case: Case, dtype: str, isa: str, rungs: Sequence[tuple[int, int, int]] = ()) -> list[Kernel]:
+    """The kernels that can run a case; prepacked weights and GEMM's lower rungs are variants of their own."""
+    operations = [case.operation]
+    if case.operation == "gemm" and case.weight:
+        operations.append("gemm_prepacked")
+        if (case.m, case.n, case.k) in rungs:
+            operations += ["gemm_tiled", "gemm_naive"]
+    existing = {(k.operation, k.backend) for k in kernels.KERNELS.values()}
+    return [
+        kernels.find(operation, dtype, backend, isa if backend == "c" else None)
+        for operation in operations
+        for backend in kernels.BACKENDS
+        if (operation, backend) in existing
+    ]

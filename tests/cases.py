@@ -1,0 +1,119 @@
+"""Shapes and arrays that kernels stumble over, and how a result is examined."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+import kernels
+from kernels import DTYPES, OPERATIONS, Kernel, jit, native
+from kernels.operands import aligned_empty
+from kernels.reference import check
+
+Dims = Mapping[str, int]
+ROOM = 8  # elements around an array: a cache line of doubles, so that non-temporal stores find it aligned
+FRAME = -77.0
+
+
+def blocks(kernel: Kernel) -> tuple[int, int, int, int]:
+    """(mr, nr, lanes, kc) of a kernel; of a library, whose blocks aren't known, those of the C kernels."""
+    size = DTYPES[kernel.dtype].itemsize
+    if kernel.backend == "numba":
+        mr, nr, vector_bytes = jit.tile(kernel.dtype)
+        return mr, nr, vector_bytes // size, jit._KC
+    isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
+
+    def workspace(k: int) -> int:
+        return native.lib.gemm_workspace_bytes(native.ISAS.index(isa), size, 1, 1, 1, k)
+
+    # blocks of k are of equal size, so the workspace shrinks where one more of them is needed
+    kc = next(k for k in range(1, 1 << 14) if workspace(k + 1) < workspace(k))
+    return *native.tile(isa, kernel.dtype), native.vector_bytes(isa) // size, kc
+
+
+def dimensions(kernel: Kernel) -> set[str]:
+    """The names of an operation's dimensions."""
+    return {d for _, dims in OPERATIONS[kernel.operation].operands for d in dims} - {"1"}
+
+
+def shapes(kernel: Kernel) -> Iterator[Dims]:
+    """Awkward dimensions: one, primes, around vectors, register tiles and cache blocks."""
+    mr, nr, lanes, kc = blocks(kernel)
+    names = dimensions(kernel)
+    if names == {"n"}:
+        sizes: Iterable[tuple[int, int, int]] = [(1, n, 1) for n in (1, 3, lanes - 1, 8, 9, 64, 509, 4096, 65_537)]
+    elif "m" not in names:
+        edges = (1, lanes - 1, lanes + 1, 4 * lanes - 1, 4 * lanes + 1, 137)
+        sizes = [(1, *nk) for nk in (*product(edges, edges), (3, kc + 1), (kc + 1, 3), (307, 509))]
+    else:
+        half_l2 = native.lib.cache_bytes(2) // 2 // DTYPES[kernel.dtype].itemsize
+        sizes = [
+            *product((1, mr - 1, mr, mr + 1), (1, lanes - 1, nr - 1, nr, nr + 1), (1, 17)),
+            *((mr + 1, nr + 1, k) for k in (63, 64, 65, kc - 1, kc, kc + 1, 2 * kc + 1)),
+            (2 * mr + 1, 4 * nr + 1, 31),
+            (307, 5, 3),
+            (5, 1031, 3),
+            (mr + 1, 40 * nr + 1, kc),
+            (half_l2 // kc + mr + 1, 5 * nr + 1, kc),  # more rows of A than half of L2 holds, B kept between blocks
+            (half_l2 // kc * 2 + 1, nr + 1, kc + 1),
+        ]
+    for size in sizes:
+        if all(size):  # a lane less than one vector may be none
+            yield {name: value for name, value in zip("mnk", size, strict=True) if name in names}
+
+
+def framed(shape: Sequence[int], dtype: np.dtype, inside: float, around: float) -> tuple[np.ndarray, np.ndarray]:
+    """(frame, view): an array of that shape in the middle of a larger one, so that its rows don't follow each other."""
+    frame = aligned_empty(tuple(size + 2 * ROOM for size in shape), dtype)
+    frame[...] = around
+    view = frame[tuple(slice(ROOM, ROOM + size) for size in shape)]
+    view[...] = inside
+    return frame, view
+
+
+def make_inputs(kernel: Kernel, dims: Dims, seed: int = 11) -> list[np.ndarray]:
+    """Random inputs, each surrounded by NaN: what is read beyond an edge shows in the result."""
+    random = np.random.default_rng(seed)
+    inputs = []
+    for _, names in OPERATIONS[kernel.operation].inputs:
+        _, view = framed([dims[d] for d in names], DTYPES[kernel.dtype], 0, np.nan)
+        view[...] = random.standard_normal(view.shape)
+        inputs.append(view)
+    return inputs
+
+
+def arguments(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int = 1) -> list[Any]:
+    """The inputs as the kernel takes them."""
+    return [inputs[0], kernel.pack(inputs[1], threads)] if kernel.operation == "gemm_prepacked" else list(inputs)
+
+
+def output_for(kernel: Kernel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(frame, out): an output full of NaN, or of an in-place operation's input, in a frame of FRAME."""
+    op = OPERATIONS[kernel.operation]
+    dims = {d: n for (_, names), x in zip(op.inputs, inputs, strict=True) for d, n in zip(names, x.shape, strict=True)}
+    frame, out = framed([dims.get(d, 1) for d in op.output[1]], DTYPES[kernel.dtype], np.nan, FRAME)
+    if op.in_place:
+        out[...] = inputs[0]
+    return frame, out
+
+
+def verify(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int) -> None:
+    """The result is right, also the second time; inputs and what surrounds the output stay as they were."""
+    before = [x.copy() for x in inputs]
+    frame, out = output_for(kernel, inputs)
+    in_place = OPERATIONS[kernel.operation].in_place
+    given = [out] if in_place else arguments(kernel, inputs, threads)
+    call = kernel.bind(*given, out=out, threads=threads)
+    kernels.set_threads(threads)
+    for _ in range(1 if in_place else 2):
+        call()
+        check(kernel.operation, before, out)
+    for x, old in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(x, old)
+    out[...] = FRAME
+    assert (frame == FRAME).all(), "wrote beside the output"
+
+
+def thread_counts(kernel: Kernel) -> range:
+    return range(1, min(3, kernel.most_threads) + 1)

@@ -1,0 +1,191 @@
+"""Every kernel of the registry against its float64 reference: shapes, views, special values, threads, the GIL."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import arguments, blocks, dimensions, make_inputs, output_for, shapes, thread_counts, verify
+from conftest import Run
+
+import kernels
+from kernels import DTYPES, OPERATIONS, Kernel, native
+from kernels.reference import WrongResult, check, reference
+
+
+@contextmanager
+def noting(text: str) -> Iterator[None]:
+    """Adds to a failure which case it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(text)
+        raise
+
+
+def test_shapes(kernel: Kernel) -> None:
+    for dims, threads in product(shapes(kernel), thread_counts(kernel)):
+        with noting(f"{dims}, {threads} threads"):
+            verify(kernel, make_inputs(kernel, dims), threads)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", ["gemm", "gemm_prepacked"])
+def test_more_columns_than_half_of_l3_holds(operation: str, dtype: str) -> None:
+    """The outermost of C's five loops; it runs only where several blocks of A need the same packed B."""
+    kernel = kernels.find(operation, dtype, "c")
+    _, nr, _, kc = blocks(kernel)
+    l2, l3 = (native.lib.cache_bytes(level) // DTYPES[dtype].itemsize for level in (2, 3))
+    n = l3 // 2 // kc + nr + 1
+    if n * kc > 64 << 20:
+        pytest.skip(f"an L3 of {native.lib.cache_bytes(3) >> 20} MiB asks for too large a test")
+    random = np.random.default_rng(5)
+    a, b = (random.standard_normal(shape, DTYPES[dtype]) for shape in ((l2 // 2 // kc + 9, kc), (kc, n)))
+    threads = 2
+    result = kernel(*arguments(kernel, [a, b], threads), threads=threads)
+    rows = [0, -10, -1]
+    check("gemm", [a[rows], b], result[rows])
+
+
+def _unaligned(x: np.ndarray) -> np.ndarray:
+    return np.frombuffer(b"\0" + x.tobytes(), x.dtype, offset=1).reshape(x.shape)
+
+
+VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed": lambda x: x.T.copy().T,
+    "reversed": lambda x: x[(slice(None, None, -1),) * x.ndim],
+    "strided": lambda x: x.repeat(2, axis=-1)[..., ::2],
+    "rows skipped": lambda x: x.repeat(3, axis=0)[::3],
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
+    "unaligned": _unaligned,  # and read-only
+}
+
+
+def test_views(kernel: Kernel) -> None:
+    """Inputs may lie in memory as NumPy allows."""
+    for name, view in VIEWS.items():
+        with noting(name):
+            verify(kernel, [view(x) for x in make_inputs(kernel, {"m": 7, "n": 21, "k": 19})], threads=1)
+
+
+SPECIAL = (np.nan, np.inf, -np.inf, 0.0)
+
+
+def test_special_values(kernel: Kernel) -> None:
+    """NaN and infinities go where the mathematics sends them: padding neither leaks nor swallows them."""
+    mr, nr, _, _ = blocks(kernel)
+    dims = {"m": mr + 1, "n": nr + 1, "k": 5}
+    names = [name for name, _ in OPERATIONS[kernel.operation].inputs]
+    for where, *specials in product((0, -1), *[(*SPECIAL, None)] * len(names)):
+        inputs = make_inputs(kernel, dims)
+        for x, special in zip(inputs, specials, strict=True):
+            if special is not None:
+                x[(where,) * x.ndim] = special
+        with noting(f"{dict(zip(names, specials, strict=True))} at {where}"), np.errstate(invalid="ignore"):
+            verify(kernel, inputs, threads=1)
+
+
+def test_subnormal_values(kernel: Kernel) -> None:
+    """They aren't flushed to zero, in no thread."""
+    for threads in thread_counts(kernel):
+        inputs = make_inputs(kernel, {"m": 9, "n": 33, "k": 18})
+        inputs[0][...] = 1000 * np.finfo(inputs[0].dtype).smallest_subnormal
+        verify(kernel, inputs, threads)
+
+
+def test_fewer_threads_than_asked(python: Run) -> None:
+    """OpenMP may start a smaller team than it is asked for: the work of the missing threads is still done."""
+    code = """
+import sys
+import kernels
+sys.path.append(sys.argv[1])
+from cases import make_inputs, verify
+for kernel in kernels.available():
+    if kernel.backend == "c":
+        try:
+            verify(kernel, make_inputs(kernel, {"m": 50, "n": 70, "k": 60}), threads=3)
+        except Exception as error:
+            print(kernel.name, error)
+"""
+    ran = python("-c", code, Path(__file__).parent, OMP_THREAD_LIMIT="2")
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+@pytest.fixture
+def no_switching() -> Iterator[None]:
+    """No thread is asked to hand over the GIL; it moves on only where it is released."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_gil_is_released(kernel: Kernel, no_switching: None) -> None:
+    """Another thread counts on during a call."""
+    size = 160 if "m" in dimensions(kernel) else 1000 if "k" in dimensions(kernel) else 1 << 19
+    inputs = make_inputs(kernel, {"m": size, "n": size, "k": size})
+    _, out = output_for(kernel, inputs)
+    given = [out] if OPERATIONS[kernel.operation].in_place else arguments(kernel, inputs)
+    call = kernel.bind(*given, out=out)
+    count, stop = 0, False
+
+    def counting() -> None:
+        nonlocal count
+        while not stop:
+            count += 1
+            time.sleep(0)  # releases the GIL, for nobody asks for it
+
+    thread = threading.Thread(target=counting)
+    thread.start()
+    try:
+        for _ in range(1000):
+            before = count
+            call()
+            if count > before:
+                break
+        else:
+            pytest.fail("a thread stood still during 1000 calls")
+    finally:
+        stop = True
+        thread.join()
+
+
+WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "an element of its neighbour": lambda y: np.concatenate([y.ravel()[:-1], y.ravel()[:1]]).reshape(y.shape),
+    "shifted by one": lambda y: np.roll(y, 1, axis=-1),
+    "not written": lambda y: np.where(np.arange(y.size).reshape(y.shape) == y.size - 1, np.nan, y),
+    "infinite": lambda y: np.where(np.arange(y.size).reshape(y.shape) == 0, np.inf, y),
+    "half a thousandth off": lambda y: y * 1.0005,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(("operation", "dtype"), sorted({(k.operation, k.dtype) for k in kernels.KERNELS.values()}))
+def test_wrong_results_are_caught(operation: str, dtype: str, wrong: str) -> None:
+    kernel = next(k for k in kernels.available() if (k.operation, k.dtype) == (operation, dtype))
+    inputs = make_inputs(kernel, {"m": 13, "n": 29, "k": 768})
+    right = reference(operation, inputs).astype(DTYPES[dtype])
+    check(operation, inputs, right)
+    broken = WRONG[wrong](right).astype(DTYPES[dtype])
+    if np.array_equal(broken, right):
+        pytest.skip("a single element has no neighbour")
+    with pytest.raises(WrongResult, match=operation):
+        check(operation, inputs, broken)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 2, 64, 768, 3072])
+@pytest.mark.parametrize("operation", ["gemm", "gemv", "gemv_t"])
+def test_a_sum_one_term_short_is_caught(operation: str, k: int, dtype: str) -> None:
+    """At every k of the models: the bound grows with k, but not beyond what a lost term makes."""
+    inputs = make_inputs(kernels.find(operation, dtype, "blas"), {"m": 13, "n": 29, "k": k})
+    short = [x.copy() for x in inputs]
+    for (_, names), x in zip(OPERATIONS[operation].inputs, short, strict=True):
+        x[tuple(-1 if d == "k" else slice(None) for d in names)] = 0
+    with pytest.raises(WrongResult):
+        check(operation, inputs, reference(operation, short).astype(DTYPES[dtype]))
