@@ -41,10 +41,10 @@ def measure(session: Session, threads: int, size: int | None, backends: Sequence
 
     budget: seconds for each of them.
     """
-    if size is None:
-        size, trusted = dram_bytes()
-        if not trusted:
-            session.distrust(f"arrays of {size >> 20} MiB: memory has no room for {LEAST} times the last-level cache")
+    by_rule, trusted = dram_bytes()
+    if size is None and not trusted:
+        session.distrust(f"arrays of {by_rule >> 20} MiB: memory has no room for {LEAST} times the last-level cache")
+    size = by_rule if size is None else size
     level = "DRAM" if size >= LEAST * (llc_bytes() or 0) else session.level(size, threads)
     with pinned(threads), session.watched():
         arrays = stream_arrays(3, size // 8, threads)
@@ -141,7 +141,7 @@ def _print_levels(figures: Figures, threads: int) -> None:
     for p in plateaus(sizes, rates):
         steps.add_row(_size(p.first), _size(p.last), f"{p.rate / 1e9:.1f}")
     out.print(steps)
-    caches = ", ".join(f"L{n} {_size(size)}" for n in (1, 2, 3) if (size := cache_bytes(n)))
+    caches = ", ".join(f"L{n} {_size(found)}" for n in (1, 2, 3) if (found := cache_bytes(n)))
     out.print(f"one instance of each cache, from sysfs: {caches or 'unknown'}\n")
 
 

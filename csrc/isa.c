@@ -21,6 +21,7 @@ _Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile does
 #define F(name) name##_f32
 #include "per_isa/vector.h"
 #include "per_isa/tile.h"
+#include "per_isa/few.h"
 #include "per_isa/gemm.h"
 #include "per_isa/ladder.h"
 #include "per_isa/gemv.h"
@@ -32,6 +33,7 @@ _Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile does
 #define F(name) name##_f64
 #include "per_isa/vector.h"
 #include "per_isa/tile.h"
+#include "per_isa/few.h"
 #include "per_isa/gemm.h"
 #include "per_isa/ladder.h"
 #include "per_isa/gemv.h"

@@ -5,6 +5,7 @@
  *   - the rows of a block are spread over tiles of nearly equal height instead of being padded to a multiple of MR.
  * All threads share each packed block of A; each packs the panels of B for its own tiles. */
 
+enum { F(FEW) = 4 };   /* up to so many rows, B is read as it lies (few.h): packing it would take longer */
 enum { F(GROUP) = 4 }; /* panels packed together: rows of 4 * NR elements are long enough for the prefetchers */
 
 struct F(plan) {
@@ -75,18 +76,23 @@ static void F(pack_panels)(int64_t k, int64_t columns, const T *b, int64_t ldb, 
     }
 }
 
-/* One panel of B against the row tiles [tile, last) of a packed block of A. */
+/* One panel of B against the row tiles [tile, last) of a packed block of A. The kb rows at `next`, `stride` elements
+ * apart, are what memory has to deliver meanwhile: the first one, two or four tiles each ask for a share of them. */
 static inline void F(column)(int64_t kb, int64_t rows, int64_t tiles, int64_t tile, int64_t last, int64_t columns,
-                             const T *a, const T *b, T *c, int64_t ldc, int accumulate) {
+                             const T *a, const T *b, T *c, int64_t ldc, int accumulate, const T *next,
+                             int64_t stride) {
     alignas(CACHE_LINE) T scratch[MR * NR];
-    for (; tile < last; tile++) {
+    const int64_t asking = last - tile >= 4 ? 4 : last - tile >= 2 ? 2 : 1;
+    for (int64_t asked = 0; tile < last; tile++, asked++) {
+        const struct F(ahead) ahead = {next ? next + asked % asking * (kb / asking) * stride : a, next ? stride : 0,
+                                       next && asked < asking ? asking - 1 : INT64_MAX};
         int64_t i = F(tile_start)(rows, tiles, tile), h = F(tile_start)(rows, tiles, tile + 1) - i;
         T *to = c + i * ldc;
         if (columns >= NR) {
-            F(tile)[h](kb, a + i * kb, b, to, ldc, accumulate);
+            F(tile)[h](kb, a + i * kb, b, to, ldc, accumulate, ahead);
             continue;
         }
-        F(tile)[h](kb, a + i * kb, b, scratch, NR, 0);
+        F(tile)[h](kb, a + i * kb, b, scratch, NR, 0, ahead);
         for (int64_t r = 0; r < h; r++)
             for (int64_t j = 0; j < columns; j++)
                 to[r * ldc + j] = scratch[r * NR + j] + (accumulate ? to[r * ldc + j] : 0);
@@ -125,19 +131,22 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
                     int64_t tile = tiles * row / z.down, last = tiles * (row + 1) / z.down;
 
                     for (int64_t jr = first; jr < end; jr += NR) { /* LOOP 2: panels of B; LOOP 1: tiles of A */
-                        int64_t j = jc + jr, index = (jr - first) / NR;
-                        const T *panel;
+                        int64_t j = jc + jr, index = (jr - first) / NR, stride = NR;
+                        const T *panel, *next = NULL;
                         if (packed) {
                             panel = packed + j * k + pc * NR;
+                            if (jr + NR < end) next = panel + k * NR;
                         } else {
                             T *slot = mine + index % z.slots * (z.kc * NR);
                             if (ic == 0 && index % F(GROUP) == 0) {
                                 int64_t columns = end - jr < F(GROUP) * NR ? end - jr : F(GROUP) * NR;
                                 F(pack_panels)(kb, columns, b + pc * ldb + j, ldb, slot, z.kc * NR);
                             }
-                            panel = slot;
+                            panel = slot, stride = ldb;
+                            if (ic == 0 && jr + (F(GROUP) + 1) * NR <= end) next = b + pc * ldb + j + F(GROUP) * NR;
                         }
-                        F(column)(kb, mb, tiles, tile, last, nb - jr, shared, panel, c + ic * ldc + j, ldc, pc > 0);
+                        F(column)(kb, mb, tiles, tile, last, nb - jr, shared, panel, c + ic * ldc + j, ldc, pc > 0,
+                                  next, stride);
                     }
                 }
             }
@@ -147,6 +156,10 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
 
 static void F(plain)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
                      T *c, int64_t ldc, void *workspace) {
+    if (m <= F(FEW)) {
+        F(few_rows)(threads, m, n, k, a, lda, b, ldb, c, ldc);
+        return;
+    }
     F(five_loops)(threads, m, n, k, a, lda, b, ldb, NULL, c, ldc, workspace);
 }
 

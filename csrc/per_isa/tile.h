@@ -3,10 +3,18 @@
  * A panel: k columns of h elements. B panel: k rows of NR elements. Each step loads NV vectors of B and broadcasts h
  * elements of A into h * NV independent multiply-adds, all of which stay in registers (asserted in isa.c).
  * A tile of every height up to MR is the same source with another constant: rows that don't divide by MR are
- * spread over tiles of nearly equal height, so no multiply-add is spent on padding rows. */
+ * spread over tiles of nearly equal height, so no multiply-add is spent on padding rows.
+ *
+ * Meanwhile the tile asks for a part of the B that comes after this panel, so that memory works while it computes:
+ * one row of NR elements every mask + 1 steps (mask + 1 a power of two). */
+struct F(ahead) {
+    const T *row;
+    int64_t stride; /* elements from one row to the next */
+    int64_t mask;
+};
 
 static inline __attribute__((always_inline)) void F(tile_rows)(const int h, int64_t k, const T *a, const T *b, T *c,
-                                                               int64_t ldc, int accumulate) {
+                                                               int64_t ldc, int accumulate, struct F(ahead) next) {
     vec acc[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < h; i++)
@@ -24,6 +32,10 @@ static inline __attribute__((always_inline)) void F(tile_rows)(const int h, int6
         for (int i = 0; i < h; i++)
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) acc[i][j] += a[i] * row[j];
+        if (!(p & next.mask)) {
+            for (int64_t j = 0; j < NR; j += CACHE_LINE / (int64_t)sizeof(T)) __builtin_prefetch(next.row + j, 0, 2);
+            next.row += next.stride;
+        }
     }
 
 #pragma GCC unroll 16
@@ -38,8 +50,8 @@ static inline __attribute__((always_inline)) void F(tile_rows)(const int h, int6
 
 #define TILE(h)                                                                                                     \
     static __attribute__((noinline)) void F(tile_##h)(int64_t k, const T *a, const T *b, T *c, int64_t ldc,         \
-                                                      int accumulate) {                                             \
-        F(tile_rows)(h, k, a, b, c, ldc, accumulate);                                                               \
+                                                      int accumulate, struct F(ahead) next) {                       \
+        F(tile_rows)(h, k, a, b, c, ldc, accumulate, next);                                                         \
     }
 TILE(1) TILE(2) TILE(3) TILE(4)
 #if MR > 4
@@ -53,7 +65,7 @@ TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
 #endif
 #undef TILE
 
-static void (*const F(tile)[MR + 1])(int64_t, const T *, const T *, T *, int64_t, int) = {
+static void (*const F(tile)[MR + 1])(int64_t, const T *, const T *, T *, int64_t, int, struct F(ahead)) = {
     NULL, F(tile_1), F(tile_2), F(tile_3), F(tile_4),
 #if MR > 4
     F(tile_5), F(tile_6),

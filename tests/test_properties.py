@@ -1,0 +1,107 @@
+"""Any shape, dtype, leading dimension, thread count and special value: what each backend computes is the reference."""
+
+import numpy as np
+import pytest
+from cases import framed, verify
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import kernels
+from kernels import DTYPES, OPERATIONS, Kernel
+from kernels.operands import aligned_empty
+
+SIZES = st.integers(1, 80)
+SPECIAL = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf]
+ROWS = kernels.available()
+PRODUCTS = sorted({k.operation for k in ROWS if "k" in str(OPERATIONS[k.operation].operands)})
+STREAMS = sorted({k.operation for k in ROWS} - set(PRODUCTS))
+
+stable = settings(  # the same examples in every run
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@st.composite
+def calls(draw: st.DrawFn, operation: str) -> tuple[Kernel, list[np.ndarray], int]:
+    """A kernel, its inputs and a number of threads."""
+    kernel = draw(st.sampled_from([k for k in ROWS if k.operation == operation]))
+    dims = {"m": draw(SIZES), "n": draw(SIZES), "k": draw(SIZES)}
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    scale = 2.0 ** draw(st.integers(-20, 20))
+    inputs = [draw(arrays(random, tuple(dims[d] for d in names), scale, kernel.dtype)) for names in operands(operation)]
+    return kernel, inputs, draw(st.integers(1, min(4, kernel.most_threads)))
+
+
+def operands(operation: str) -> list[tuple[str, ...]]:
+    return [names for _, names in OPERATIONS[operation].inputs]
+
+
+@st.composite
+def arrays(
+    draw: st.DrawFn, random: np.random.Generator, shape: tuple[int, ...], scale: float, dtype: str
+) -> np.ndarray:
+    """Random numbers with up to three special values among them, at any distance between rows, in either order."""
+    x = random.standard_normal(shape) * scale
+    for _ in range(draw(st.integers(0, 3))):
+        x[tuple(draw(st.integers(0, size - 1)) for size in shape)] = draw(st.sampled_from(SPECIAL))
+    layout = draw(st.sampled_from(["plain", "rows apart", "transposed", "reversed"]))
+    if layout == "rows apart":
+        _, view = framed(shape, DTYPES[dtype], 0, np.nan)
+        view[...] = x
+        return view
+    if layout == "reversed":
+        return x[::-1].astype(DTYPES[dtype])[::-1]
+    return x.astype(DTYPES[dtype], order="F" if layout == "transposed" else "C")
+
+
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_products(operation: str) -> None:
+    @stable
+    @given(calls(operation))
+    def check(call: tuple[Kernel, list[np.ndarray], int]) -> None:
+        with np.errstate(invalid="ignore"):
+            verify(*call)
+
+    check()
+
+
+@pytest.mark.parametrize("operation", STREAMS)
+def test_streams(operation: str) -> None:
+    @stable
+    @given(calls(operation), st.integers(0, 700))
+    def check(call: tuple[Kernel, list[np.ndarray], int], more: int) -> None:
+        kernel, inputs, threads = call
+        longer = [np.concatenate([x, np.arange(more, dtype=x.dtype)]) for x in inputs]
+        with np.errstate(invalid="ignore"):
+            verify(kernel, longer, threads)
+
+    check()
+
+
+@stable
+@given(SIZES, SIZES, SIZES, st.sampled_from(sorted(DTYPES)), st.sampled_from(["c", "numba"]))
+def test_packing_changes_nothing(m: int, n: int, k: int, dtype: str, backend: str) -> None:
+    """Prepacked weights give the very bits that packing on the way gives: the same panels, the same order of sums."""
+    random = np.random.default_rng(m)
+    a, b = random.standard_normal((m, k), DTYPES[dtype]), random.standard_normal((k, n), DTYPES[dtype])
+    prepacked = kernels.find("gemm_prepacked", dtype, backend)
+    plain = kernels.find("gemm", dtype, backend, prepacked.isa)
+    np.testing.assert_array_equal(prepacked(a, prepacked.pack(b)), plain(a, b))
+
+
+@stable
+@given(SIZES, SIZES, SIZES, st.sampled_from([k for k in ROWS if k.operation == "gemm" and k.backend != "blas"]))
+def test_threads_change_nothing(m: int, n: int, k: int, kernel: Kernel) -> None:
+    """A product of two threads has the bits of one thread's: each element is summed by one thread, in one order."""
+    random = np.random.default_rng(n)
+    a, b = (random.standard_normal(shape, DTYPES[kernel.dtype]) for shape in ((m, k), (k, n)))
+    threads = min(2, kernel.most_threads)
+    np.testing.assert_array_equal(kernel(a, b, threads=threads), kernel(a, b))
+
+
+@stable
+@given(st.lists(st.integers(1, 9), max_size=3), st.sampled_from([1, 2, 4, 8]), st.sampled_from([16, 64, 4096]))
+def test_aligned_empty(shape: list[int], size: int, align: int) -> None:
+    array = aligned_empty(tuple(shape), f"V{size}", align)
+    assert (array.shape, array.itemsize, array.flags.c_contiguous) == (tuple(shape), size, True)
+    assert array.ctypes.data % align == 0
