@@ -19,8 +19,8 @@ def noise(of: float, seed: int, size: int = INTENSITY.size) -> np.ndarray:
     return np.exp(of * np.random.default_rng(seed).standard_normal(size))
 
 
-ROOFS = [(1e11, 2e10), (5e10, 5e10), (3e12, 1e11), (8e9, 8e8), (2e11, 1.2e10)]
-SHARPNESS = [1, 1.5, 2, 4, 10, np.inf]
+ROOFS = [(5e10, 5e10), (3e12, 1e11), (8e9, 8e8)]
+SHARPNESS = [1, 1.5, 4, np.inf]
 
 
 @pytest.mark.parametrize("sharpness", SHARPNESS)
@@ -34,15 +34,14 @@ def test_exact_roof(flat: float, slope: float, sharpness: float) -> None:
     assert knee.sharpness == pytest.approx(min(sharpness, 16), rel=0.05)
 
 
-@pytest.mark.parametrize("spread", [0.02, 0.05])
-@pytest.mark.parametrize("sharpness", [1, 3, np.inf])
+@pytest.mark.parametrize(("sharpness", "spread"), [(1, 0.03), (3, 0.02), (np.inf, 0.05)])
 def test_interval_covers_the_ridge(sharpness: float, spread: float) -> None:
     """In most repetitions, and it is narrow enough to say something."""
     flat, slope = 1e11, 1.4e10
-    knees = [find_knee(INTENSITY, roof(flat, slope, sharpness) * noise(spread, seed)) for seed in range(20)]
+    knees = [find_knee(INTENSITY, roof(flat, slope, sharpness) * noise(spread, seed)) for seed in range(12)]
     ridges = [knee.ridge for knee in knees if knee.ridge]
-    assert len(ridges) >= 19
-    assert sum(r.low <= flat / slope <= r.high for r in ridges) >= 14
+    assert len(ridges) >= 11
+    assert sum(r.low <= flat / slope <= r.high for r in ridges) >= 9
     assert all(r.high / r.low < 1 + 10 * spread for r in ridges)
 
 

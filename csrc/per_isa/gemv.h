@@ -1,26 +1,40 @@
 /* GEMV: every weight is read once and used for one multiply-add, so the only thing to get right is the reading. */
 
-enum { F(ROWS) = 4 }; /* gemv_t: rows of W per pass over y, so that y costs a quarter of a load and store per weight */
+enum { F(DOTS) = 4 }; /* gemv: rows of W at a time; the accumulators and x then take 10 registers */
+enum { F(ROWS) = 8 }; /* gemv_t: rows of W per pass over y, so that y costs an eighth of a load and store per weight */
 
-/* y[n] = W[n,k] x[k]: a dot product per row. Threads take consecutive rows: each reads one contiguous piece of W. */
-static inline T F(dot)(int64_t k, const T *w, const T *x) {
-    vec acc[4] = {{0}}; /* 4 chains hide the latency of the adds at one vector of W per cycle */
-    int64_t p = 0;
-    for (; p + 4 * LANES <= k; p += 4 * LANES)
+/* y[rows] = W[rows,k] x[k]: `rows` dot products side by side, 1 or DOTS of them, so that as many streams of W are on
+ * their way; two chains for each keep the adds of a short row from waiting for one another. */
+static inline __attribute__((always_inline)) void F(dots)(const int rows, int64_t k, const T *w, int64_t ldw,
+                                                          const T *x, T *y) {
+    vec acc[F(DOTS)][2];
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) acc[v] += F(load)(w + p + v * LANES) * F(load)(x + p + v * LANES);
-    for (; p + LANES <= k; p += LANES) acc[0] += F(load)(w + p) * F(load)(x + p);
-    T sum = F(sum)((acc[0] + acc[1]) + (acc[2] + acc[3]));
-    for (; p < k; p++) sum += w[p] * x[p];
-    return sum;
+    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){0};
+    int64_t p = 0;
+    for (; p + 2 * LANES <= k; p += 2 * LANES) {
+        vec x0 = F(load)(x + p), x1 = F(load)(x + p + LANES);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            acc[r][0] += F(load)(w + r * ldw + p) * x0;
+            acc[r][1] += F(load)(w + r * ldw + p + LANES) * x1;
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+        T sum = F(sum)(acc[r][0] + acc[r][1]);
+        for (int64_t q = p; q < k; q++) sum += w[r * ldw + q] * x[q];
+        y[r] = sum;
+    }
 }
 
+/* Threads take consecutive rows: each reads one contiguous piece of W. */
 static void F(gemv_rows)(int threads, int64_t n, int64_t k, const T *w, int64_t ldw, const T *x, T *y) {
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads();
-        int64_t end = share(n, CACHE_LINE / sizeof(T), t + 1, team);
-        for (int64_t i = share(n, CACHE_LINE / sizeof(T), t, team); i < end; i++) y[i] = F(dot)(k, w + i * ldw, x);
+        int64_t end = share(n, CACHE_LINE / sizeof(T), t + 1, team), i = share(n, CACHE_LINE / sizeof(T), t, team);
+        for (; i + F(DOTS) <= end; i += F(DOTS)) F(dots)(F(DOTS), k, w + i * ldw, ldw, x, y + i);
+        for (; i < end; i++) F(dots)(1, k, w + i * ldw, ldw, x, y + i);
     }
 }
 
@@ -30,7 +44,7 @@ static inline __attribute__((always_inline)) void F(add_rows)(const int rows, in
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         vec sum = accumulate ? F(load)(y + j) : (vec){0};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int r = 0; r < rows; r++) sum += x[r] * F(load)(w + r * ldw + j);
         F(store)(y + j, sum);
     }

@@ -9,8 +9,13 @@ typedef T F(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 static inline vec F(load)(const T *p) { return *(const F(unaligned) *)p; }
 static inline void F(store)(T *p, vec v) { *(F(unaligned) *)p = v; }
 
+/* Pairwise, as vectors: log2(LANES) adds in a row instead of LANES. */
 static inline T F(sum)(vec v) {
-    T s = 0;
-    for (int64_t i = 0; i < LANES; i++) s += v[i];
-    return s;
+    union {
+        vec whole;
+        T lane[LANES];
+    } u = {v};
+    for (int64_t half = LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; i++) u.lane[i] += u.lane[i + half];
+    return u.lane[0];
 }
