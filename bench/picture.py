@@ -12,6 +12,7 @@ from bench.figures import Figures, family
 matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # colour-blind safe (Okabe and Ito); the shape tells the backend, too
 LOOKS = {
@@ -70,12 +71,12 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
     axes.axvline(ridge.value, color="0.45", lw=0.8, ls="--", zorder=0)
     axes.annotate(
         f"ridge {ridge.value:.1f} [{ridge.low:.1f}, {ridge.high:.1f}]",
-        (ridge.value, bottom),
+        (ridge.low, bottom),
         rotation=90,
         fontsize=8,
         ha="right",
         va="bottom",
-        xytext=(-2, 6),
+        xytext=(-2, 16),
         textcoords="offset points",
     )
     for backend, (colour, marker) in LOOKS.items():
@@ -114,6 +115,10 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
         ylabel="GFLOP/s",
         title=f"{dtype}, {threads} thread{'s' * (threads > 1)}",
     )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major", color="0.92", lw=0.6)
     if points:
         axes.legend(

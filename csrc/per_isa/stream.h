@@ -46,8 +46,11 @@ static inline __attribute__((always_inline)) double read_sum(const int S, const 
             acc[v] += load_f64(p);
         }
     }
-    double sum = 0;
-    for (int v = 0; v < 8; v++) sum += sum_f64(acc[v]);
+#pragma GCC unroll 4
+    for (int half = 4; half; half /= 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < half; v++) acc[v] += acc[v + half];
+    double sum = sum_f64(acc[0]);
     for (int64_t i = begin + S * each; i < end; i++) sum += x[i];
     return sum;
 }

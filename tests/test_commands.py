@@ -1,0 +1,238 @@
+"""The commands as a user runs them: help, JSON, small measurements, and one line for whatever can't be used."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import records
+from conftest import TESTS, Run
+
+from bench import cli, record
+from bench.__main__ import commands
+from bench.stream import plateaus
+
+STREAM = ["stream", "--size", "0.0625", "--seconds", "0.001", "--threads", "1", "--backend", "c"]
+PEAK = ["peak", "--seconds", "0.001", "--threads", "1", "--isa", "generic"]
+BENCH = ["-m", "pytest", TESTS.parent / "bench", "-p", "no:cacheprovider"]
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Ran]:
+    """command(name, *arguments): python -m bench.name in an empty folder, but without a process of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name: str, *arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.run(import_module(f"bench.{name}").main)
+        return Ran(int(exit_.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A good and a broken record in the folder where commands run."""
+    record.save(records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]), tmp_path / "good.json")
+    (tmp_path / "bad.json").write_text((tmp_path / "good.json").read_text().replace('"m": 64', '"m": 65'))
+    (tmp_path / "cut.json").write_text('{"format"')
+    return tmp_path
+
+
+def succeeded(ran: Ran) -> str:
+    assert (ran.status, ran.err) == (0, "")
+    return ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "err"),
+    [
+        (["bench"], 0, "python -m bench.stream ", ""),
+        (["bench.layers", "--help"], 0, "usage: python -m bench.layers", ""),
+        (["bench.machine", "--json"], 0, '"microarchitecture"', ""),
+        (["bench.stream", "--backend", "fortran"], 2, "", "bench.stream: --backend fortran"),
+        (["bench.stream", "--no-such-option"], 2, "", "bench.stream: unrecognized arguments"),
+        (["bench.check", "none.json"], 1, "none.json: No such file or directory", ""),
+    ],
+)
+def test_processes(python: Run, arguments: list[str], status: int, out: str, err: str) -> None:
+    ran = python("-m", *arguments)
+    assert (ran.returncode, out in ran.stdout, err in ran.stderr) == (status, True, True)
+    assert ran.stderr.count("\n") == bool(err)
+
+
+def test_list_of_commands() -> None:
+    assert set(commands()) == {"check", "compare", "layers", "machine", "peak", "roofline", "stream"}
+    assert all(commands().values())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help(command: Any, name: str) -> None:
+    text = succeeded(command(name, "--help"))
+    assert text.startswith(f"usage: python -m bench.{name}")
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "has"),
+    [
+        (["layers"], '"lm_head"'),
+        (["layers", "--model", "gpt-2", "--phase", "decode", "--length", "7"], '"gemv_t"'),
+        (["machine"], '"microarchitecture"'),
+        (["check", "good.json"], '"problems": []'),
+        (["compare", "good.json", "good.json"], '"verdict": "same"'),
+        (["roofline", "good.json", "--picture", "drawn/roof"], '"drawn/roof.png"'),
+        (STREAM, '"triad_nt"' if os.uname().machine == "x86_64" else '"triad"'),
+        (PEAK, '"fma"'),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_json_and_tables(command: Any, saved: Path, arguments: list[str], has: str) -> None:
+    """What --json prints is JSON and nothing else; without it there is something to read."""
+    assert has in json.dumps(json.loads(succeeded(command(*arguments, "--json"))))
+    text = succeeded(command(*arguments))
+    assert text
+    assert not text.startswith("{")
+
+
+@pytest.mark.parametrize("arguments", [STREAM, PEAK])
+def test_records_that_commands_write_are_good(command: Any, tmp_path: Path, arguments: list[str]) -> None:
+    path = tmp_path / "new" / "r.json"
+    succeeded(command(*arguments, "--record", path))
+    document = record.read(path)
+    assert record.problems(document) == []
+    assert document["complete"]
+    assert {row["threads"] for row in document["rows"]} == {1}
+
+
+def test_roofline_draws(command: Any, saved: Path) -> None:
+    succeeded(command("roofline", "good.json", "--picture", "a/b"))
+    assert (saved / "a/b.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (saved / "a/b.svg").read_text()
+
+
+BAD: list[tuple[list[str], list[str]]] = [
+    (["layers", "--model", "gpt-9"], ["gpt-9", "BERT-Base"]),
+    (["layers", "--length", "0"], ["0"]),
+    (["layers", "--length", "x"], ["--length", "x"]),
+    (["layers", "--phase", "train"], ["--phase", "train"]),
+    (["layers", "--model", "bert-base", "--phase", "decode"], ["decode"]),
+    (["machine", "extra"], ["extra"]),
+    (["compare"], ["record"]),
+    (["compare", "good.json"], ["2 to 26"]),
+    (["compare", "good.json", "none.json"], ["none.json"]),
+    (["roofline", "none.json"], ["none.json", "No such file"]),
+    (["roofline", "bad.json"], ["bad.json", "digest"]),
+    (["roofline", "cut.json"], ["cut.json", "cut off"]),
+    (["roofline", "good.json", "--picture", "good.json/p"], ["good.json"]),
+    (["stream", "--threads", "0"], ["--threads"]),
+    (["stream", "--threads", "9999"], ["--threads", "9999"]),
+    (["stream", "--threads", "some"], ["--threads", "some"]),
+    (["stream", "--threads", ""], ["--threads"]),
+    (["stream", "--backend", "fortran"], ["--backend", "fortran"]),
+    (["stream", "--backend", ""], ["--backend"]),
+    (["stream", "--size", "0"], ["--size"]),
+    (["stream", "--size", "-1"], ["--size"]),
+    (["stream", "--size", "nan"], ["--size"]),
+    (["stream", "--size", "inf"], ["--size"]),
+    (["stream", "--size", "1e6", "--threads", "1"], ["memory"]),
+    (["stream", "--seconds", "0"], ["--seconds"]),
+    (["stream", "--seconds", "nan"], ["--seconds"]),
+    ([*STREAM, "--record", "good.json/r.json"], ["good.json"]),
+    ([*PEAK, "--record", "good.json/r.json"], ["good.json"]),
+    (["peak", "--isa", "mmx"], ["--isa", "mmx"]),
+    (["peak", "--isa", ""], ["--isa"]),
+    (["peak", "--dtype", "f16"], ["--dtype", "f16"]),
+    (["peak", "--seconds", "61"], ["--seconds"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(map(str, arguments)) for arguments, _ in BAD])
+def test_bad_input_is_one_line(command: Any, saved: Path, arguments: Sequence[str], words: Sequence[str]) -> None:
+    """On stderr, and it names what can't be used."""
+    ran = command(*arguments)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1), ran.err
+    assert all(word in ran.err for word in (f"bench.{arguments[0]}: ", *words)), ran.err
+
+
+def test_failed_checks_exit_with_1(command: Any, saved: Path) -> None:
+    ran = command("check", "good.json", "bad.json", "none.json")
+    assert (ran.status, ran.err) == (1, "")
+    good, bad, none = ran.out.splitlines()
+    assert good == "good.json: good, 5 rows"
+    assert "bad.json: the digest doesn't match" in bad
+    assert none == "none.json: No such file or directory"
+    ran = command("check", "bad.json", "--json")
+    assert (ran.status, [bool(result["problems"]) for result in json.loads(ran.out)]) == (1, [True])
+
+
+# --- pytest bench/
+
+
+def test_benchmark_ids_are_unique(python: Run) -> None:
+    ran = python(*BENCH, "--collect-only", "-q", "--sweep", "full", "--threads", "1")
+    ids = [line for line in ran.stdout.splitlines() if "::" in line]
+    assert ran.returncode == 0
+    assert len(ids) > 100
+    assert len(ids) == len(set(ids))
+
+
+def test_benchmarks_check_without_timing(python: Run, tmp_path: Path) -> None:
+    case = "layer and gemm_f32-c and m32 and n768"
+    ran = python(*BENCH, "--benchmark-disable", "--sweep", "quick", "--threads", "1", "-k", case)
+    assert ran.returncode == 0, ran.stdout
+    assert " passed" in ran.stdout
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("option", [["--threads", "0"], ["--dtype", "f16"]])
+def test_bad_options_of_benchmarks_are_one_line(python: Run, option: list[str]) -> None:
+    ran = python(*BENCH, "--collect-only", *option)
+    lines = [line for line in ran.stderr.splitlines() if line]
+    assert (ran.returncode, len(lines)) == (4, 1)
+    assert option[0] in lines[0]
+
+
+# --- bench.stream.plateaus: the levels of a curve, without measuring one
+
+
+SIZES = [int(4096 * 2 ** (i / 3)) for i in range(46)]
+
+
+def curve(*levels: tuple[int, float], noise: float = 0.0) -> Any:
+    """Bandwidth by size: each level up to its number of sizes."""
+    rates = np.concatenate([np.full(count, rate) for count, rate in levels])
+    return rates * (1 + noise * np.random.default_rng(2).uniform(-1, 1, rates.size))
+
+
+@pytest.mark.parametrize("noise", [0, 0.03])
+def test_plateaus(noise: float) -> None:
+    found = plateaus(SIZES, curve((10, 120e9), (12, 60e9), (14, 30e9), (10, 12e9), noise=noise))
+    assert [p.rate for p in found] == pytest.approx([120e9, 60e9, 30e9, 12e9], rel=0.03)
+    assert [(p.first, p.last) for p in found] == [
+        (SIZES[a], SIZES[b]) for a, b in ((0, 9), (10, 21), (22, 35), (36, 45))
+    ]
+
+
+def test_slopes_between_plateaus_are_none() -> None:
+    slope = np.geomspace(60e9, 12e9, 8)[1:-1]
+    found = plateaus(SIZES, [*curve((20, 60e9)), *slope, *curve((20, 12e9))])
+    assert [p.rate for p in found] == pytest.approx([60e9, 12e9], rel=0.01)
+
+
+def test_a_curve_without_steps_is_one_plateau() -> None:
+    assert [(p.first, p.last) for p in plateaus(SIZES, curve((46, 10e9), noise=0.05))] == [(SIZES[0], SIZES[-1])]
+    assert plateaus(SIZES[:20], 1e9 * 3.0 ** np.arange(20)) == []
+    assert plateaus(SIZES[:2], [1e9, 1e9]) == []
