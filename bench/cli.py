@@ -71,20 +71,21 @@ def replacing(path: Path, mode: str = "w"):
 
     Raises BadInput where the folder can't be written.
     """
+    handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed below, before the rename
             mode, dir=path.parent, prefix=f".{path.name}.", delete=False
         )
-    except OSError as error:
-        raise BadInput(f"can't write {path}: {error.strerror}") from error
-    try:
         with handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.chmod(handle.name, 0o644)
         os.replace(handle.name, path)
-    except BaseException:
-        os.unlink(handle.name)
+    except BaseException as error:
+        if handle is not None:
+            os.unlink(handle.name)
+        if isinstance(error, OSError):
+            raise BadInput(f"can't write {path}: {error.strerror}") from error
         raise

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-import kernels
 from bench.cli import BadInput, console
 from bench.figures import Figures, Row, call_seconds
 from bench.layers import Case
-from bench.measure import thread_counts
+from bench.measure import isa_in_use, thread_counts
 from bench.picture import roofline
 from bench.record import save
 from bench.report import summary
@@ -66,8 +65,8 @@ class Plan:
         self.sweep: Sweep = SWEEPS[config.getoption("--sweep")]
         try:
             self.threads = thread_counts(config.getoption("--threads"))
-            self.isa = kernels.chosen_isa()
-        except (BadInput, kernels.UnavailableISA) as error:
+            self.isa = isa_in_use()
+        except BadInput as error:
             raise pytest.UsageError(str(error)) from error
         full = self.sweep is SWEEPS["full"]
         self.dtypes = (config.getoption("--dtype") or ("f32,f64" if full else "f32")).split(",")

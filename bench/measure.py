@@ -22,6 +22,7 @@ from kernels.native import ffi, lib
 
 TICKS = 20  # a timed region lasts at least this many ticks of the clock: its resolution costs 5 % at most,
 REGION_SECONDS = 1e-3  # and this long, which is thousands of ticks and drowns the cost of reading the clock
+SLOW_SECONDS = 0.1  # a region that takes longer averages over much already: three samples will do
 SETTLE_SECONDS = 3e-3  # longer than an idle pool's threads spin (see bench/__init__.py)
 WARM_UP_SECONDS = 0.1  # until clocks have risen, pages are mapped and the team of threads spins
 
@@ -83,7 +84,10 @@ def interleave(
             position, runs = position + 1, runs + 1
         once.append(best)
     samples = [Samples(math.ceil(shortest / max(t, 1e-9))) for t in once]
-    goals = [max(least, min(most, round(seconds / (s.calls * t)))) for s, t in zip(samples, once, strict=True)]
+    goals = []
+    for s, t in zip(samples, once, strict=True):
+        enough = least if s.calls * t < SLOW_SECONDS else min(least, 3)
+        goals.append(max(enough, min(most, round(seconds / (s.calls * t)))))
     collect(variants, samples, goals, position, pools)
     return samples
 
@@ -140,6 +144,14 @@ def cpus_for(threads: int) -> list[int]:
     if not 1 <= threads <= len(order):
         raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs")
     return order[:threads]
+
+
+def isa_in_use() -> str:
+    """kernels.chosen_isa() for commands: raises BadInput where RIDGELINE_ISA names an ISA that can't run."""
+    try:
+        return kernels.chosen_isa()
+    except kernels.UnavailableISA as error:
+        raise BadInput(str(error)) from error
 
 
 def thread_counts(text: str) -> list[int]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import kernels
 from bench.cli import BadInput, Parser, console, print_json, run
 from bench.figures import Figures, Row, call_seconds, flops
-from bench.measure import interleave, pinned, thread_counts
+from bench.measure import interleave, isa_in_use, pinned, thread_counts
 from bench.record import save
 from bench.report import interval, machine_line, table, trust_text
 from bench.session import Session, clock_probe, fma_probe
@@ -35,7 +34,7 @@ def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequenc
 
 def _isas(text: str | None) -> list[str]:
     if text is None:
-        kernels.chosen_isa()  # refuses a RIDGELINE_ISA that can't run
+        isa_in_use()  # refuses a RIDGELINE_ISA that can't run
         return [isa for isa in native.ISAS if native.runs(isa)]
     for isa in text.split(","):
         if isa not in native.ISAS:

@@ -62,10 +62,10 @@ def save(record: Mapping[str, Any], path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The document, once its format, version and schema hold. Raises BadInput, in one line, for anything else."""
     try:
-        record = json.loads(Path(path).read_text())
+        record = json.loads(Path(path).read_text(), parse_constant=_refuse)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # undecodable, unparsable, cut off, nested without end
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput(f"{path}: not a {FORMAT}")
@@ -75,6 +75,10 @@ def read(path: Path) -> dict[str, Any]:
     if worst is not None:
         raise BadInput(f"{path}: {worst.json_path}: {worst.message[:200]}")
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def problems(record: Mapping[str, Any]) -> list[str]:
@@ -110,7 +114,7 @@ def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
         for i, (a, b) in enumerate(zip(stored, derived, strict=True)):
             _compare(f"{where}[{i}]", a, b, found)
     elif isinstance(derived, float) and isinstance(stored, int | float) and not isinstance(stored, bool):
-        if abs(stored - derived) > TOLERANCE * max(abs(stored), abs(derived)):
+        if not abs(stored - derived) <= TOLERANCE * max(abs(stored), abs(derived)):
             found.append(f"{where} is {stored!r}; the raw seconds give {derived!r}")
     elif stored != derived:
         found.append(f"{where} is {str(stored)[:60]}; the raw seconds give {str(derived)[:60]}")

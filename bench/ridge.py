@@ -51,7 +51,7 @@ def median_interval(seconds: Sequence[float]) -> Interval:
 
 def best_interval(rates: Sequence[float], rounds: Sequence[int]) -> Interval:
     """The best of all samples, resampled in blocks of neighbouring rounds (see BLOCKS)."""
-    return ratio_interval(rates, rounds, [1.0], [rounds[0]])
+    return ratio_interval(rates, rounds, [1.0] * len(rates), rounds)
 
 
 def ratio_interval(
@@ -102,18 +102,37 @@ class Knee:
         return asdict(self)
 
 
-def _curve(parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _curve(parameters: Any, x: np.ndarray) -> np.ndarray:
     """log FLOP/s at log intensity x: the p-norm of the two times, (F^-p + (b I)^-p)^(-1/p)."""
     log_flat, log_slope, p = parameters
     return -np.logaddexp(-p * log_flat, -p * (log_slope + x)) / p
 
 
-def _fit(x: np.ndarray, y: np.ndarray, start: tuple[float, float, float], free_p: bool) -> tuple[np.ndarray, float]:
-    """Least squares in log space with a robust loss; returns (log F, log b, p) and the sum of squared residuals."""
-    p_low, p_high = (1.0, 16.0) if free_p else (start[2] * (1 - 1e-9), start[2] * (1 + 1e-9))
-    bounds = ([-np.inf, -np.inf, p_low], [np.inf, np.inf, p_high])
-    fit = least_squares(lambda q: _curve(q, x) - y, start, bounds=bounds, loss="soft_l1", f_scale=0.1)
-    return fit.x, float(np.sum((_curve(fit.x, x) - y) ** 2))
+def _slopes(parameters: Any, x: np.ndarray) -> np.ndarray:
+    """Derivatives of _curve() by log F, log b and p; the first two are the shares of the two times and add up to 1."""
+    log_flat, log_slope, p = parameters
+    y = _curve(parameters, x)
+    flat, slope = np.exp(-p * (log_flat - y)), np.exp(-p * (log_slope + x - y))
+    by_p = (log_flat * flat + (log_slope + x) * slope - y) / p
+    return np.stack([flat, slope, by_p], axis=1)
+
+
+def _fit(x: np.ndarray, y: np.ndarray, start: Sequence[float], free_p: bool) -> tuple[np.ndarray, float]:
+    """Least squares in log space with a robust loss; returns (log F, log b, p) and the sum of squared residuals.
+
+    free_p: whether p is fitted too, or stays at start's.
+    """
+    count, fixed = (3, ()) if free_p else (2, (start[2],))
+    fit = least_squares(
+        lambda q: _curve((*q, *fixed), x) - y,
+        start[:count],
+        jac=lambda q: _slopes((*q, *fixed), x)[:, :count],
+        bounds=([-np.inf, -np.inf, 1.0][:count], [np.inf, np.inf, 16.0][:count]),
+        loss="soft_l1",
+        f_scale=0.1,
+    )
+    found = np.array((*fit.x, *fixed))
+    return found, float(np.sum((_curve(found, x) - y) ** 2))
 
 
 def find_knee(intensity: Sequence[float], flops_per_second: Sequence[float]) -> Knee:

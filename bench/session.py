@@ -16,7 +16,18 @@ from bench.figures import AGREE
 from bench.host import cache_bytes, llc_bytes
 from bench.layers import Case
 from bench.machine import describe
-from bench.measure import Samples, Variant, clock_hertz, collect, cpus_for, interleave, ping, pinned, timer_resolution
+from bench.measure import (
+    Samples,
+    Variant,
+    clock_hertz,
+    collect,
+    cpus_for,
+    interleave,
+    isa_in_use,
+    ping,
+    pinned,
+    timer_resolution,
+)
 from kernels import Kernel, jit, native
 from kernels.native import lib
 from kernels.operands import aligned_empty
@@ -104,7 +115,7 @@ class Session:
     ) -> None:
         self.command, self.threads, self.dtypes = command, sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
-        self.isa = kernels.chosen_isa()
+        self.isa = isa_in_use()
         self.round = 0
         self.rows: list[dict[str, Any]] = []
         self.untrusted: list[str] = []

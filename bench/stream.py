@@ -168,9 +168,9 @@ def _check(options: Any) -> tuple[list[int], list[str], int | None]:
         raise BadInput(f"--backend {options.backend}: c, numba or c,numba")
     if not 0 < options.seconds <= 60:
         raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 60")
+    if options.size is not None and not 2**-8 <= options.size <= 2**22:
+        raise BadInput(f"--size {options.size:g}: at least 2^-8 (4 KiB), at most 2^22 (4 TiB)")
     size = None if options.size is None else int(options.size * 2**20) // 4096 * 4096
-    if size is not None and not 4096 <= size <= 2**42:
-        raise BadInput(f"--size {options.size:g}: at least 4 KiB (0.00390625), at most 4 TiB")
     return thread_counts(options.threads), backends, size
 
 
@@ -179,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts, backends, size = _check(options)
     session = Session("python -m bench.stream", counts, dtypes=())
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("", total=None)
         try:
             for threads in counts:

@@ -48,8 +48,13 @@ static struct F(plan) F(make_plan)(int threads, int64_t m, int64_t n, int64_t k)
 }
 
 static int64_t F(workspace_bytes)(int threads, int64_t m, int64_t n, int64_t k) {
-    struct F(plan) z = F(make_plan)(threads, m, n, k);
-    return (2 * z.a_block + z.b_thread * threads) * (int64_t)sizeof(T);
+    int64_t most = 0;
+    for (int team = 1; team <= threads; team++) { /* OpenMP may start fewer threads than it is asked for */
+        struct F(plan) z = F(make_plan)(team, m, n, k);
+        int64_t size = (2 * z.a_block + z.b_thread * team) * (int64_t)sizeof(T);
+        most = size > most ? size : most;
+    }
+    return most;
 }
 
 /* Rows [first, last) of tile i when `rows` rows are spread over `tiles` tiles. */
@@ -102,11 +107,10 @@ static inline void F(column)(int64_t kb, int64_t rows, int64_t tiles, int64_t ti
 /* What gemm and gemm_prepacked share; packed is NULL in the first, b in the second. */
 static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
                           int64_t ldb, const T *packed, T *c, int64_t ldc, T *workspace) {
-    const struct F(plan) z = F(make_plan)(threads, m, n, k);
-
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads(), block = 0;
+        const struct F(plan) z = F(make_plan)(team, m, n, k);
         int column = t % z.across, row = t / z.across; /* row >= z.down: only helps to pack A */
         T *mine = workspace + 2 * z.a_block + t * z.b_thread;
 
