@@ -14,6 +14,7 @@ RULE = (
     4  # a DRAM array is at least this many times the last-level caches in reach: what they keep is then under a quarter
 )
 LEAST = 2  # below this many times, a result is never called DRAM
+APART = (4096 + 7 * 64) // 8  # doubles: arrays that start alike would meet in the same sets and banks
 UNKNOWN_LLC = 256 << 20  # where sysfs doesn't tell: as large as the L3 that one socket's core can reach on the market
 
 
@@ -53,7 +54,7 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     Raises BadInput where they don't fit into memory.
     """
     try:
-        arrays = [aligned_empty(n, np.float64) for _ in range(count)]
+        arrays = [aligned_empty(n + i * APART, np.float64)[i * APART :] for i in range(count)]
     except MemoryError as error:
         raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
