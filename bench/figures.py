@@ -114,11 +114,7 @@ def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
 
 def drift(rows: Iterable[Row]) -> dict[str, float]:
     """By probe, its best in the last fifth of the session's rounds over the first fifth's, minus one."""
-    rows = [
-        r
-        for r in rows
-        if r["kind"] == "probe" and r["operation"] in ("fma", "read", "read_2", "read_4", "read_prefetch")
-    ]
+    rows = [r for r in rows if r["kind"] == "probe" and r["operation"] in ("fma", "read", "read_2", "read_4", "read_8")]
     last = max((n for r in rows for n in r["rounds"]), default=0)
     names: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

@@ -175,9 +175,7 @@ def probes_table(rows: Sequence[Row], figures: Sequence[Mapping[str, Any]]) -> T
         ratio = f["gbps_write_allocate"]["value"] / f["gbps"]["value"]
         made.add_row(
             operation,
-            {"": "none" if reads else "regular", "nt": "non-temporal", "prefetch": "none; prefetched"}.get(
-                flavour, f"none; {flavour} streams"
-            ),
+            {"": "none" if reads else "regular", "nt": "non-temporal"}.get(flavour, f"none; {flavour} streams"),
             f"{row['backend']}/{row['isa']}",
             str(row["threads"]),
             row["level"],

@@ -23,7 +23,7 @@ from bench.report import machine_line, probes_table, seconds, table, trust_text
 from bench.session import Session, stream_probe
 
 OPERATIONS = ("copy", "scale", "add", "triad", "update", "read")
-FLAVOURS = {"read": ("", "_2", "_4", "_prefetch"), "update": ("",)}
+FLAVOURS = {"read": ("", "_2", "_4", "_8"), "update": ("",)}
 PER_OCTAVE = 3  # sizes per doubling in --levels
 SMALLEST = 4 << 10
 

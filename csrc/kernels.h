@@ -66,7 +66,7 @@ enum stream_flavour {
     STREAM_NONTEMPORAL, /* stores that bypass the caches, into 64-byte aligned arrays; where isa_nontemporal() */
     STREAM_READ_2,      /* reads as 2 streams per thread */
     STREAM_READ_4,
-    STREAM_READ_PREFETCH /* one stream with software prefetch */
+    STREAM_READ_8
 };
 /* Runs the operation `passes` times over the arrays; arrays it doesn't use may be NULL. */
 void stream(int isa, int threads, enum stream_op op, enum stream_flavour flavour, int64_t passes, int64_t n,

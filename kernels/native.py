@@ -38,7 +38,7 @@ _STREAM = {  # operation: (C's enum, flavour, which operand is which of a, b, c,
     "read": (lib.STREAM_READ, lib.STREAM_REGULAR, "a", 0.0),
     "read_2": (lib.STREAM_READ, lib.STREAM_READ_2, "a", 0.0),
     "read_4": (lib.STREAM_READ, lib.STREAM_READ_4, "a", 0.0),
-    "read_prefetch": (lib.STREAM_READ, lib.STREAM_READ_PREFETCH, "a", 0.0),
+    "read_8": (lib.STREAM_READ, lib.STREAM_READ_8, "a", 0.0),
 }
 
 OPERATIONS: tuple[tuple[str, str], ...] = (

@@ -144,7 +144,7 @@ OPERATIONS: Mapping[str, Operation] = {
         _stream("read", "a[n] -> s[1]", _total, flops=1, words=1),
         _stream("read_2", "a[n] -> s[1]", _total, flops=1, words=1),
         _stream("read_4", "a[n] -> s[1]", _total, flops=1, words=1),
-        _stream("read_prefetch", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_8", "a[n] -> s[1]", _total, flops=1, words=1),
     )
 }
 

@@ -22,7 +22,7 @@ from kernels.reference import OPERATIONS
 
 SOURCE = Path(__file__).with_suffix(".c")
 KERNELS = {name: (name, f"{name}_nt") for name in ("copy", "scale", "add", "triad")}
-KERNELS["read"] = ("read", "read_2", "read_4", "read_prefetch")
+KERNELS["read"] = ("read", "read_2", "read_4", "read_8")
 REPETITIONS = 20
 
 

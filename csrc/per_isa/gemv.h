@@ -1,13 +1,15 @@
-/* GEMV: every weight is read once and used for one multiply-add, so the only thing to get right is the reading. */
+/* GEMV: every weight is read once and used for one multiply-add, so the only thing to get right is the reading. A thread's
+ * part of W is contiguous, and it reads it as STREAMS streams from as many equally long pieces: rows that follow each
+ * other directly would make streams that end, and have to be found again by the prefetchers, after every row. */
 
-enum { F(DOTS) = 4 }; /* gemv: rows of W at a time; the accumulators and x then take 10 registers */
-enum { F(ROWS) = 8 }; /* gemv_t: rows of W per pass over y, so that y costs an eighth of a load and store per weight */
+enum { F(STREAMS) = 4 }; /* the read probe's best on most cores; gemv's accumulators and x then take 10 registers */
 
-/* y[rows] = W[rows,k] x[k]: `rows` dot products side by side, 1 or DOTS of them, so that as many streams of W are on
- * their way; two chains for each keep the adds of a short row from waiting for one another. */
-static inline __attribute__((always_inline)) void F(dots)(const int rows, int64_t k, const T *w, int64_t ldw,
-                                                          const T *x, T *y) {
-    vec acc[F(DOTS)][2];
+/* `rows` dot products side by side, 1 or STREAMS: y[r * apart] = W[r * apart,k] x[k]. Two chains for each keep the adds
+ * of a short row from waiting for one another. */
+static inline __attribute__((always_inline)) void F(dots)(const int rows, int64_t apart, int64_t k, const T *w,
+                                                          int64_t ldw, const T *x, T *y) {
+    vec acc[F(STREAMS)][2];
+    const int64_t next = apart * ldw;
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){0};
     int64_t p = 0;
@@ -15,42 +17,43 @@ static inline __attribute__((always_inline)) void F(dots)(const int rows, int64_
         vec x0 = F(load)(x + p), x1 = F(load)(x + p + LANES);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
-            acc[r][0] += F(load)(w + r * ldw + p) * x0;
-            acc[r][1] += F(load)(w + r * ldw + p + LANES) * x1;
+            acc[r][0] += F(load)(w + r * next + p) * x0;
+            acc[r][1] += F(load)(w + r * next + p + LANES) * x1;
         }
     }
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
         T sum = F(sum)(acc[r][0] + acc[r][1]);
-        for (int64_t q = p; q < k; q++) sum += w[r * ldw + q] * x[q];
-        y[r] = sum;
+        for (int64_t q = p; q < k; q++) sum += w[r * next + q] * x[q];
+        y[r * apart] = sum;
     }
 }
 
-/* Threads take consecutive rows: each reads one contiguous piece of W. */
 static void F(gemv_rows)(int threads, int64_t n, int64_t k, const T *w, int64_t ldw, const T *x, T *y) {
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads();
         int64_t end = share(n, CACHE_LINE / sizeof(T), t + 1, team), i = share(n, CACHE_LINE / sizeof(T), t, team);
-        for (; i + F(DOTS) <= end; i += F(DOTS)) F(dots)(F(DOTS), k, w + i * ldw, ldw, x, y + i);
-        for (; i < end; i++) F(dots)(1, k, w + i * ldw, ldw, x, y + i);
+        const int64_t each = (end - i) / F(STREAMS), last = i + each;
+        for (; i < last; i++) F(dots)(F(STREAMS), each, k, w + i * ldw, ldw, x, y + i);
+        for (i += (F(STREAMS) - 1) * each; i < end; i++) F(dots)(1, 0, k, w + i * ldw, ldw, x, y + i);
     }
 }
 
-/* y[n] (+)= x[rows] W[rows,n], for 1 .. ROWS rows. */
-static inline __attribute__((always_inline)) void F(add_rows)(const int rows, int64_t n, const T *x, const T *w,
-                                                              int64_t ldw, T *y, int accumulate) {
+/* y[n] (+)= x[r * apart] W[r * apart,n], summed over `rows` rows, 1 or STREAMS: y costs a load and a store for each. */
+static inline __attribute__((always_inline)) void F(add_rows)(const int rows, int64_t apart, int64_t n, const T *x,
+                                                              const T *w, int64_t ldw, T *y, int accumulate) {
+    const int64_t next = apart * ldw;
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         vec sum = accumulate ? F(load)(y + j) : (vec){0};
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) sum += x[r] * F(load)(w + r * ldw + j);
+        for (int r = 0; r < rows; r++) sum += x[r * apart] * F(load)(w + r * next + j);
         F(store)(y + j, sum);
     }
     for (; j < n; j++) {
         T sum = accumulate ? y[j] : 0;
-        for (int r = 0; r < rows; r++) sum += x[r] * w[r * ldw + j];
+        for (int r = 0; r < rows; r++) sum += x[r * apart] * w[r * next + j];
         y[j] = sum;
     }
 }
@@ -63,10 +66,12 @@ static void F(gemv_columns)(int threads, int64_t n, int64_t k, const T *x, const
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads();
-        int64_t first = k * t / team, end = k * (t + 1) / team, p = first;
+        const int64_t first = k * t / team, end = k * (t + 1) / team, each = (end - first) / F(STREAMS);
         T *mine = team == 1 ? y : (T *)workspace + t * stride;
-        for (; p + F(ROWS) <= end; p += F(ROWS)) F(add_rows)(F(ROWS), n, x + p, w + p * ldw, ldw, mine, p > first);
-        for (; p < end; p++) F(add_rows)(1, n, x + p, w + p * ldw, ldw, mine, p > first);
+        for (int64_t p = first; p < first + each; p++)
+            F(add_rows)(F(STREAMS), each, n, x + p, w + p * ldw, ldw, mine, p > first);
+        for (int64_t p = first + each * F(STREAMS); p < end; p++)
+            F(add_rows)(1, 0, n, x + p, w + p * ldw, ldw, mine, p > first);
         if (team > 1) {
 #pragma omp barrier
             int64_t last = share(n, CACHE_LINE / sizeof(T), t + 1, team);

@@ -1,6 +1,7 @@
 /* The bandwidth kernels: each is its formula and a row in stream_pass(). Doubles, as in STREAM. The loops are written
  * with vectors because a compiler may turn c = a into a call of memcpy, which is another kernel. */
 #define WIDTH ((int64_t)(VECTOR_BYTES / sizeof(double)))
+#define PAGE (4096 / (int64_t)sizeof(double))
 #define UNIT (CACHE_LINE / (int64_t)sizeof(double))
 
 #if defined __AVX512F__
@@ -33,19 +34,19 @@ static inline void store_nt(double *p, vec_f64 v) { _mm_stream_pd(p, (__m128d)v)
         else STREAM_LOOP(store_f64, to, vector_expression, scalar_expression);        \
     } while (0)
 
-/* Sums x[begin, end) as S interleaved streams with 8 chains together; PREFETCH: bytes ahead, 0 for none. */
-static inline __attribute__((always_inline)) double read_sum(const int S, const int PREFETCH, int64_t begin,
-                                                             int64_t end, const double *x) {
+/* Sums x[begin, end) as S interleaved streams, a whole line or more of each in turn, in 8 chains together. */
+static inline __attribute__((always_inline)) double read_sum(const int S, int64_t begin, int64_t end,
+                                                             const double *x) {
+    const int vectors = S * UNIT / WIDTH > 8 ? S * UNIT / WIDTH : 8; /* per step */
+    const int64_t step = vectors / S * WIDTH;
+    int64_t each = (end - begin) / S;
+    if (S > 1 && each >= 64 * PAGE) /* large arrays: an odd number of pages apart, or the streams meet in sets and banks */
+        each = ((each / PAGE - 2) | 1) * PAGE + PAGE / 4;
+    each = each / step * step;
     vec_f64 acc[8] = {{0}};
-    int64_t each = (end - begin) / S / (8 * WIDTH) * (8 * WIDTH), stop = begin + each;
-    for (int64_t i = begin; i < stop; i += 8 / S * WIDTH) {
-#pragma GCC unroll 8
-        for (int v = 0; v < 8; v++) {
-            const double *p = x + i + v % S * each + v / S * WIDTH;
-            if (PREFETCH && v * WIDTH % UNIT == 0) __builtin_prefetch((const char *)p + PREFETCH, 0, 0);
-            acc[v] += load_f64(p);
-        }
-    }
+    for (int64_t i = begin; i < begin + each; i += step)
+#pragma GCC unroll 32
+        for (int v = 0; v < vectors; v++) acc[v % 8] += load_f64(x + i + v % S * each + v / S * WIDTH);
 #pragma GCC unroll 4
     for (int half = 4; half; half /= 2)
 #pragma GCC unroll 4
@@ -66,10 +67,10 @@ static double stream_pass(enum stream_op op, enum stream_flavour flavour, int64_
     case STREAM_UPDATE: STREAM_STORES(0, a, s * load_f64(a + v), s * a[i]); break;
     case STREAM_READ:
         switch (flavour) {
-        case STREAM_READ_2:        return read_sum(2, 0, begin, end, a);
-        case STREAM_READ_4:        return read_sum(4, 0, begin, end, a);
-        case STREAM_READ_PREFETCH: return read_sum(1, 2048, begin, end, a);
-        default:                   return read_sum(1, 0, begin, end, a);
+        case STREAM_READ_2: return read_sum(2, begin, end, a);
+        case STREAM_READ_4: return read_sum(4, begin, end, a);
+        case STREAM_READ_8: return read_sum(8, begin, end, a);
+        default:            return read_sum(1, begin, end, a);
         }
     }
     return 0;
