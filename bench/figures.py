@@ -220,12 +220,16 @@ class Figures:
 
     @cached_property
     def knees(self) -> list[dict[str, Any]]:
-        """The empirical ridge of each backend, dtype and thread count, from its rows with cold weights."""
+        """The empirical ridge of each backend, dtype and thread count, from its GEMMs with cold weights.
+
+        It is laid beside a ridge of best-of ceilings, so it takes the best sample of each row. GEMV, a kernel of its own
+        with another slope, is left out.
+        """
         points: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
         for row, figures in zip(self.rows, self.row_figures, strict=True):
-            if row["kind"] == "kernel" and row["cold"] and row["operation"] not in ("gemm_naive", "gemm_tiled"):
+            if row["kind"] == "kernel" and row["cold"] and row["operation"] in ("gemm", "gemm_prepacked"):
                 key = (family(row), row["dtype"], row["threads"])
-                points[key].append((figures["intensity"], figures["gflops"]["value"] * 1e9))
+                points[key].append((figures["intensity"], flops(row) / figures["best_seconds"]))
         knees = []
         for (backend, dtype, threads), pairs in points.items():
             if len(pairs) < 6:

@@ -123,7 +123,7 @@ def ridges_table(figures: Figures) -> Table:
         "Ridge, in FLOP/byte",
         ("threads", "<dtype", "<of", "ridge [95 %]", "of ceilings'", "levels off at", "<remark"),
         caption="ceilings: FMA peak / DRAM read bandwidth. "
-        "Kernels: where achieved FLOP/s leave the slanted roof, fitted over m with cold weights.",
+        "Kernels: where the best GEMMs leave their slanted roof, fitted over m and all weight matrices, cold.",
     )
     for threads, roofs in figures.roofs.items():
         for (dtype, isa), ridge in roofs.ridges.items():
