@@ -222,8 +222,8 @@ class Figures:
     def knees(self) -> list[dict[str, Any]]:
         """The empirical ridge of each backend, dtype and thread count, from its GEMMs with cold weights.
 
-        It is laid beside a ridge of best-of ceilings, so it takes the best sample of each row. GEMV, a kernel of its own
-        with another slope, is left out.
+        It is laid beside a ridge of best-of ceilings, so it takes the best sample of each row. GEMV is left out: it is
+        another kernel, with a slope of its own.
         """
         points: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
         for row, figures in zip(self.rows, self.row_figures, strict=True):

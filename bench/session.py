@@ -36,7 +36,7 @@ from kernels.reference import DTYPES, OPERATIONS, check, reference
 READS = ("read", "read_2", "read_4", "read_8")
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
 CLOCK_ADDS = 1_000_000
-PASS_BYTES = 1 << 20  # a call on arrays that fit a cache passes over them until it has read this much
+PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
 
 
 def machine_facts() -> dict[str, Any]:
