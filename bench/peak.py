@@ -10,9 +10,10 @@ from typing import Any
 from bench.cli import BadInput, Parser, console, print_json, run
 from bench.figures import Figures, Row, call_seconds, flops
 from bench.measure import interleave, isa_in_use, pinned, thread_counts
+from bench.probes import clock_probe, fma_probe
 from bench.record import save
 from bench.report import interval, machine_line, table, trust_text
-from bench.session import Session, clock_probe, fma_probe
+from bench.session import Session
 from kernels import native
 from kernels.reference import DTYPES
 

@@ -219,5 +219,9 @@ def summary(figures: Figures) -> RenderableType:
     parts += [roofs_table(figures), Text()]
     if any(roofs.ridges for roofs in figures.roofs.values()):
         parts += [ridges_table(figures), Text()]
+    compiled = record["session"]["jit_seconds"]
+    if compiled:
+        spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
+        parts += [Text(f"Numba compiled, or loaded from its cache, {spent}"), Text()]
     parts.append(trust_text(figures))
     return Group(*parts)

@@ -18,9 +18,10 @@ from bench.cli import BadInput, Parser, console, print_json, run
 from bench.figures import Figures
 from bench.host import cache_bytes, llc_bytes
 from bench.measure import interleave, pinned, thread_counts
+from bench.probes import stream_probe
 from bench.record import save
 from bench.report import machine_line, probes_table, seconds, table, trust_text
-from bench.session import Session, stream_probe
+from bench.session import Session
 
 OPERATIONS = ("copy", "scale", "add", "triad", "update", "read")
 FLAVOURS = {"read": ("", "_2", "_4", "_8"), "update": ("",)}

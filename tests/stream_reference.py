@@ -17,7 +17,7 @@ from pathlib import Path
 import kernels
 from bench.buffers import stream_arrays
 from bench.measure import cpus_for, interleave, pinned
-from bench.session import stream_probe
+from bench.probes import stream_probe
 from kernels.reference import OPERATIONS
 
 SOURCE = Path(__file__).with_suffix(".c")
