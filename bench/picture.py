@@ -22,6 +22,7 @@ LOOKS = {
     "numba prepacked": ("#E69F00", "p"),
     "blas": ("#009E73", "^"),
 }
+RUNGS = ("gemm_naive", "gemm_tiled")  # GEMM's lower rungs would stretch the axis
 ANNOTATED_M = (1, 8, 32, 128, 512)
 
 
@@ -34,7 +35,9 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
     points = [
         (family(row), f["intensity"], f["gflops"]["value"], row["dims"].get("m", 1))
         for row, f in zip(figures.rows, figures.row_figures, strict=True)
-        if row["kind"] == "kernel" and row["cold"] and (row["threads"], row["dtype"]) == (threads, dtype)
+        if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
+        and row["cold"]
+        and row["operation"] not in RUNGS
     ]
     top, bandwidth = peak.value / 1e9, roofs.bandwidths["DRAM"]
     left = min([p[1] for p in points] + [ridge.value / 16]) / 1.5
@@ -42,11 +45,11 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
     bottom = min([p[2] for p in points] + [left * bandwidth.value / 1e9]) / 1.6
 
     x = np.geomspace(left, right, 300)
-    for level, rate in roofs.bandwidths.items():
+    for place, (level, rate) in enumerate(sorted(roofs.bandwidths.items(), key=lambda item: item[1].value)):
         line = np.minimum(x * rate.value / 1e9, top)
         dram = level == "DRAM"
         axes.plot(x, line, color="black" if dram else "0.75", lw=1.8 if dram else 0.8, zorder=2 if dram else 1)
-        at = max(left * 1.1, bottom * 1.1 / (rate.value / 1e9))
+        at = max(left * 1.1, bottom * 1.1 / (rate.value / 1e9)) * 1.9 ** (place % 3)  # neighbours' labels side by side
         if at * rate.value / 1e9 < top * 0.8:
             axes.annotate(
                 f"{level} read {rate.value / 1e9:.0f} GB/s",
