@@ -109,7 +109,7 @@ class Session:
             arrays = stream_arrays(1, factor * size // 8, threads)
             self.pages = self.pages or page_bytes(arrays[0])
             probes += [stream_probe(op, "c", arrays, threads) for op in (READS if factor == 1 else READS[:3])]
-        for _ in range(3):
+        for _ in range(6):  # stolen time makes sizes look different; more samples bring the best of each closer
             self.add_samples(probes, interleave([p.variant for p in probes], 0.1, least=3))
             rates = self._rates_by_size(probes)
             if max(rates.values()) <= (1 + AGREE) * min(rates.values()):
