@@ -1,14 +1,14 @@
 """The probes of the ceilings: FMA peak, clock, and the STREAM operations, each ready to be sampled in any round."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 import kernels
-from bench.measure import Samples, Variant
+from bench.measure import Variant
 from kernels import native
 from kernels.native import lib
 from kernels.reference import DTYPES, OPERATIONS, check
@@ -21,11 +21,14 @@ PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until
 
 @dataclass
 class Probe:
-    """A ceiling's probe, ready to be sampled again in any round; row is its row in the record."""
+    """A ceiling's probe, ready to be sampled again in any round: its row in the record, and how it is called.
+
+    calls: calls per sample, once it was timed; row["calls"] also counts the passes that one call makes.
+    """
 
     row: dict[str, Any]
     variant: Variant
-    samples: Samples = field(default_factory=lambda: Samples(1))
+    calls: int = 1
 
 
 def make_row(

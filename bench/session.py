@@ -109,11 +109,12 @@ class Session:
             arrays = stream_arrays(1, factor * size // 8, threads)
             self.pages = self.pages or page_bytes(arrays[0])
             probes += [stream_probe(op, "c", arrays, threads) for op in (READS if factor == 1 else READS[:3])]
+        self.add_samples(probes, interleave([p.variant for p in probes], 0.1, least=3))
         for _ in range(6):  # stolen time makes sizes look different; more samples bring the best of each closer
-            self.add_samples(probes, interleave([p.variant for p in probes], 0.1, least=3))
             rates = self._rates_by_size(probes)
             if max(rates.values()) <= (1 + AGREE) * min(rates.values()):
                 break
+            self._sample_again(probes, 8)
         else:
             sizes = ", ".join(f"{rate / 1e9:.1f} GB/s from {n * 8 >> 20} MiB" for n, rate in rates.items())
             self.distrust(f"memory at {threads} threads: the sizes disagree by more than {AGREE:.0%}: {sizes}")
@@ -154,12 +155,12 @@ class Session:
             self.untrusted.append(reason)
 
     def add_samples(self, probes: Sequence[Probe], samples: Sequence[Samples]) -> None:
+        """Adds what interleave() gave for the probes to their rows."""
         for probe, new in zip(probes, samples, strict=True):
-            passes = probe.row["calls"] if not probe.row["seconds"] else probe.row["calls"] // probe.samples.calls
-            if probe.row["seconds"] and new.calls != probe.samples.calls:  # one row, one number of calls: rescale
-                new.seconds = [s * probe.samples.calls / new.calls for s in new.seconds]
-            else:
-                probe.samples, probe.row["calls"] = Samples(new.calls), new.calls * passes
+            if not probe.row["seconds"]:  # a row has one number of calls: the first timing decides
+                probe.calls = new.calls
+                probe.row["calls"] *= new.calls
+            assert new.calls == probe.calls
             probe.row["seconds"] += new.seconds
             probe.row["rounds"] += [self.round] * len(new.seconds)
 
@@ -168,10 +169,12 @@ class Session:
         self.round += 1
         for t in [threads] if threads else self.threads:
             with pinned(t):
-                probes = self._probes[t]
-                samples = [Samples(p.samples.calls) for p in probes]
-                collect([p.variant for p in probes], samples, [3] * len(probes))
-                self.add_samples(probes, samples)
+                self._sample_again(self._probes[t], 3)
+
+    def _sample_again(self, probes: Sequence[Probe], count: int) -> None:
+        samples = [Samples(p.calls) for p in probes]
+        collect([p.variant for p in probes], samples, [count] * len(probes))
+        self.add_samples(probes, samples)
 
     def ceiling(self, name: str, threads: int) -> dict[str, Any]:
         """The row of "peak_f32", "peak_f64" (of the ISA in use) or "read" at a thread count."""
