@@ -53,9 +53,9 @@ def _complain(command: str, message: str, status: int) -> int:
 
 
 def console(stderr: bool = False) -> Console:
-    """A rich console: as wide as the terminal, or 160 columns where the output is no terminal."""
+    """A rich console: as wide as the terminal, or 180 columns where the output is no terminal."""
     plain = Console(stderr=stderr, highlight=False)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=180)
 
 
 def print_json(value: Any) -> None:

@@ -174,10 +174,32 @@ class Figures:
             "percent_of_roof": 100 * rate.value / roof,
             "verdict": verdict(intensity, ridge),
         }
+        then = self._roof_then(row, isa, intensity)
+        if then:
+            figures["percent_of_roof_then"] = 100 * work / min(call_seconds(row)) / then
         highest = min(peak_rate.high, intensity * bandwidth.high)
         if rate.low > highest:
             figures["error"] = self._cause(row, compute=peak_rate.value <= intensity * bandwidth.value)
         return figures
+
+    def _roof_then(self, row: Row, isa: str, intensity: float) -> float | None:
+        """The roof in FLOP/s from the samples taken just before and just after a row; None where there are none."""
+        when = {row["rounds"][0], row["rounds"][0] + 1}
+        peak = bandwidth = 0.0
+        for probe in self.rows:
+            if probe["kind"] != "probe" or probe["threads"] != row["threads"]:
+                continue
+            is_peak = (probe["operation"], probe["dtype"], probe["isa"]) == ("fma", row["dtype"], isa)
+            is_read = probe["operation"].startswith("read") and probe["level"] == row["level"]
+            if not is_peak and not is_read:
+                continue
+            amount = flops(probe) if is_peak else moved_bytes(probe)
+            rates = [amount / s for s, n in zip(call_seconds(probe), probe["rounds"], strict=True) if n in when]
+            if is_peak:
+                peak = max([peak, *rates])
+            else:
+                bandwidth = max([bandwidth, *rates])
+        return min(peak, intensity * bandwidth) or None
 
     def _cause(self, row: Row, compute: bool) -> str:
         if compute:

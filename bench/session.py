@@ -85,8 +85,7 @@ class Session:
             self.probe_round()
 
     def _start_at(self, threads: int) -> None:
-        self._caches(threads)
-        probes = [self.memory(threads)]
+        probes = [self.memory(threads), *self._caches(threads)]
         isas = dict.fromkeys([self.isa, [isa for isa in native.ISAS if native.runs(isa)][-1]])
         probes += [fma_probe(threads, dtype, isa) for dtype in self.dtypes for isa in isas]
         probes.append(clock_probe(threads))
@@ -134,21 +133,21 @@ class Session:
             rates[n] = max(rates.get(n, 0), 8 * n * p.row["calls"] / min(p.row["seconds"]))
         return rates
 
-    def _caches(self, threads: int) -> None:
+    def _caches(self, threads: int) -> list[Probe]:
         """Read bandwidth of half of each cache level: of every thread's own L1 and L2, of the L3 in reach."""
         sizes = {
             "L1": (cache_bytes(1), threads),
             "L2": (cache_bytes(2), threads),
             "L3": (llc_bytes() if cache_bytes(3) else None, 1),
         }
+        probes = []
         for level, (size, times) in sizes.items():
             if size is None:
                 self.remarks.append(f"{level}: sysfs doesn't give its size, so it has no roof")
                 continue
             arrays = stream_arrays(1, size * times // 2 // 8, threads)
-            ready = [stream_probe(op, "c", arrays, threads, level) for op in READS[:3]]
-            self.add_samples(ready, interleave([p.variant for p in ready], 0.02))
-            self.rows += [p.row for p in ready]
+            probes += [stream_probe(op, "c", arrays, threads, level) for op in READS[:3]]
+        return probes
 
     def distrust(self, reason: str) -> None:
         if reason not in self.untrusted:
@@ -180,7 +179,7 @@ class Session:
         """The row of "peak_f32", "peak_f64" (of the ISA in use) or "read" at a thread count."""
         for probe in self._probes[threads]:
             row = probe.row
-            if (name == "read" and row["operation"] in READS) or (
+            if (name == "read" and row["operation"] in READS and row["level"] == "DRAM") or (
                 name == f"peak_{row['dtype']}" and row["isa"] == self.isa
             ):
                 return row
