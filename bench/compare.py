@@ -6,6 +6,7 @@ kernels use them. faster and slower are said only where the intervals of the med
 
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from bench.cli import BadInput, Parser, console, print_json, run
@@ -93,11 +94,11 @@ def _percent(value: float | None) -> str:
 
 def _print(paths: Sequence[Path], records: Sequence[Figures], rows: Sequence[dict[str, Any]]) -> None:
     out = console()
-    for letter, path, figures in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", paths, records, strict=False):
+    for letter, path, figures in zip(ascii_uppercase, paths, records, strict=False):
         out.print(f"{letter}: {path}: {machine_line(figures.record['machine'], figures.record['session'])}")
         out.print(trust_text(figures))
     ridges = table("Ridges, in FLOP/byte", ("<record", "threads", "<dtype", "<of", "ridge [95 %]"))
-    for letter, figures in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", records, strict=False):
+    for letter, figures in zip(ascii_uppercase, records, strict=False):
         for threads, roofs in figures.roofs.items():
             for (dtype, isa), ridge in roofs.ridges.items():
                 ridges.add_row(letter, str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()))
@@ -129,7 +130,7 @@ def _print(paths: Sequence[Path], records: Sequence[Figures], rows: Sequence[dic
         if None not in entry["bound"] and entry["bound"][0] != entry["bound"][1]:
             remark += ("; " if remark else "") + " -> ".join(entry["bound"])
         made.add_row(
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[entry["record"]],
+            ascii_uppercase[entry["record"]],
             f"{row['operation']} {row['dtype']} {row['backend']}",
             "x".join(str(row["dims"][d]) for d in ("m", "n", "k") if d in row["dims"]),
             f"{'cold' if row['cold'] else 'hot' if row['kind'] == 'kernel' else 'probe'} {row['level']}",

@@ -16,7 +16,7 @@ import pytest
 
 from bench.cli import BadInput, console
 from bench.figures import Figures, Row, call_seconds
-from bench.layers import Case
+from bench.layers import Case, Shape
 from bench.measure import isa_in_use, thread_counts
 from bench.picture import roofline
 from bench.record import save
@@ -74,8 +74,9 @@ class Plan:
             raise pytest.UsageError(f"--dtype {config.getoption('--dtype')}: f32, f64 or f32,f64")
         self.begin = time.perf_counter()
         self.session: Session | None = None
-        self.groups: dict[tuple[Case, str, int], list[Kernel]] = {}
-        self.measured: dict[tuple[Case, str, int], dict[Kernel, Row]] = {}
+        # by shape, not by case: the same shape under another list of layers is the same group
+        self.groups: dict[tuple[Shape, str, int], list[Kernel]] = {}
+        self.measured: dict[tuple[Shape, str, int], dict[Kernel, Row]] = {}
         self.shown: list[tuple[dict[str, Any], Row]] = []
         self.files: list[Path] = []
 
@@ -107,7 +108,7 @@ class Plan:
 
     def rows(self, case: Case, dtype: str, threads: int) -> dict[Kernel, Row]:
         """The rows of a group, measured now if they weren't yet; a wrong result fails every test of its group."""
-        key = (case, dtype, threads)
+        key = (case.shape, dtype, threads)
         if key not in self.measured:
             session = self.started()
             self.say(f"[{len(self.measured) + 1}/{len(self.groups)}] {case.label}, {dtype}, {threads} threads")
@@ -178,27 +179,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         call = getattr(item, "callspec", None)
         if call is not None and "entry" in call.params:
             case, dtype, threads, kernel = call.params["entry"]
-            key = (case, dtype, threads)
-            chosen = plan.groups.setdefault(_group(plan, key), [])
+            chosen = plan.groups.setdefault((case.shape, dtype, threads), [])
             if kernel not in chosen:
                 chosen.append(kernel)
-
-
-def _group(plan: Plan, key: tuple[Case, str, int]) -> tuple[Case, str, int]:
-    """The same shape under another list of layers is the same group."""
-    case, dtype, threads = key
-    for known in plan.groups:
-        other = known[0]
-        same = (other.operation, other.m, other.n, other.k, other.weight) == (
-            case.operation,
-            case.m,
-            case.n,
-            case.k,
-            case.weight,
-        )
-        if same and known[1:] == (dtype, threads):
-            return known
-    return key
 
 
 @pytest.fixture(scope="session")
@@ -228,12 +211,11 @@ def replay(benchmark: Any, plan: Plan) -> Any:
 def measured(plan: Plan, benchmark: Any, entry: tuple[Case, str, int, Kernel]) -> Row | None:
     """The row of one entry."""
     case, dtype, threads, kernel = entry
-    key = _group(plan, (case, dtype, threads))
     if benchmark.disabled:
         plan.verify(case, dtype, threads, kernel)
         return None
     benchmark.group = f"{case.label}, {dtype}, {threads} threads"
-    return plan.rows(*key)[kernel]
+    return plan.rows(case, dtype, threads)[kernel]
 
 
 @pytest.fixture

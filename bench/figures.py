@@ -14,7 +14,6 @@ from bench.conditions import judge
 from bench.ridge import Interval, Knee, best_interval, find_knee, median_interval, ratio_interval, verdict
 from kernels.reference import DTYPES, OPERATIONS
 
-LEVELS = ("L1", "L2", "L3", "DRAM")
 DRIFT = 0.05  # a roof that moved by more between the start and the end of a session is said to have moved
 AGREE = 0.05  # and the DRAM figure holds only where arrays of 1, 2 and 4 times the rule agree this well
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster

@@ -29,6 +29,11 @@ class Shape:
     weight: bool
 
     @property
+    def shape(self) -> "Shape":
+        """The shape alone, without who uses it: equal for equal products."""
+        return Shape(self.operation, self.m, self.n, self.k, self.weight)
+
+    @property
     def flops(self) -> int:
         """2 m n k: a multiply and an add for every term."""
         return 2 * self.m * self.n * self.k
@@ -171,8 +176,7 @@ def distinct_shapes(
         for phase in (phase for phase in model.phases if phase in phases):
             for tokens in contexts if phase == "decode" and contexts is not None else lengths:
                 for p in model.products(tokens, phase=phase):
-                    shape = Shape(p.operation, p.m, p.n, p.k, p.weight)
-                    layers = users.setdefault(shape, {}).setdefault(model.name, [])
+                    layers = users.setdefault(p.shape, {}).setdefault(model.name, [])
                     if p.layer not in layers:
                         layers.append(p.layer)
     return [

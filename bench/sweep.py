@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import kernels
-from bench.layers import MODELS, Case, distinct_shapes
+from bench.layers import MODELS, Case, Shape, distinct_shapes
 from kernels import Kernel
 
 
@@ -63,11 +63,10 @@ def layer_cases(sweep: Sweep) -> list[Case]:
 
 def _merged(cases: Iterable[Case]) -> list[Case]:
     """One case per shape, with the layers of all."""
-    found: dict[tuple[object, ...], Case] = {}
+    found: dict[Shape, Case] = {}
     for case in cases:
-        key = (case.operation, case.m, case.n, case.k, case.weight)
-        before = found.get(key)
-        found[key] = (
+        before = found.get(case.shape)
+        found[case.shape] = (
             case if before is None else replace(before, layers=tuple(dict.fromkeys(before.layers + case.layers)))
         )
     return list(found.values())

@@ -34,6 +34,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.native import lib
+from kernels.operands import aligned_empty
 from kernels.reference import DTYPES, SCALAR, UPDATE_SCALAR
 
 # ---- What this machine offers ---------------------------------------------------------------------------------------
@@ -510,13 +511,6 @@ def _read(a, s, partial, threads):
 # ---- Binding: arrays to a bare call ---------------------------------------------------------------------------------
 
 
-def _aligned(elements: int, dtype) -> np.ndarray:
-    """An uninitialised 1-D array on a cache-line boundary."""
-    raw = np.empty(elements * np.dtype(dtype).itemsize + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + elements * np.dtype(dtype).itemsize].view(dtype)
-
-
 def _rows(array: np.ndarray) -> np.ndarray:
     """A matrix as C-ordered rows of its leading dimension: one compiled function serves every leading dimension.
 
@@ -537,7 +531,7 @@ def packed_size(k: int, n: int, dtype: str) -> int:
 def pack(b: np.ndarray, dtype: str) -> np.ndarray:
     """B[k, n] as panels of nr columns, each k x nr and contiguous; 1-D, aligned to 64 bytes."""
     k, n = b.shape
-    packed = _aligned(packed_size(k, n, dtype), DTYPES[dtype])
+    packed = aligned_empty(packed_size(k, n, dtype), DTYPES[dtype])
     _bind(f"pack_{dtype}", _pack_b, _rows(b), 0, n, k, 0, 1, packed)()
     return packed
 
@@ -545,14 +539,17 @@ def pack(b: np.ndarray, dtype: str) -> np.ndarray:
 def _bind_gemm(a, b, c, nc, packed, threads):
     """Function and arguments of a product, with room for packed A and for a tile per thread at the edges."""
     (m, k), n = a.shape, c.shape[1]
-    pa, edges = _aligned(-(-m // MR) * MR * k, a.dtype), _aligned(threads * MR * _NR_BYTES // a.itemsize, a.dtype)
+    pa, edges = (
+        aligned_empty(-(-m // MR) * MR * k, a.dtype),
+        aligned_empty(threads * MR * _NR_BYTES // a.itemsize, a.dtype),
+    )
     return _gemm, _rows(a), b, _rows(c), m, n, k, nc, pa, packed, edges, threads
 
 
 def _prepare_gemm(a, b, c, threads):
     k, n, nr = a.shape[1], c.shape[1], _NR_BYTES // a.itemsize
     nc = min(-(-n // nr), threads * max(_B_PANELS, _B_BYTES // (k * _NR_BYTES))) * nr
-    return _bind_gemm(a, _rows(b), c, nc, _aligned(k * nc, a.dtype), threads)
+    return _bind_gemm(a, _rows(b), c, nc, aligned_empty(k * nc, a.dtype), threads)
 
 
 def _prepare_prepacked(a, packed, c, threads):
@@ -565,7 +562,16 @@ def _prepare_plain(function):
 
 def _prepare_gemv_t(x, w, y, threads):
     width = -(-y.nbytes // _LINE) * _LINE // y.itemsize  # threads never share a cache line of partial sums
-    return _gemv_t, x, _rows(w), y, y.size, x.size, _aligned(threads * width, y.dtype).reshape(threads, width), threads
+    return (
+        _gemv_t,
+        x,
+        _rows(w),
+        y,
+        y.size,
+        x.size,
+        aligned_empty(threads * width, y.dtype).reshape(threads, width),
+        threads,
+    )
 
 
 _OPERATIONS = {
