@@ -40,11 +40,15 @@ const char *build_compiler(void) { return COMPILER; }
 const char *build_flags(void) { return FLAGS; }
 
 int64_t packed_elements(int isa, int itemsize, int64_t n, int64_t k) {
-    return round_up(n, isa_tile_columns(isa, itemsize)) * k;
+    return round_up(n, isas[isa]->vector_bytes / itemsize) * k;
 }
-int64_t gemm_workspace_bytes(int isa, int itemsize, int threads, int64_t m, int64_t n, int64_t k) {
-    return itemsize == 4 ? isas[isa]->gemm_workspace_bytes_f32(threads, m, n, k)
-                         : isas[isa]->gemm_workspace_bytes_f64(threads, m, n, k);
+int64_t gemm_workspace_bytes(int isa, int itemsize, int threads, int packed, int64_t m, int64_t n, int64_t k) {
+    return itemsize == 4 ? isas[isa]->gemm_workspace_bytes_f32(threads, packed, m, n, k)
+                         : isas[isa]->gemm_workspace_bytes_f64(threads, packed, m, n, k);
+}
+int64_t gemm_batch_workspace_bytes(int isa, int itemsize, int threads, int64_t m, int64_t n, int64_t k) {
+    return itemsize == 4 ? isas[isa]->gemm_batch_workspace_bytes_f32(threads, m, n, k)
+                         : isas[isa]->gemm_batch_workspace_bytes_f64(threads, m, n, k);
 }
 int64_t gemv_t_workspace_bytes(int isa, int itemsize, int threads, int64_t n, int64_t k) {
     (void)isa, (void)k;
@@ -66,6 +70,12 @@ int64_t peak_flops(int isa, int itemsize) { /* 2 FLOPs per lane of each accumula
                                 const T *packed, T *c, int64_t ldc, void *workspace) {                              \
         isas[isa]->gemm_prepacked_##dtype(threads, m, n, k, a, lda, packed, c, ldc, workspace);                     \
     }                                                                                                               \
+    void gemm_batch_##dtype(int isa, int threads, int64_t batch, int64_t m, int64_t n, int64_t k, const T *a,         \
+                            int64_t lda, int64_t stride_a, const T *b, int64_t ldb, int64_t stride_b, int transposed,  \
+                            T *c, int64_t ldc, int64_t stride_c, void *workspace) {                                    \
+        isas[isa]->gemm_batch_##dtype(threads, batch, m, n, k, a, lda, stride_a, b, ldb, stride_b, transposed, c, ldc, \
+                                      stride_c, workspace);                                                            \
+    }                                                                                                                  \
     void gemm_naive_##dtype(int isa, int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,         \
                             const T *b, int64_t ldb, T *c, int64_t ldc) {                                           \
         isas[isa]->gemm_naive_##dtype(threads, m, n, k, a, lda, b, ldb, c, ldc);                                    \
@@ -74,12 +84,32 @@ int64_t peak_flops(int isa, int itemsize) { /* 2 FLOPs per lane of each accumula
                             const T *b, int64_t ldb, T *c, int64_t ldc) {                                           \
         isas[isa]->gemm_tiled_##dtype(threads, m, n, k, a, lda, b, ldb, c, ldc);                                    \
     }                                                                                                               \
+    void gemm_packed_##dtype(int isa, int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,        \
+                             const T *b, int64_t ldb, T *c, int64_t ldc) {                                          \
+        isas[isa]->gemm_packed_##dtype(threads, m, n, k, a, lda, b, ldb, c, ldc);                                   \
+    }                                                                                                               \
     void gemv_##dtype(int isa, int threads, int64_t n, int64_t k, const T *w, int64_t ldw, const T *x, T *y) {      \
         isas[isa]->gemv_##dtype(threads, n, k, w, ldw, x, y);                                                       \
     }                                                                                                               \
     void gemv_t_##dtype(int isa, int threads, int64_t n, int64_t k, const T *x, const T *w, int64_t ldw, T *y,      \
                         void *workspace) {                                                                          \
         isas[isa]->gemv_t_##dtype(threads, n, k, x, w, ldw, y, workspace);                                          \
+    }                                                                                                               \
+    void softmax_##dtype(int isa, int threads, int causal, int64_t batch, int64_t m, int64_t n, T *s, int64_t ld,   \
+                         int64_t stride, const T *scale) {                                                          \
+        isas[isa]->softmax_##dtype(threads, causal, batch, m, n, s, ld, stride, scale);                             \
+    }                                                                                                               \
+    void norm_##dtype(int isa, int threads, int64_t m, int64_t n, const T *x, int64_t ldx, const T *r, int64_t ldr, \
+                      const T *bias, const T *gain, const T *shift, const T *eps, T *y, int64_t ldy) {              \
+        isas[isa]->norm_##dtype(threads, m, n, x, ldx, r, ldr, bias, gain, shift, eps, y, ldy);                     \
+    }                                                                                                               \
+    void gelu_##dtype(int isa, int threads, int tanh_form, int64_t m, int64_t n, T *x, int64_t ldx,                 \
+                      const T *bias) {                                                                              \
+        isas[isa]->gelu_##dtype(threads, tanh_form, m, n, x, ldx, bias);                                            \
+    }                                                                                                               \
+    void add_to_##dtype(int isa, int threads, int64_t m, int64_t n, T *x, int64_t ldx, const T *r, int64_t ldr,     \
+                        const T *bias) {                                                                            \
+        isas[isa]->add_to_##dtype(threads, m, n, x, ldx, r, ldr, bias);                                             \
     }                                                                                                               \
     double peak_##dtype(int isa, int threads, int64_t iterations) {                                                 \
         return isas[isa]->peak_##dtype(threads, iterations);                                                        \

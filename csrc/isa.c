@@ -10,12 +10,14 @@
 
 #include "isa.h"
 
-_Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile doesn't fit the register file");
+_Static_assert(MR * NV + NV + SPARE <= REGISTERS && SPARE >= 1 + !HAS_FMA, "the tile doesn't fit the register file");
 
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define STRING_(a) #a
 #define STRING(a) STRING_(a)
+
+#include "per_isa/polynomials.h"
 
 #define T float
 #define F(name) name##_f32
@@ -23,8 +25,10 @@ _Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile does
 #include "per_isa/tile.h"
 #include "per_isa/few.h"
 #include "per_isa/gemm.h"
-#include "per_isa/ladder.h"
 #include "per_isa/gemv.h"
+#include "per_isa/batch.h"
+#include "per_isa/elementwise.h"
+#include "per_isa/ladder.h"
 #include "per_isa/peak.h"
 #undef T
 #undef F
@@ -35,16 +39,21 @@ _Static_assert(MR * NV + NV + 1 + !HAS_FMA <= REGISTERS, "the register tile does
 #include "per_isa/tile.h"
 #include "per_isa/few.h"
 #include "per_isa/gemm.h"
-#include "per_isa/ladder.h"
 #include "per_isa/gemv.h"
+#include "per_isa/batch.h"
+#include "per_isa/elementwise.h"
+#include "per_isa/ladder.h"
 #include "per_isa/peak.h"
 #include "per_isa/stream.h"
 
-#define ENTRIES(dtype)                                                                                      \
-    .gemm_##dtype = plain_##dtype, .pack_##dtype = pack_b_##dtype,                                        \
-    .gemm_prepacked_##dtype = prepacked_##dtype, .gemm_naive_##dtype = naive_##dtype,               \
-    .gemm_tiled_##dtype = tiled_##dtype, .gemv_##dtype = gemv_rows_##dtype,                                 \
-    .gemv_t_##dtype = gemv_columns_##dtype, .gemm_workspace_bytes_##dtype = workspace_bytes_##dtype,        \
+#define ENTRIES(dtype)                                                                                                \
+    .gemm_##dtype = plain_##dtype, .pack_##dtype = pack_b_##dtype, .gemm_prepacked_##dtype = prepacked_##dtype,       \
+    .gemm_batch_##dtype = batched_##dtype, .gemm_batch_workspace_bytes_##dtype = batch_workspace_bytes_##dtype,      \
+    .gemm_naive_##dtype = naive_##dtype, .gemm_tiled_##dtype = tiled_##dtype, .gemm_packed_##dtype = packed_##dtype,  \
+    .gemv_##dtype = gemv_rows_##dtype, .gemv_t_##dtype = gemv_columns_##dtype,                                        \
+    .softmax_##dtype = softmax_rows_##dtype, .norm_##dtype = norm_rows_##dtype, .gelu_##dtype = gelu_rows_##dtype,    \
+    .add_to_##dtype = add_to_rows_##dtype,                                                                            \
+    .gemm_workspace_bytes_##dtype = workspace_bytes_##dtype,                                                          \
     .peak_##dtype = fma_chains_##dtype
 
 const struct isa PASTE(isa_, ISA) = {

@@ -18,13 +18,13 @@ const char *build_compiler(void);
 const char *build_flags(void);
 
 /* --- C[m,n] = A[m,k] B[k,n] -------------------------------------------------- per_isa/gemm.h, ladder.h */
-int64_t gemm_workspace_bytes(int isa, int itemsize, int threads, int64_t m, int64_t n, int64_t k);
+int64_t gemm_workspace_bytes(int isa, int itemsize, int threads, int packed, int64_t m, int64_t n, int64_t k);
 void gemm_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
               const float *b, int64_t ldb, float *c, int64_t ldc, void *workspace);
 void gemm_f64(int isa, int threads, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
               const double *b, int64_t ldb, double *c, int64_t ldc, void *workspace);
 
-/* B packed once, ahead: ceil(n / nr) panels of k x nr, the last one zero-padded. */
+/* B packed once, ahead: ceil(n / lanes) strips of k x lanes, lanes a vector's elements; the last one zero-padded. */
 int64_t packed_elements(int isa, int itemsize, int64_t n, int64_t k);
 void pack_f32(int isa, int threads, int64_t n, int64_t k, const float *b, int64_t ldb, float *packed);
 void pack_f64(int isa, int threads, int64_t n, int64_t k, const double *b, int64_t ldb, double *packed);
@@ -33,7 +33,18 @@ void gemm_prepacked_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, c
 void gemm_prepacked_f64(int isa, int threads, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
                         const double *packed, double *c, int64_t ldc, void *workspace);
 
-/* The lower rungs, for teaching: three plain loops; the same loops in cache blocks. */
+/* `batch` independent products; matrix i of an operand begins stride_* elements after matrix i - 1, and matrices may
+ * interleave. transposed: B is given as B[n,k], as attention's keys are. A single row, m = 1, needs no workspace. */
+int64_t gemm_batch_workspace_bytes(int isa, int itemsize, int threads, int64_t m, int64_t n, int64_t k);
+void gemm_batch_f32(int isa, int threads, int64_t batch, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                    int64_t stride_a, const float *b, int64_t ldb, int64_t stride_b, int transposed, float *c,
+                    int64_t ldc, int64_t stride_c, void *workspace);
+void gemm_batch_f64(int isa, int threads, int64_t batch, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
+                    int64_t stride_a, const double *b, int64_t ldb, int64_t stride_b, int transposed, double *c,
+                    int64_t ldc, int64_t stride_c, void *workspace);
+
+/* The lower rungs, for teaching, all without vectors: three plain loops; the same loops in cache blocks; those blocks
+ * packed, with a register tile. */
 void gemm_naive_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
                     const float *b, int64_t ldb, float *c, int64_t ldc);
 void gemm_naive_f64(int isa, int threads, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
@@ -42,6 +53,10 @@ void gemm_tiled_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, const
                     const float *b, int64_t ldb, float *c, int64_t ldc);
 void gemm_tiled_f64(int isa, int threads, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
                     const double *b, int64_t ldb, double *c, int64_t ldc);
+void gemm_packed_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                     const float *b, int64_t ldb, float *c, int64_t ldc);
+void gemm_packed_f64(int isa, int threads, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
+                     const double *b, int64_t ldb, double *c, int64_t ldc);
 
 /* --- y[n] = W[n,k] x[k]  and  y[n] = x[k] W[k,n] ----------------------------------------- per_isa/gemv.h */
 void gemv_f32(int isa, int threads, int64_t n, int64_t k, const float *w, int64_t ldw, const float *x, float *y);
@@ -51,6 +66,27 @@ void gemv_t_f32(int isa, int threads, int64_t n, int64_t k, const float *x, cons
                 void *workspace);
 void gemv_t_f64(int isa, int threads, int64_t n, int64_t k, const double *x, const double *w, int64_t ldw, double *y,
                 void *workspace);
+
+/* --- between the products ---------------------------------------------------------- per_isa/elementwise.h */
+/* s = softmax(scale s) along n, in place; causal: row i of a matrix sees its first i + 1 + n - m columns, the rest and a
+ * row that sees none become 0. scale is one element. */
+void softmax_f32(int isa, int threads, int causal, int64_t batch, int64_t m, int64_t n, float *s, int64_t ld,
+                 int64_t stride, const float *scale);
+void softmax_f64(int isa, int threads, int causal, int64_t batch, int64_t m, int64_t n, double *s, int64_t ld,
+                 int64_t stride, const double *scale);
+/* y = LayerNorm(x + r + bias) gain + shift along n, eps (one element) added to the variance; r and bias may be NULL. */
+void norm_f32(int isa, int threads, int64_t m, int64_t n, const float *x, int64_t ldx, const float *r, int64_t ldr,
+              const float *bias, const float *gain, const float *shift, const float *eps, float *y, int64_t ldy);
+void norm_f64(int isa, int threads, int64_t m, int64_t n, const double *x, int64_t ldx, const double *r, int64_t ldr,
+              const double *bias, const double *gain, const double *shift, const double *eps, double *y, int64_t ldy);
+/* x = GELU(x + bias), in place: with the normal distribution, or, tanh_form, GPT-2's approximation of it. */
+void gelu_f32(int isa, int threads, int tanh_form, int64_t m, int64_t n, float *x, int64_t ldx, const float *bias);
+void gelu_f64(int isa, int threads, int tanh_form, int64_t m, int64_t n, double *x, int64_t ldx, const double *bias);
+/* x += r + bias, in place; r may be NULL. */
+void add_to_f32(int isa, int threads, int64_t m, int64_t n, float *x, int64_t ldx, const float *r, int64_t ldr,
+                const float *bias);
+void add_to_f64(int isa, int threads, int64_t m, int64_t n, double *x, int64_t ldx, const double *r, int64_t ldr,
+                const double *bias);
 
 /* --- bandwidth: n doubles per array, each thread on one contiguous share ------------------ per_isa/stream.h */
 enum stream_op {

@@ -4,7 +4,7 @@
     c = kernel(a, b, threads=2)                      # checked call, allocates c
     call = kernel.bind(a, b, out=c, threads=2)       # checked once; call() then only computes
 
-Operations and what they mean: kernels.reference.OPERATIONS.
+Operations and what they mean: kernels.reference.OPERATIONS. Other libraries, as rows of the same kind: kernels.peers.
 """
 
 import os
@@ -37,7 +37,7 @@ BACKENDS = ("c", "numba", "blas")
 ISA_VARIABLE = "RIDGELINE_ISA"
 
 
-_Pack = Callable[[np.ndarray, int], np.ndarray]
+_Pack = Callable[[np.ndarray, int], Any]
 
 
 class UnavailableISA(Exception):
@@ -151,7 +151,7 @@ def _rows() -> dict[tuple[str, str, str, str], Kernel]:
             rows.append(Kernel(operation, dtype, "c", isa, _native_reason(isa, operation), many, bind, pack))
     for operation, dtype in jit.OPERATIONS:
         bind = partial(_bind_numba, operation, dtype)
-        pack = (lambda b, threads, dtype=dtype: jit.pack(b, dtype)) if operation == "gemm_prepacked" else None
+        pack = (lambda b, threads, dtype=dtype: jit.pack(b, dtype, threads)) if operation == "gemm_prepacked" else None
         rows.append(Kernel(operation, dtype, "numba", jit.isa(), None, jit.threads_available(), bind, pack))
     for operation, dtype in blas.OPERATIONS:
         bind = partial(_bind_blas, operation)

@@ -9,7 +9,9 @@ from threadpoolctl import ThreadpoolController
 
 from kernels.reference import DTYPES
 
-OPERATIONS: tuple[tuple[str, str], ...] = tuple((op, dtype) for op in ("gemm", "gemv", "gemv_t") for dtype in DTYPES)
+OPERATIONS: tuple[tuple[str, str], ...] = tuple(
+    (op, dtype) for op in ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t") for dtype in DTYPES
+)
 
 
 @cache
@@ -30,4 +32,7 @@ def set_threads(threads: int) -> None:
 
 def bind(operation: str, inputs: list[Any], out: np.ndarray) -> Callable[[], Any]:
     """The call; it runs on as many threads as set_threads() said last."""
+    if operation == "gemm_batch_t":
+        a, b = inputs
+        inputs = [a, b.swapaxes(1, 2)]
     return partial(np.matmul, *inputs, out)

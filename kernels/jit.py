@@ -1,12 +1,14 @@
 """The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
 
-GEMM is the five loops around packed panels. Its innermost step, one register tile, and the inner loops of GEMV are
-intrinsics that emit vector LLVM IR, since a vector width left to the auto-vectoriser depends on the CPU's name (Intel
-names get half of AVX-512) and a float sum isn't vectorised at all. The rest is plain Python loops that Numba compiles.
+The design, and the reasons for it, are those of csrc/per_isa. What C leaves to vector types is emitted here as vector
+LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the copying into strips), since a
+width left to the auto-vectoriser depends on the CPU's name (Intel names get half of AVX-512) and a float sum isn't
+vectorised at all. The loops around them are plain Python that Numba compiles, and what is planned ahead of them is
+plain Python that runs when a call is bound.
 
-Panels: A becomes panels of mr rows, B panels of nr columns; a panel holds all k steps contiguously (k x mr, k x nr) and
-the last one is padded with zeros, so no edge kernel exists: an edge tile is computed whole in scratch, its valid part
-copied out. A padded lane never meets a valid output, hence NaN and Inf go exactly where the mathematics sends them.
+B is packed in strips: k rows of one vector of columns. The last strip is padded with zeros, and a tile at the edge is
+computed whole in scratch, its valid part copied out. A padded lane never meets a valid output, hence NaN and Inf go
+exactly where the mathematics sends them.
 
 Everything sits in one file because Numba's cache notices only edits of the file that holds the cached function.
 """
@@ -29,12 +31,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import carray, cfunc, njit, prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from kernels.native import lib
-from kernels.operands import aligned_empty
+from kernels.operands import aligned_empty, leading_dimension
 from kernels.reference import DTYPES, SCALAR, UPDATE_SCALAR
 
 # ---- What this machine offers ---------------------------------------------------------------------------------------
@@ -48,26 +50,31 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
-# Rows and vectors of the register tile: mr * nv accumulators + nv vectors of B + 1 broadcast of A fill the registers.
+# Rows and vectors of the tallest register tile, and the registers kept free of accumulators and of B: see csrc/isa.h.
 _NEON = platform.machine() in ("aarch64", "arm64")
-MR, _NV = {64: (14, 2), 32: (6, 2), 16: (7, 3) if _NEON else (4, 2)}[VECTOR_BYTES]
+MR, _NV, _SPARE = {64: (14, 2, 1), 32: (6, 2, 1), 16: (7, 3, 5) if _NEON else (4, 2, 2)}[VECTOR_BYTES]
 _REGISTERS = 32 if _NEON or VECTOR_BYTES == 64 else 16
-assert MR * _NV + _NV + 1 <= _REGISTERS
+_WIDEST = 6  # vectors of a low tile: as many streams as a core's prefetchers follow with ease
 
 _LINE = 64  # bytes of a cache line, and the alignment of every buffer made here
-_NR_BYTES = _NV * VECTOR_BYTES
-_L1, _L2 = lib.cache_bytes(1), lib.cache_bytes(2)
-_KC = max(64, _L1 // 2 // _NR_BYTES)  # a kc x nr panel of B takes half of L1; the same for every dtype
-_MC_BYTES = _L2 // 2 // _KC  # mc rows x kc of A take half of L2; mc = this / itemsize
-_B_BYTES = _L2 // 2  # B packed at a time per thread: half of L2, so that it is still there to be multiplied,
-_B_PANELS = 8  # but that many panels at least, for each of them reads all of A; they are packed side by side
+_L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
-_GEMV_ROWS, _GEMV_UNROLL, _GEMV_T_ROWS = 4, 2, 8
+_STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
+_FEW, _DEEP, _NARROW = 16, 4, 4  # see csrc/per_isa/few.h
+
+
+@register_jitable
+def _at_once(h: int) -> int:
+    """Vectors of a tile of h rows: as many as leave room in the registers for its accumulators."""
+    return min((_REGISTERS - _SPARE) // (h + 1), _WIDEST)
+
+
+assert _at_once(MR) == _NV
 
 
 def tile(dtype: str) -> tuple[int, int, int]:
-    """Rows, columns and vector bytes of the register tile for "f32" or "f64"."""
-    return MR, _NR_BYTES // DTYPES[dtype].itemsize, VECTOR_BYTES
+    """Rows, columns and vector bytes of the tallest register tile for "f32" or "f64"."""
+    return MR, _NV * VECTOR_BYTES // DTYPES[dtype].itemsize, VECTOR_BYTES
 
 
 # ---- Numba's settings, before anything is decorated -----------------------------------------------------------------
@@ -94,6 +101,8 @@ numba.config.CACHE_DIR = _cache_dir()
 numba.config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
 
 _jit = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
+# Into Numba's own code of the caller: as a function each would be linked, optimised and generated once more.
+_inlined = functools.partial(_jit, inline="always")
 # Unfused: Numba can't see that a call in one prange writes what a call in the next one reads.
 _parallel = functools.partial(_jit, parallel={"fusion": False})
 
@@ -101,29 +110,29 @@ _parallel = functools.partial(_jit, parallel={"fusion": False})
 _use_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))
 
 # ---- Vector intrinsics ----------------------------------------------------------------------------------------------
+# Arrays are bare pointers here, as in C: an index costs no check for being negative, and a call no unpacking.
 
 
 class _Emitter:
     """The vector operations the intrinsics are made of, for one element type."""
 
     def __init__(self, context, builder, dtype):
-        self.builder, self.context = builder, context
+        self.builder, self.dtype = builder, dtype
         self.scalar = context.get_value_type(dtype)
         self.itemsize = dtype.bitwidth // 8
         self.lanes = VECTOR_BYTES // self.itemsize
+        self.line = _LINE // self.itemsize
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
 
     def index(self, value: int) -> ir.Constant:
         return ir.Constant(ir.IntType(64), value)
 
-    def pointer(self, array_type, array, *offsets):
-        """Address of element sum(offsets) of an array, whatever its number of dimensions."""
-        data = self.context.make_array(array_type)(self.context, self.builder, array).data
-        return functools.reduce(lambda at, offset: self.builder.gep(at, [offset]), offsets, data)
-
     def step(self, pointer, offset):
         return self.builder.gep(pointer, [self.index(offset) if isinstance(offset, int) else offset])
+
+    def times(self, factor: int, value):
+        return self.builder.mul(value, self.index(factor))
 
     def load(self, pointer):  # element alignment: user arrays promise no more, and on current CPUs it costs nothing
         return self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.itemsize)
@@ -139,118 +148,368 @@ class _Emitter:
 
     def _call(self, name, result, *args, **flags):
         function_type = ir.FunctionType(result, [arg.type for arg in args])
-        function = cgutils.get_or_insert_function(self.builder.module, function_type, f"llvm.{name}.{self.suffix}")
+        function = cgutils.get_or_insert_function(self.builder.module, function_type, name)
         return self.builder.call(function, args, **flags)
 
     def fma(self, x, y, z):
         """x * y + z: fmuladd is one instruction where the CPU has it and never a library call where it hasn't."""
-        return self._call("fmuladd", self.vector, x, y, z)
+        return self._call(f"llvm.fmuladd.{self.suffix}", self.vector, x, y, z)
 
     def sum(self, value):
-        return self._call("vector.reduce.fadd", self.scalar, self.scalar(0), value, fastmath=("reassoc",))
+        name = f"llvm.vector.reduce.fadd.{self.suffix}"
+        return self._call(name, self.scalar, self.scalar(0), value, fastmath=("reassoc",))
+
+    def prefetch(self, pointer, write: bool = False):
+        """Asks for a line: into L2 to be read later, into L1 to be written soon."""
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        at = self.builder.bitcast(pointer, byte)
+        self._call("llvm.prefetch.p0", ir.VoidType(), at, flag(int(write)), flag(3 if write else 2), flag(1))
 
     def accumulators(self, count: int):
         return [cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None)) for _ in range(count)]
 
 
-@intrinsic
-def _tile(typing, k, a, a0, b, b0, c, c0, edge, edge0, full, add):
-    """C[mr, nr] at c0 = or += packed A panel at a0 times packed B panel at b0, over k steps; C stays in registers.
+_AT, _BEGIN, _LEFT, _LINES, _APART, _STEP, _MASK, _AHEAD = range(8)
+"""What memory has to deliver meanwhile, as int64: every MASK + 1 steps (a power of two) one line of each stream, APART
+bytes from each other; after LINES of them they go on STEP bytes behind their last BEGIN. See csrc/per_isa/tile.h."""
+_NEVER = 2**63 - 1  # as a mask: only step 0 asks, for a line that is there anyway
 
-    A tile that isn't full is stored in edge at edge0, rows nr apart, and never added to what is there.
-    """
 
-    def emit(context, builder, signature, args):
-        v = _Emitter(context, builder, signature.args[1].dtype)
-        k, full, add = args[0], args[9], args[10]
-        a, b, c, edge = (v.pointer(signature.args[i], args[i], args[i + 1]) for i in (1, 3, 5, 7))
-        ldc = builder.extract_value(context.make_array(signature.args[5])(context, builder, args[5]).shape, 1)
-        target = builder.select(full, c, edge)
-        ldt = builder.select(full, ldc, v.index(_NV * v.lanes))
-        sums = v.accumulators(MR * _NV)
-        with cgutils.for_range(builder, k) as loop:
-            ap = v.step(a, builder.mul(loop.index, v.index(MR)))
-            bp = v.step(b, builder.mul(loop.index, v.index(_NV * v.lanes)))
-            columns = [v.load(v.step(bp, j * v.lanes)) for j in range(_NV)]
-            for i in range(MR):
-                row = v.broadcast(v.step(ap, i))
-                for at, column in zip(sums[i * _NV :], columns, strict=False):
-                    builder.store(v.fma(row, column, builder.load(at)), at)
-        rows = [v.step(target, builder.mul(ldt, v.index(i))) for i in range(MR)]
-        places = [v.step(row, j * v.lanes) for row in rows for j in range(_NV)]
-        with builder.if_then(builder.and_(full, add)):
-            for at, place in zip(sums, places, strict=True):
-                builder.store(builder.fadd(v.load(place), builder.load(at)), at)
+class _Ahead:
+    """_AHEAD in registers, for as long as a kernel runs."""
+
+    def __init__(self, v: _Emitter, memory):
+        self.v, self.memory = v, memory
+        load = v.builder.load
+        self.at, self.begin, self.left = (
+            cgutils.alloca_once_value(v.builder, load(v.step(memory, field))) for field in (_AT, _BEGIN, _LEFT)
+        )
+        self.lines, self.apart, self.step, self.mask = (
+            load(v.step(memory, field)) for field in (_LINES, _APART, _STEP, _MASK)
+        )
+
+    def ask(self, step, streams: int) -> None:
+        """In step number `step`: a line of each stream, if it is time."""
+        v, builder = self.v, self.v.builder
+        with builder.if_then(builder.icmp_signed("==", builder.and_(step, self.mask), v.index(0))):
+            at = builder.load(self.at)
+            for j in range(streams):
+                line = builder.add(at, v.times(j, self.apart))
+                v.prefetch(builder.inttoptr(line, ir.IntType(8).as_pointer()))
+            builder.store(builder.add(at, v.index(_LINE)), self.at)
+            left = builder.sub(builder.load(self.left), v.index(1))
+            builder.store(left, self.left)
+            with builder.if_then(builder.icmp_signed("==", left, v.index(0))):
+                begin = builder.add(builder.load(self.begin), self.step)
+                for value, place in ((self.lines, self.left), (begin, self.begin), (begin, self.at)):
+                    builder.store(value, place)
+
+    def save(self) -> None:
+        for field, value in ((_AT, self.at), (_BEGIN, self.begin), (_LEFT, self.left)):
+            self.v.builder.store(self.v.builder.load(value), self.v.step(self.memory, field))
+
+
+def _tile_function(context, module, dtype, types_, h: int, v: int, packed: bool):
+    """The LLVM function of one tile height and width, see _make_tile; defined on its first use in a module."""
+    name = f"ridgeline.{'packed' if packed else 'direct'}.{dtype}.{h}x{v}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types_), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    e = _Emitter(context, builder, dtype)
+    k, a, lda, b, strip, c, ldc, accumulate, memory = function.args
+    rows = [e.step(c, e.times(i, ldc)) for i in range(h)]
+    for row in rows:  # read or written only after the k loop: ask for its lines now
+        for j in range(0, v * e.lanes, e.line):
+            e.prefetch(e.step(row, j), write=True)
+    sums, ahead = e.accumulators(h * v), _Ahead(e, memory)
+
+    def one(p):
+        ap, bp = e.step(a, e.times(h if packed else 1, p)), e.step(b, e.times(e.lanes, p))
+        columns = [e.load(e.step(bp, e.times(j, strip))) for j in range(v)]
+        for i in range(h):
+            factor = e.broadcast(e.step(ap, i if packed else e.times(i, lda)))
+            for at, column in zip(sums[i * v :], columns, strict=False):
+                builder.store(e.fma(factor, column, builder.load(at)), at)
+        ahead.ask(p, v)
+
+    rest = e.index(0)
+    if packed and h >= MR - 1:  # what the loop itself costs is shared by four steps where most of the work is done
+        rest = builder.and_(k, e.index(-4))
+        with cgutils.for_range_slice(builder, e.index(0), rest, e.index(4)) as (p, _):
+            for u in range(4):
+                one(builder.add(p, e.index(u)))
+    with cgutils.for_range_slice(builder, rest, k, e.index(1)) as (p, _):
+        one(p)
+    ahead.save()
+    places = [e.step(row, j * e.lanes) for row in rows for j in range(v)]
+    with builder.if_then(accumulate):
         for at, place in zip(sums, places, strict=True):
-            v.store(builder.load(at), place)
-        return context.get_dummy_value()
-
-    return types.void(k, a, a0, b, b0, c, c0, edge, edge0, types.boolean, types.boolean), emit
-
-
-@intrinsic
-def _copy_row(typing, source, s0, target, t0):
-    """target[t0 : t0 + nr] = source[s0 : s0 + nr], in vectors."""
-
-    def emit(context, builder, signature, args):
-        v = _Emitter(context, builder, signature.args[0].dtype)
-        s, t = (v.pointer(signature.args[i], args[i], args[i + 1]) for i in (0, 2))
-        for j in range(_NV):
-            v.store(v.load(v.step(s, j * v.lanes)), v.step(t, j * v.lanes))
-        return context.get_dummy_value()
-
-    return types.void(source, s0, target, t0), emit
+            builder.store(builder.fadd(e.load(place), builder.load(at)), at)
+    for at, place in zip(sums, places, strict=True):
+        e.store(builder.load(at), place)
+    builder.ret_void()
+    return function
 
 
-def _make_dots(rows: int, unroll: int):
+def _make_tile(packed: bool):
     @intrinsic
-    def dots(typing, w, w0, ld, x, count, y, y0):
-        """y[y0 + r] = sum of w[w0 + r*ld + i] * x[i] over i < count, for `rows` rows; count: full unrolled steps."""
+    def tile_(typing, h, v, k, a, lda, b, strip, c, ldc, accumulate, ahead):
+        """C[h, v vectors] = or += A[h, k] B[k, v vectors]; C stays in registers for all k steps.
+
+        A is packed, k columns of h elements, or lies there as rows lda apart. B comes in strips: k rows of one vector,
+        the next strip `strip` elements on. h is 1 .. MR, v as _widths() has it.
+        """
+
+        def emit(context, builder, signature, args):
+            dtype, module = signature.args[3].dtype, builder.module
+            h, v, *rest = args
+            end = builder.append_basic_block("tile.end")
+            switch = builder.switch(builder.add(builder.mul(h, h.type(8)), v), end)
+            for height in range(1, MR + 1):
+                for width in _widths(height):
+                    function = _tile_function(
+                        context, module, dtype, [value.type for value in rest], height, width, packed
+                    )
+                    block = builder.append_basic_block(f"tile.{height}x{width}")
+                    switch.add_case(h.type(height * 8 + width), block)
+                    with builder.goto_block(block):
+                        builder.call(function, rest)
+                        builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        i8 = types.int64
+        return types.void(i8, i8, i8, a, i8, b, i8, c, i8, types.boolean, ahead), emit
+
+    return tile_
+
+
+def _widths(h: int) -> set[int]:
+    """Vectors of the tiles of h rows that occur: its own width, that of a neighbour one row higher, one at the edge."""
+    return {_at_once(h), _at_once(min(h + 1, MR)), 1}
+
+
+_tile_packed, _tile_direct = _make_tile(True), _make_tile(False)
+
+
+def _make_add_deep(u: int):
+    @intrinsic
+    def add_deep(typing, m, columns, a, b, apart, sums, ld, accumulate, ahead):
+        """sums[m, columns] = or += A[m, u] B[u, columns]: rows of B `apart` from each other, of sums ld; A as used.
+
+        Two vectors at a time: columns is a multiple of them.
+        """
+
+        def emit(context, builder, signature, args):
+            e = _Emitter(context, builder, signature.args[2].dtype)
+            m, columns, a, b, apart, sums, ld, accumulate, memory = args
+            asked = _Ahead(e, memory)
+            starts = [e.step(b, e.times(p, apart)) for p in range(u)]
+            zero = ir.Constant(e.vector, None)
+            with cgutils.for_range_slice(builder, e.index(0), columns, e.index(2 * e.lanes)) as (j, _):
+                rows = [[e.load(e.step(e.step(start, j), x * e.lanes)) for x in range(2)] for start in starts]
+                asked.ask(j, u)
+                with cgutils.for_range(builder, m) as loop:
+                    to = e.step(e.step(sums, builder.mul(loop.index, ld)), j)
+                    factors = [e.broadcast(e.step(e.step(a, e.times(u, loop.index)), p)) for p in range(u)]
+                    totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+                    with builder.if_then(accumulate):
+                        for x, total in enumerate(totals):
+                            builder.store(e.load(e.step(to, x * e.lanes)), total)
+                    for x, at in enumerate(totals):
+                        total = builder.load(at)
+                        for factor, row in zip(factors, rows, strict=True):
+                            total = e.fma(factor, row[x], total)
+                        e.store(total, e.step(to, x * e.lanes))
+            asked.save()
+            return context.get_dummy_value()
+
+        i8 = types.int64
+        return types.void(i8, i8, a, b, i8, sums, i8, types.boolean, ahead), emit
+
+    return add_deep
+
+
+_add_deep, _add_one = _make_add_deep(_DEEP), _make_add_deep(1)
+
+
+def _make_copy_rows(u: int):
+    @intrinsic
+    def copy_rows(typing, source, lds, target, columns, strip):
+        """u rows of B to as many rows of the strips, `columns` of them: whole vectors."""
+
+        def emit(context, builder, signature, args):
+            e = _Emitter(context, builder, signature.args[0].dtype)
+            source, lds, target, columns, strip = args
+            starts = [e.step(source, e.times(p, lds)) for p in range(u)]
+            with cgutils.for_range(builder, builder.sdiv(columns, e.index(e.lanes))) as loop:
+                to, j = e.step(target, builder.mul(loop.index, strip)), e.times(e.lanes, loop.index)
+                for p, start in enumerate(starts):
+                    e.store(e.load(e.step(start, j)), e.step(to, p * e.lanes))
+            return context.get_dummy_value()
+
+        i8 = types.int64
+        return types.void(source, i8, target, i8, i8), emit
+
+    return copy_rows
+
+
+_copy_rows, _copy_row = _make_copy_rows(_DEEP), _make_copy_rows(1)
+
+
+def _make_dots(rows: int):
+    @intrinsic
+    def dots(typing, w, ld, apart, x, count, y):
+        """y[r * apart] = sum of w[r * apart, i] * x[i] over i < count for `rows` rows r; count: pairs of vectors."""
 
         def emit(context, builder, signature, args):
             v = _Emitter(context, builder, signature.args[0].dtype)
-            _, w0, ld, _, count, _, y0 = args
-            w, y = v.pointer(signature.args[0], args[0], w0), v.pointer(signature.args[5], args[5], y0)
-            x = v.pointer(signature.args[3], args[3])
-            starts = [v.step(w, builder.mul(ld, v.index(r))) for r in range(rows)]
-            sums = v.accumulators(rows * unroll)
-            with cgutils.for_range_slice(builder, v.index(0), count, v.index(unroll * v.lanes)) as (i, _):
-                for u in range(unroll):
+            w, ld, apart, x, count, y = args
+            starts = [v.step(w, builder.mul(ld, v.times(r, apart))) for r in range(rows)]
+            sums = v.accumulators(rows * 2)  # two chains each: adds of a short row don't wait for one another
+            with cgutils.for_range_slice(builder, v.index(0), count, v.index(2 * v.lanes)) as (i, _):
+                for u in range(2):
                     offset = builder.add(i, v.index(u * v.lanes))
                     xs = v.load(v.step(x, offset))
-                    for start, at in zip(starts, sums[u::unroll], strict=True):
+                    for start, at in zip(starts, sums[u::2], strict=True):
                         builder.store(v.fma(v.load(v.step(start, offset)), xs, builder.load(at)), at)
             for r in range(rows):
-                total = functools.reduce(builder.fadd, [builder.load(at) for at in sums[r * unroll : (r + 1) * unroll]])
-                builder.store(v.sum(total), v.step(y, r))
+                total = builder.fadd(*(builder.load(at) for at in sums[r * 2 : r * 2 + 2]))
+                builder.store(v.sum(total), v.step(y, v.times(r, apart)))
             return context.get_dummy_value()
 
-        return types.void(w, w0, ld, x, count, y, y0), emit
+        i8 = types.int64
+        return types.void(w, i8, i8, x, i8, y), emit
 
     return dots
 
 
-_dots_many, _dots_one = _make_dots(_GEMV_ROWS, _GEMV_UNROLL), _make_dots(1, 8)
+_dots_many, _dots_one = _make_dots(_STREAMS), _make_dots(1)
+
+
+def _make_add_rows(rows: int):
+    @intrinsic
+    def add_rows(typing, x, apart, w, ld, y, count, accumulate):
+        """y[j] = or += sum of x[r * apart] * w[r * apart, j] over `rows` rows r, for j < count: whole vectors."""
+
+        def emit(context, builder, signature, args):
+            v = _Emitter(context, builder, signature.args[0].dtype)
+            x, apart, w, ld, y, count, accumulate = args
+            starts = [v.step(w, builder.mul(ld, v.times(r, apart))) for r in range(rows)]
+            factors = [v.broadcast(v.step(x, v.times(r, apart))) for r in range(rows)]
+            for add in (True, False):
+                with (
+                    builder.if_then(accumulate if add else builder.not_(accumulate)),
+                    cgutils.for_range_slice(builder, v.index(0), count, v.index(v.lanes)) as (j, _),
+                ):
+                    total = v.load(v.step(y, j)) if add else ir.Constant(v.vector, None)
+                    for start, factor in zip(starts, factors, strict=True):
+                        total = v.fma(v.load(v.step(start, j)), factor, total)
+                    v.store(total, v.step(y, j))
+            return context.get_dummy_value()
+
+        i8 = types.int64
+        return types.void(x, i8, w, i8, y, i8, types.boolean), emit
+
+    return add_rows
+
+
+_add_many, _add_row = _make_add_rows(_STREAMS), _make_add_rows(1)
 
 
 @intrinsic
-def _add_rows(typing, w, w0, ld, x, x0, y, y0, count):
-    """y[y0 + j] += sum of x[x0 + r] * w[w0 + r*ld + j] over the _GEMV_T_ROWS rows r, for j < count; whole vectors."""
+def _at(typing, pointer, offset):
+    """The pointer to pointer[offset]."""
+    return pointer(pointer, types.int64), lambda context, builder, signature, args: builder.gep(args[0], [args[1]])
+
+
+@intrinsic
+def _address(typing, pointer):
+    """A pointer as a number."""
 
     def emit(context, builder, signature, args):
-        v = _Emitter(context, builder, signature.args[0].dtype)
-        _, w0, ld, _, x0, _, y0, count = args
-        w, x, y = (v.pointer(signature.args[i], args[i], at) for i, at in ((0, w0), (3, x0), (5, y0)))
-        starts = [v.step(w, builder.mul(ld, v.index(r))) for r in range(_GEMV_T_ROWS)]
-        factors = [v.broadcast(v.step(x, r)) for r in range(_GEMV_T_ROWS)]
-        with cgutils.for_range_slice(builder, v.index(0), count, v.index(v.lanes)) as (j, _):
-            total = v.load(v.step(y, j))
-            for start, factor in zip(starts, factors, strict=True):
-                total = v.fma(v.load(v.step(start, j)), factor, total)
-            v.store(total, v.step(y, j))
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), emit
+
+
+@intrinsic
+def _lanes(typing, pointer):
+    """Elements of a vector."""
+
+    def emit(context, builder, signature, args):
+        return ir.Constant(ir.IntType(64), VECTOR_BYTES * 8 // signature.args[0].dtype.bitwidth)
+
+    return types.int64(pointer), emit
+
+
+@intrinsic
+def _zero(typing, pointer):
+    """0 of the type that is pointed to."""
+    return pointer.dtype(pointer), lambda context, builder, signature, args: ir.Constant(args[0].type.pointee, 0)
+
+
+@intrinsic
+def _scratch(typing, like):
+    """Room for a tile of one vector, on the stack: the edge."""
+
+    def emit(context, builder, signature, args):
+        e = _Emitter(context, builder, signature.args[0].dtype)
+        room = cgutils.alloca_once(builder, e.scalar, MR * e.lanes)
+        room.align = _LINE
+        return room
+
+    return like(like), emit
+
+
+@intrinsic
+def _nothing_ahead(typing, like):
+    """An _AHEAD on the stack that asks for nothing new."""
+
+    def emit(context, builder, signature, args):
+        e = _Emitter(context, builder, signature.args[0].dtype)
+        memory = cgutils.alloca_once(builder, ir.IntType(64), _AHEAD)
+        here = builder.ptrtoint(args[0], ir.IntType(64))
+        fields = {_AT: here, _BEGIN: here, _MASK: e.index(_NEVER)}
+        for field in range(_AHEAD):
+            builder.store(fields.get(field, e.index(0)), e.step(memory, field))
+        return memory
+
+    return types.CPointer(types.int64)(like), emit
+
+
+# ---- Tasks ----------------------------------------------------------------------------------------------------------
+# A task is what one thread does of an operation, task(a, b, c, work, sizes, step, t, threads): three operands, scratch
+# memory, and a record of sizes that Python has planned. Tasks are compiled as C functions and called by address, from
+# the only prange they share: Numba takes seconds over every prange, and generates what it calls three times over.
+
+
+@intrinsic
+def _call(typing, task, a, b, c, work, sizes, step, t, threads):
+    """Calls the task at an address; its pointers are addresses too."""
+
+    def emit(context, builder, signature, args):
+        task, *rest = args
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in rest])  # an int64 is passed as a pointer is
+        builder.call(builder.inttoptr(task, function.as_pointer()), rest)
         return context.get_dummy_value()
 
-    return types.void(w, w0, ld, x, x0, y, y0, count), emit
+    return types.void(*[types.int64] * 9), emit
+
+
+@_parallel
+def _run(task, steps, a, b, c, work, sizes, threads):
+    if threads == 1:  # a team of one costs a microsecond, too
+        for step in range(steps):
+            _call(task, a, b, c, work, sizes, step, 0, 1)
+    else:
+        _use_threads(threads)
+        for step in range(steps):  # each begins when all threads have done the one before
+            for t in prange(threads):
+                _call(task, a, b, c, work, sizes, step, t, threads)
 
 
 # ---- GEMM -----------------------------------------------------------------------------------------------------------
@@ -263,92 +522,251 @@ def _share(count, t, threads):
 
 
 @_jit
-def _pack_a(a, m, k, t, threads, packed):
-    """Thread t's share of the panels of A."""
-    first, last = _share((m + MR - 1) // MR, t, threads)
-    for panel in range(first, last):
-        start, rows = panel * MR * k, min(MR, m - panel * MR)
-        if rows == MR:  # the constant trip count unrolls
-            for p in range(k):
-                for r in range(MR):
-                    packed[start + p * MR + r] = a[panel * MR + r, p]
-        else:
-            for p in range(k):
-                for r in range(MR):
-                    packed[start + p * MR + r] = a[panel * MR + r, p] if r < rows else 0
+def _begin(n, unit, t, threads):
+    """Where thread t's share of n elements begins, in whole units; it ends where the next one's begins."""
+    return min((n + unit - 1) // unit * t // threads * unit, n)
 
 
 @_jit
-def _pack_b(b, j0, n, k, t, threads, packed):
-    """Thread t's share of the panels of B's columns j0 .. j0 + n."""
-    nr = _NR_BYTES // b.itemsize
-    first, last = _share((n + nr - 1) // nr, t, threads)
-    for group in range(first, last, _B_PANELS):  # long reads along a row, not a cache line per page
-        whole = min(group + _B_PANELS, last, n // nr)
+def _pack_strips(k, columns, b, ldb, to, strip):
+    """k rows of `columns` elements to strips of k x LANES, the last one padded with zeros."""
+    lanes = _lanes(b)
+    whole = columns - columns % lanes
+    deep = k - k % _DEEP
+    for p in range(0, deep, _DEEP):  # whole cache lines of a strip are written, and B is read as four streams
+        _copy_rows(_at(b, p * ldb), ldb, _at(to, p * lanes), whole, strip)
+    for p in range(deep, k):
+        _copy_row(_at(b, p * ldb), ldb, _at(to, p * lanes), whole, strip)
+    if whole < columns:
+        last = _at(to, whole // lanes * strip)
         for p in range(k):
-            for panel in range(group, whole):
-                _copy_row(b, p * b.shape[1] + j0 + panel * nr, packed, (panel * k + p) * nr)
-    if last * nr > n:
+            for lane in range(lanes):
+                last[p * lanes + lane] = b[p * ldb + whole + lane] if whole + lane < columns else 0
+
+
+@_jit
+def _pack_a(h, k, a, lda, to):
+    """h rows of k elements to k columns of h elements."""
+    if h == MR:  # the constant trip counts unroll
         for p in range(k):
-            for j in range(nr):
-                column = (last - 1) * nr + j
-                packed[((last - 1) * k + p) * nr + j] = b[p, j0 + column] if column < n else 0
-
-
-@_jit
-def _multiply(pa, pb, c, m, n, k, j0, edges, t, threads):
-    """Thread t's rectangle of C[:, j0 : j0 + n] = A times packed B: the five loops around the register tile."""
-    nr = _NR_BYTES // c.itemsize
-    a_panels, b_panels = (m + MR - 1) // MR, (n + nr - 1) // nr
-    across, fewest = threads, a_panels * b_panels + 1  # the grid of threads whose busiest one has the fewest tiles
-    for columns in range(threads, 0, -1):
-        if threads % columns == 0:
-            rows = threads // columns
-            tiles = ((a_panels + rows - 1) // rows) * ((b_panels + columns - 1) // columns)
-            if tiles < fewest:
-                across, fewest = columns, tiles
-    i_first, i_last = _share(a_panels, t // across, threads // across)
-    j_first, j_last = _share(b_panels, t % across, across)
-    k_blocks = (k + _KC - 1) // _KC  # equal blocks, lest a k just above kc leave a sliver
-    mc_panels = max(1, _MC_BYTES // c.itemsize // MR)
-    edge = t * MR * nr
-    nc_panels = max(_B_PANELS, _B_BYTES // (k * _NR_BYTES))
-    for jc in range(j_first, j_last, nc_panels):  # LOOP 5: a block of B, in L2 or L3
-        for pc in range(k_blocks):  # LOOP 4: a k block, its B panel in L1
-            p0, p1 = _share(k, pc, k_blocks)
-            for ic in range(i_first, i_last, mc_panels):  # LOOP 3: a block of A, in L2
-                for j in range(jc, min(jc + nc_panels, j_last)):  # LOOP 2
-                    b0, columns = (j * k + p0) * nr, min(nr, n - j * nr)
-                    for i in range(ic, min(ic + mc_panels, i_last)):  # LOOP 1
-                        a0, rows, c0 = (i * k + p0) * MR, min(MR, m - i * MR), i * MR * c.shape[1] + j0 + j * nr
-                        full = rows == MR and columns == nr
-                        _tile(p1 - p0, pa, a0, pb, b0, c, c0, edges, edge, full, pc > 0)
-                        if not full:
-                            for r in range(rows):
-                                for q in range(columns):
-                                    before = c[i * MR + r, j0 + j * nr + q] if pc > 0 else 0
-                                    c[i * MR + r, j0 + j * nr + q] = before + edges[edge + r * nr + q]
-
-
-@_jit
-def _gemm_step(step, a, b, c, m, n, k, nc, pa, pb, edges, t, threads):
-    """Thread t's part of packing (even steps) or of multiplying (odd steps); B comes packed if b has no columns."""
-    j0 = step // 2 * nc
-    if step % 2:
-        _multiply(pa, pb, c, m, min(nc, n - j0), k, j0, edges, t, threads)
+            for i in range(MR):
+                to[p * MR + i] = a[i * lda + p]
+    elif h == MR - 1:
+        for p in range(k):
+            for i in range(MR - 1):
+                to[p * (MR - 1) + i] = a[i * lda + p]
     else:
-        if step == 0:
-            _pack_a(a, m, k, t, threads, pa)
-        if b.shape[1]:
-            _pack_b(b, j0, min(nc, n - j0), k, t, threads, pb)
+        for p in range(k):
+            for i in range(h):
+                to[p * h + i] = a[i * lda + p]
 
 
-@_parallel
-def _gemm(a, b, c, m, n, k, nc, pa, pb, edges, threads):
-    _use_threads(threads)
-    for step in range((n + nc - 1) // nc * 2):  # blocks of B packed together, a share in each thread's L2
-        for t in prange(threads):  # one prange for both kinds of step, since each costs seconds to compile
-            _gemm_step(step, a, b, c, m, n, k, nc, pa, pb, edges, t, threads)
+@_inlined
+def _column(kb, rows, tiles, tile, last, columns, width, a, b, strip, c, ldc, accumulate, ahead, asks):
+    """A tile's width of strips of B against the row tiles [tile, last) of a packed block of A.
+
+    Where it asks, the first one, two or four tiles ask for what is ahead, together a line for each that they read of B.
+    """
+    lanes, scratch, none = _lanes(b), _scratch(b), _nothing_ahead(a)
+    asking = (4 if last - tile >= 4 else 2 if last - tile >= 2 else 1) if asks else 0
+    if asks:
+        ahead[_MASK] = max(1, _LINE // VECTOR_BYTES) * asking - 1  # a line of a strip lasts that many steps
+    for i in range(tile, last):
+        first = rows * i // tiles
+        h, rows_of_a = rows * (i + 1) // tiles - first, _at(a, first * kb)
+        ask = ahead if i - tile < asking else none
+        if columns == width:
+            _tile_packed(h, width // lanes, kb, rows_of_a, 0, b, strip, _at(c, first * ldc), ldc, accumulate, ask)
+            continue
+        for j in range(0, columns, lanes):  # at the edge, vector by vector
+            to, strips = _at(c, first * ldc + j), _at(b, j // lanes * strip)
+            if j + lanes <= columns:
+                _tile_packed(h, 1, kb, rows_of_a, 0, strips, strip, to, ldc, accumulate, none)
+            else:
+                _tile_packed(h, 1, kb, rows_of_a, 0, strips, strip, scratch, lanes, False, none)
+                _copy_edge(h, columns - j, scratch, lanes, to, ldc, accumulate)
+
+
+@_jit
+def _copy_edge(h, columns, scratch, lanes, c, ldc, accumulate):
+    for r in range(h):
+        for q in range(columns):
+            c[r * ldc + q] = scratch[r * lanes + q] + (c[r * ldc + q] if accumulate else 0)
+
+
+@_jit
+def _block(z, block):
+    """Where a block begins: columns (LOOP 5), inner dimension (LOOP 4), rows (LOOP 3); rows change fastest."""
+    rows, inner = (z.m + z.mc - 1) // z.mc, (z.k + z.kc - 1) // z.kc
+    return block // (rows * inner) * z.nc, block // rows % inner * z.kc, block % rows * z.mc
+
+
+def _gemm(a, b, c, work, sizes, step, t, threads):
+    """C = A B in five loops around the register tile; without ldb B comes packed, as strips of all k.
+
+    Each step multiplies one block of A and then packs the next; there is room for two.
+    """
+    z = carray(sizes, 1)[0]
+    if step > 0 and t // z.across < z.down:  # the others only help to pack
+        _multiply(z, _block(z, step - 1), _at(work, (step - 1) % 2 * z.a_block), b, c, work, t)
+    if step < z.blocks:
+        _, pc, ic = _block(z, step)
+        mb, kb, packed = min(z.mc, z.m - ic), min(z.kc, z.k - pc), _at(work, step % 2 * z.a_block)
+        tiles = (mb + MR - 1) // MR
+        for tile in range(tiles * t // threads, tiles * (t + 1) // threads):
+            i = mb * tile // tiles
+            h = mb * (tile + 1) // tiles - i
+            _pack_a(h, kb, _at(a, (ic + i) * z.lda + pc), z.lda, _at(packed, i * kb))
+
+
+@_inlined
+def _multiply(z, block, packed, b, c, work, t):
+    """Thread t's part of a packed block of A times B: its strips (LOOP 2), its tiles of rows (LOOP 1)."""
+    jc, pc, ic = block
+    lanes, line, k, ldb, width = _lanes(b), _LINE // z.itemsize, z.k, z.ldb, z.width
+    nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
+    column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
+    tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
+    first, end = _begin(nb, width, column, z.across), _begin(nb, width, column + 1, z.across)
+    mine, ahead, asks = _at(work, 2 * z.a_block + t * z.b_thread), _nothing_ahead(b), False
+    for jr in range(first, end, width):
+        j, index, columns = jc + jr, (jr - first) // lanes, min(width, end - jr)
+        strip, strips = z.kc * lanes, _at(mine, index % z.slots * z.kc * lanes)
+        if ldb == 0:
+            strip, strips = k * lanes, _at(b, j * k + pc * lanes)
+        if ldb == 0 or ic > 0:
+            after, asks = _at(strips, width // lanes * strip), jr + width < end
+            ahead[_AT], ahead[_LEFT], ahead[_APART] = _address(after), _NEVER, strip * z.itemsize
+        elif index % z.group == 0:
+            wide, source = z.group * lanes, _at(b, pc * ldb + j)
+            _pack_strips(kb, min(wide, end - jr), source, ldb, strips, strip)
+            asks = jr + wide < end
+            ahead[_AT] = ahead[_BEGIN] = _address(_at(source, wide))
+            ahead[_LEFT] = ahead[_LINES] = (min(wide, end - jr - wide) + line - 1) // line
+            ahead[_APART], ahead[_STEP] = ldb * z.itemsize, ldb * (width // lanes) * z.itemsize
+        to = _at(c, ic * z.ldc + j)
+        _column(kb, mb, tiles, tile, last, columns, width, packed, strips, strip, to, z.ldc, pc > 0, ahead, asks)
+
+
+def _pack(a, b, c, work, sizes, step, t, threads):
+    """B in strips of all k, at c."""
+    z = carray(sizes, 1)[0]
+    unit = 8 * _LINE // z.itemsize
+    j, end = _begin(z.n, unit, t, threads), _begin(z.n, unit, t + 1, threads)
+    for jc in range(j, end, unit):
+        _pack_strips(z.k, min(unit, end - jc), _at(b, jc), z.ldb, _at(c, jc * z.k), z.k * _lanes(b))
+
+
+@_jit
+def _add_edge(u, m, first, columns, a, b, apart, sums, ld, accumulate):
+    """add_deep for the columns that don't fill two vectors."""
+    for j in range(first, columns):
+        for i in range(m):
+            total = sums[i * ld + j] if accumulate else _zero(b)
+            for p in range(u):
+                total += a[i * u + p] * b[p * apart + j]
+            sums[i * ld + j] = total
+
+
+def _few_rows(a, b, c, work, sizes, step, t, threads):
+    """C = A B for few rows of A: B is read once, as it lies, along its rows; the sums stay in cache."""
+    z = carray(sizes, 1)[0]
+    m, n, k, ldb, nb_most, sub, ld = z.m, z.n, z.k, z.ldb, z.nb, z.sub, z.ld
+    deep, line, pair = k // _DEEP, _LINE // z.itemsize, 2 * _lanes(b)
+    body = deep * _DEEP
+    if step == 0:  # A in the order of use: for each step the _DEEP elements of every row; then what is left of k
+        for s in range(deep * t // threads, deep * (t + 1) // threads):
+            for i in range(m):
+                for p in range(_DEEP):
+                    work[(s * m + i) * _DEEP + p] = a[i * z.lda + s * z.step + p * z.apart]
+        if t == 0:
+            for p in range(body, k):
+                for i in range(m):
+                    work[p * m + i] = a[i * z.lda + p]
+        return
+    sums, ahead, end = _at(work, z.packed_a + t * z.sums), _nothing_ahead(b), _begin(n, line, t + 1, threads)
+    for jc in range(_begin(n, line, t, threads), end, nb_most):
+        nb = min(nb_most, end - jc)
+        for pc in range(0, body, z.kb):
+            kb, block = min(z.kb, body - pc), _at(b, pc * ldb + jc)
+            follows = _at(block, kb * ldb) if pc + kb < body else _at(b, jc + nb)
+            if m > _NARROW:
+                ahead[_AT] = ahead[_BEGIN] = _address(follows)
+                ahead[_LEFT] = ahead[_LINES] = (nb + line - 1) // line
+                ahead[_APART], ahead[_STEP] = ldb * z.itemsize, _DEEP * ldb * z.itemsize
+                ahead[_MASK] = line - 1
+            for j in range(0, nb, sub):
+                columns = min(sub, nb - j)
+                whole = columns - columns % pair
+                for s in range(pc // _DEEP, (pc + kb) // _DEEP):
+                    x, rows = _at(work, s * m * _DEEP), _at(b, s * z.step * ldb + jc + j)
+                    _add_deep(m, whole, x, rows, z.apart * ldb, _at(sums, j), ld, s > 0, ahead)
+                    if whole < columns:
+                        _add_edge(_DEEP, m, whole, columns, x, rows, z.apart * ldb, _at(sums, j), ld, s > 0)
+        for p in range(body, k):
+            x, rows, whole = _at(work, p * m), _at(b, p * ldb + jc), nb - nb % pair
+            _add_one(m, whole, x, rows, 0, sums, ld, p > 0, _nothing_ahead(b))
+            _add_edge(1, m, whole, nb, x, rows, 0, sums, ld, p > 0)
+        for i in range(m):
+            for j in range(nb):
+                c[i * z.ldc + jc + j] = sums[i * ld + j]
+
+
+def _batch(a, b, c, work, sizes, step, t, threads):
+    """Independent products: equal pieces of all their rows. B is packed into strips, A read as it lies."""
+    z = carray(sizes, 1)[0]
+    r, last, strips = z.batch * z.m * t // threads, z.batch * z.m * (t + 1) // threads, _at(work, t * z.b_thread)
+    while r < last:
+        g, i = r // z.m, r % z.m
+        h = min(z.m - i, last - r)
+        _small_product(
+            h, z.n, z.k, _at(a, g * z.stride_a + i * z.lda), z.lda, _at(b, g * z.stride_b), z.ldb, z.transposed,
+            _at(c, g * z.stride_c + i * z.ldc), z.ldc, strips, z.kc, z.nc,
+        )  # fmt: skip
+        r += h
+
+
+@_inlined
+def _small_product(m, n, k, a, lda, b, ldb, transposed, c, ldc, strips, kc, nc):
+    """C[m, n] = A[m, k] B[k, n], or B[n, k] transposed, on one thread."""
+    lanes, scratch, none, tiles = _lanes(b), _scratch(b), _nothing_ahead(a), (m + MR - 1) // MR
+    width = _at_once((m + tiles - 1) // tiles)
+    for jc in range(0, n, nc):
+        nb = min(nc, n - jc)
+        for pc in range(0, k, kc):
+            kb = min(kc, k - pc)
+            strip = kb * lanes
+            if transposed:
+                for j in range(0, nb, lanes):
+                    for lane in range(lanes):
+                        to, row = _at(strips, j * kb + lane), _at(b, (jc + min(j + lane, nb - 1)) * ldb + pc)
+                        for p in range(kb):
+                            to[p * lanes] = row[p]
+            else:
+                _pack_strips(kb, nb, _at(b, pc * ldb + jc), ldb, strips, strip)
+            for tile in range(tiles):
+                i = m * tile // tiles
+                h, j = m * (tile + 1) // tiles - i, 0
+                while j < nb:
+                    x, source, to = _at(a, i * lda + pc), _at(strips, j * kb), _at(c, i * ldc + jc + j)
+                    v = width if j + width * lanes <= nb else 1
+                    if j + v * lanes <= nb:
+                        _tile_direct(h, v, kb, x, lda, source, strip, to, ldc, pc > 0, none)
+                    else:
+                        _tile_direct(h, 1, kb, x, lda, source, strip, scratch, lanes, False, none)
+                        _copy_edge(h, nb - j, scratch, lanes, to, ldc, pc > 0)
+                    j += v * lanes
+
+
+@intrinsic
+def _not_vectorised(typing):
+    """No instruction, but the loop around it stays scalar: vectors are a rung of their own."""
+
+    def emit(context, builder, signature, args):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
+        return context.get_dummy_value()
+
+    return types.void(), emit
 
 
 @_parallel(fastmath={"contract"})
@@ -379,62 +797,99 @@ def _gemm_tiled(a, b, c, m, n, k, threads):
                         factor, source = a[i, p], b[p, jc : min(jc + nc, n)]
                         for j in range(target.size):
                             target[j] += factor * source[j]
+                            _not_vectorised()
+
+
+_SCALAR_MR, _SCALAR_NR = 6, 2  # 12 sums + 2 elements of B + 1 of A fit 16 registers
+_SCALAR_PANELS = 128  # of B in a block
+
+
+@_jit(fastmath={"contract"})
+def _scalar_tile(k, a, b, c, i, j, rows, columns, add):
+    """C[rows, columns] at (i, j) = or += a[k, 6] transposed times b[k, 2], packed panels; C stays in registers."""
+    c00 = c01 = c10 = c11 = c20 = c21 = c30 = c31 = c40 = c41 = c50 = c51 = c.dtype.type(0)
+    for p in range(k):
+        x, y = b[p, 0], b[p, 1]  # then row by row: all of x first would keep 6 elements of A alive and spill
+        c00, c01 = c00 + a[p, 0] * x, c01 + a[p, 0] * y
+        c10, c11 = c10 + a[p, 1] * x, c11 + a[p, 1] * y
+        c20, c21 = c20 + a[p, 2] * x, c21 + a[p, 2] * y
+        c30, c31 = c30 + a[p, 3] * x, c31 + a[p, 3] * y
+        c40, c41 = c40 + a[p, 4] * x, c41 + a[p, 4] * y
+        c50, c51 = c50 + a[p, 5] * x, c51 + a[p, 5] * y
+    sums = (c00, c01, c10, c11, c20, c21, c30, c31, c40, c41, c50, c51)
+    for r in range(min(rows, _SCALAR_MR)):
+        for q in range(min(columns, _SCALAR_NR)):
+            c[i + r, j + q] = sums[r * _SCALAR_NR + q] + (c[i + r, j + q] if add else 0)
+
+
+@_parallel
+def _gemm_packed(a, b, c, m, n, k, pa, pb, threads):
+    """Blocks of B in the order in which the tile reads them, a thread's columns each; panels end in zeros."""
+    _use_threads(threads)
+    for t in prange(threads):
+        first, last = _share(n, t, threads)
+        for j0 in range(first, last, _SCALAR_PANELS * _SCALAR_NR):
+            width = min(_SCALAR_PANELS * _SCALAR_NR, last - j0)
+            panels = (width + _SCALAR_NR - 1) // _SCALAR_NR
+            for p0 in range(0, k, _TILED_K):
+                depth = min(_TILED_K, k - p0)
+                for p in range(depth):
+                    for j in range(panels):
+                        for q in range(_SCALAR_NR):
+                            column = j * _SCALAR_NR + q
+                            pb[t, j, p, q] = b[p0 + p, j0 + column] if column < width else 0
+                for i in range(0, m, _SCALAR_MR):
+                    for r in range(_SCALAR_MR):
+                        for p in range(depth):
+                            pa[t, p, r] = a[i + r, p0 + p] if i + r < m else 0
+                    for j in range(panels):
+                        column = j * _SCALAR_NR
+                        _scalar_tile(depth, pa[t], pb[t, j], c, i, j0 + column, m - i, width - column, p0 > 0)
 
 
 # ---- GEMV -----------------------------------------------------------------------------------------------------------
 
 
-@_parallel
-def _gemv(w, x, y, n, k, threads):
-    _use_threads(threads)
-    lanes = VECTOR_BYTES // w.itemsize
-    many, one, ld = k - k % (lanes * _GEMV_UNROLL), k - k % (lanes * 8), w.shape[1]
-    for t in prange(threads):
-        first, last = _share(n, t, threads)
-        grouped = last - (last - first) % _GEMV_ROWS
-        for i in range(first, grouped, _GEMV_ROWS):
-            _dots_many(w, i * ld, ld, x, many, y, i)
-            for r in range(i, i + _GEMV_ROWS):
-                for p in range(many, k):
-                    y[r] += w[r, p] * x[p]
-        for i in range(grouped, last):
-            _dots_one(w, i * ld, ld, x, one, y, i)
-            for p in range(one, k):
-                y[i] += w[i, p] * x[p]
+def _gemv(w, x, y, work, sizes, step, t, threads):
+    """Thread t's rows of y = W x, as _STREAMS equally long streams: see csrc/per_isa/gemv.h."""
+    z = carray(sizes, 1)[0]
+    k, ld, whole = z.k, z.ldw, z.k - z.k % (2 * _lanes(w))
+    i, end = _begin(z.n, _LINE // z.itemsize, t, threads), _begin(z.n, _LINE // z.itemsize, t + 1, threads)
+    each = (end - i) // _STREAMS
+    for r in range(i, i + each):
+        _dots_many(_at(w, r * ld), ld, each, x, whole, _at(y, r))
+    for r in range(i + _STREAMS * each, end):
+        _dots_one(_at(w, r * ld), ld, 0, x, whole, _at(y, r))
+    if whole < k:
+        for r in range(i, end):
+            for p in range(whole, k):
+                y[r] += w[r * ld + p] * x[p]
 
 
-@_jit
-def _gemv_t_step(step, x, w, y, n, k, partial, t, threads):
-    """Thread t's rows of W into its own partial sums (step 0), then its columns of all partial sums into y (step 1)."""
-    if step == 0:
-        mine, ld, whole = partial[t], w.shape[1], n - n % (VECTOR_BYTES // w.itemsize)
-        first, last = _share(k, t, threads)
-        grouped = last - (last - first) % _GEMV_T_ROWS
-        for j in range(n):
-            mine[j] = 0
-        for p in range(first, grouped, _GEMV_T_ROWS):
-            _add_rows(w, p * ld, ld, x, p, mine, 0, whole)
-            for r in range(p, p + _GEMV_T_ROWS):
-                for j in range(whole, n):
-                    mine[j] += x[r] * w[r, j]
-        for p in range(grouped, last):
-            factor, row = x[p], w[p]
-            for j in range(n):
-                mine[j] += factor * row[j]
-    else:
-        first, last = _share(n, t, threads)
-        for j in range(first, last):
-            y[j] = partial[0, j]
-            for other in range(1, threads):
-                y[j] += partial[other, j]
-
-
-@_parallel
-def _gemv_t(x, w, y, n, k, partial, threads):
-    _use_threads(threads)
-    for step in range(2):  # split by rows, not columns: each thread reads one contiguous piece of W
-        for t in prange(threads):
-            _gemv_t_step(step, x, w, y, n, k, partial, t, threads)
+def _gemv_t(x, w, y, work, sizes, step, t, threads):
+    """Thread t's rows of W into its own sums (step 0), then its columns of all sums into y (step 1)."""
+    z = carray(sizes, 1)[0]
+    n, k, ld = z.n, z.k, z.ldw
+    if step == 0:  # split by rows, not columns: each thread reads one contiguous piece of W
+        mine, whole = y if threads == 1 else _at(work, t * z.apart), n - n % _lanes(w)
+        first, end = k * t // threads, k * (t + 1) // threads
+        each = (end - first) // _STREAMS
+        for p in range(first, first + each):
+            _add_many(_at(x, p), each, _at(w, p * ld), ld, mine, whole, p > first)
+        for p in range(first + _STREAMS * each, end):
+            _add_row(_at(x, p), 0, _at(w, p * ld), ld, mine, whole, p > first)
+        for j in range(whole, n):
+            total = _zero(x)
+            for p in range(first, end):
+                total += x[p] * w[p * ld + j]
+            mine[j] = total
+        return
+    for j in range(_begin(n, _LINE // z.itemsize, t, threads), _begin(n, _LINE // z.itemsize, t + 1, threads)):
+        total = _zero(x)
+        for s in range(threads):
+            if k * s // threads < k * (s + 1) // threads:  # with k < threads some had no row
+                total += work[s * z.apart + j]
+        y[j] = total
 
 
 # ---- Streams --------------------------------------------------------------------------------------------------------
@@ -522,64 +977,151 @@ def _rows(array: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(array, (rows, width), strides)
 
 
-def packed_size(k: int, n: int, dtype: str) -> int:
-    """Elements in packed B[k, n]: whole panels of nr columns."""
-    nr = tile(dtype)[1]
-    return -(-n // nr) * nr * k
+def _up(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
 
 
-def pack(b: np.ndarray, dtype: str) -> np.ndarray:
-    """B[k, n] as panels of nr columns, each k x nr and contiguous; 1-D, aligned to 64 bytes."""
+def _whole(a: int, b: int) -> int:
+    """a rounded up to a multiple of b."""
+    return _up(a, b) * b
+
+
+@functools.cache
+def _compiled(function, dtype: str, fields: tuple[str, ...]):
+    """A task as a C function, and the dtype of its sizes."""
+    record = np.dtype([(field, np.int64) for field in fields])
+    number, pointer = types.int64, types.CPointer(numba.from_dtype(DTYPES[dtype]))
+    sizes = types.CPointer(numba.from_dtype(record))
+    signature = types.void(pointer, pointer, pointer, pointer, sizes, number, number, number)
+    start = time.perf_counter()
+    task = cfunc(signature, cache=True, error_model="numpy")(function)
+    _first_call[f"{function.__name__.lstrip('_')}_{dtype}"] = time.perf_counter() - start
+    return task, record
+
+
+def _launch(function, a, b, c, threads, steps=1, room=1, **sizes):
+    """The call that runs a task on arrays and on scratch memory for `room` elements, with sizes; compiles the task."""
+    sizes["itemsize"] = c.itemsize
+    task, record = _compiled(function, f"f{c.itemsize * 8}", tuple(sizes))
+    keep = a, b, c, np.zeros(room + _LINE, c.dtype), np.array(tuple(sizes.values()), record)
+    work = keep[3][-keep[3].ctypes.data % _LINE // c.itemsize :]  # zeroed: the first touch belongs to the preparation
+    addresses = (x.ctypes.data for x in (a, b, c, work, keep[4]))
+    call = _bind("parallel", _run, task.address, steps, *addresses, threads)
+    call.keep = keep  # the addresses are only as good as the arrays are alive
+    return call
+
+
+def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
+    """B[k, n] as strips of one vector, each k x LANES and contiguous; 1-D, aligned to 64 bytes."""
     k, n = b.shape
-    packed = aligned_empty(packed_size(k, n, dtype), DTYPES[dtype])
-    _bind(f"pack_{dtype}", _pack_b, _rows(b), 0, n, k, 0, 1, packed)()
+    packed = aligned_empty(_whole(n, VECTOR_BYTES // b.itemsize) * k, b.dtype)
+    _launch(_pack, b, b, packed, threads, n=n, k=k, ldb=leading_dimension(b))()
     return packed
 
 
-def _bind_gemm(a, b, c, nc, packed, threads):
-    """Function and arguments of a product, with room for packed A and for a tile per thread at the edges."""
-    (m, k), n = a.shape, c.shape[1]
-    pa, edges = (
-        aligned_empty(-(-m // MR) * MR * k, a.dtype),
-        aligned_empty(threads * MR * _NR_BYTES // a.itemsize, a.dtype),
-    )
-    return _gemm, _rows(a), b, _rows(c), m, n, k, nc, pa, packed, edges, threads
+def _kc(itemsize: int, packed: bool = False) -> int:
+    """Steps of k after which a tile's rows of A and columns of B fill 3/4 of L1; four times more of a packed B."""
+    return max(64, _L1 * 3 // (1 if packed else 4) // (MR * itemsize + _NV * VECTOR_BYTES))
+
+
+def _prepare_blocks(a, b, c, threads, ldb):
+    """The five loops, planned as make_plan() of csrc/per_isa/gemm.h does it. Without ldb B is packed."""
+    (m, k), n, size = a.shape, c.shape[1], c.itemsize
+    lanes, line = VECTOR_BYTES // size, _LINE // size
+    kc = _up(k, _up(k, _kc(size, packed=not ldb)))
+    mc = max(MR, _L2 // 2 // (kc * size) // MR * MR)
+    mc = _up(m, _up(m, mc))
+    tiles = _up(mc, MR)
+    across_one = _at_once(_up(mc, tiles))
+    width = across_one * lanes
+    nc = n if m <= mc else min(n, max(width * threads, _L3 // 2 // (kc * size) // width * width))
+    panels = _up(nc, width)
+    # the grid of threads with the shortest longest share; on a tie the wider one
+    grids = [(w, threads // w) for w in range(1, threads + 1)]
+    across, down = min(grids, key=lambda grid: (_up(panels, grid[0]) * _up(tiles, grid[1]), -grid[0]))
+    group = max(1, _L2 // 8 // (kc * size) // width) * across_one
+    slots = group if m <= mc else _whole((_up(panels, across) + 1) * across_one, group)
+    a_block, b_thread = _whole(mc * kc, line), slots * kc * lanes if ldb else 0
+    blocks = _up(m, mc) * _up(n, nc) * _up(k, kc)
+    return _launch(
+        _gemm, a, b, c, threads, blocks + 1, 2 * a_block + threads * b_thread,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=kc, mc=mc, nc=nc, width=width,
+        group=group, slots=slots, across=across, down=down, a_block=a_block, b_thread=b_thread, blocks=blocks,
+    )  # fmt: skip
+
+
+def _prepare_few(a, b, c, threads):
+    """Few rows, planned as plan_few() of csrc/per_isa/few.h does it."""
+    (m, k), n, size = a.shape, c.shape[1], c.itemsize
+    line, width = _LINE // size, _up(n, threads)
+    if m <= _NARROW:
+        kb, apart, step = max(k, 1), k // _DEEP, 1
+        nb = sub = _whole(width, line)
+    else:
+        kb, apart, step = 4 * _DEEP, 1, _DEEP
+        nb = _whole(_up(width, _up(width, _L2 // 8 // (kb * size))), 2 * line)
+        sub = max(2 * line, _L1 // 8 // (m * size) // (2 * line) * (2 * line))
+    packed_a, ld = _whole(m * k, line), nb + line  # rows of sums are off powers of two
+    return _launch(
+        _few_rows, a, b, c, threads, 2, packed_a + threads * m * ld,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), kb=kb, nb=nb,
+        sub=sub, apart=apart, step=step, ld=ld, packed_a=packed_a, sums=m * ld,
+    )  # fmt: skip
 
 
 def _prepare_gemm(a, b, c, threads):
-    k, n, nr = a.shape[1], c.shape[1], _NR_BYTES // a.itemsize
-    nc = min(-(-n // nr), threads * max(_B_PANELS, _B_BYTES // (k * _NR_BYTES))) * nr
-    return _bind_gemm(a, _rows(b), c, nc, aligned_empty(k * nc, a.dtype), threads)
+    return _prepare_few(a, b, c, threads) if len(a) <= _FEW else _prepare_blocks(a, b, c, threads, leading_dimension(b))
 
 
-def _prepare_prepacked(a, packed, c, threads):
-    return _bind_gemm(a, np.empty((1, 0), a.dtype), c, c.shape[1], packed, threads)
+def _prepare_batch(transposed: bool):
+    def prepare(a, b, c, threads):
+        (batch, m, k), n, size = a.shape, c.shape[2], c.itemsize
+        kc = _up(k, _up(k, _kc(size)))
+        nr = tile(f"f{size * 8}")[1]
+        nc = min(n, max(4 * nr, _L1 // 2 // (kc * size) // nr * nr))
+        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size)
+        return _launch(
+            _batch, a, b, c, threads, 1, threads * b_thread,
+            batch=batch, m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
+            stride_a=a.strides[0] // size, stride_b=b.strides[0] // size, stride_c=c.strides[0] // size,
+            transposed=int(transposed), kc=kc, nc=nc, b_thread=b_thread,
+        )  # fmt: skip
+
+    return prepare
 
 
 def _prepare_plain(function):
     return lambda a, b, c, threads: (function, _rows(a), _rows(b), _rows(c), *c.shape, a.shape[1], threads)
 
 
+def _prepare_packed(a, b, c, threads):
+    pa = aligned_empty((threads, _TILED_K, _SCALAR_MR), a.dtype)
+    pb = aligned_empty((threads, _SCALAR_PANELS, _TILED_K, _SCALAR_NR), a.dtype)
+    return _gemm_packed, _rows(a), _rows(b), _rows(c), *c.shape, a.shape[1], pa, pb, threads
+
+
+def _prepare_gemv(w, x, y, threads):
+    return _launch(_gemv, w, x, y, threads, n=y.size, k=x.size, ldw=leading_dimension(w))
+
+
 def _prepare_gemv_t(x, w, y, threads):
-    width = -(-y.nbytes // _LINE) * _LINE // y.itemsize  # threads never share a cache line of partial sums
-    return (
-        _gemv_t,
-        x,
-        _rows(w),
-        y,
-        y.size,
-        x.size,
-        aligned_empty(threads * width, y.dtype).reshape(threads, width),
-        threads,
-    )
+    apart = _whole(y.size, _LINE // y.itemsize)  # threads never share a cache line of their sums
+    return _launch(
+        _gemv_t, x, w, y, threads, min(threads, 2), threads * apart if threads > 1 else 1,
+        n=y.size, k=x.size, ldw=leading_dimension(w), apart=apart,
+    )  # fmt: skip
 
 
 _OPERATIONS = {
     "gemm": _prepare_gemm,
     "gemm_naive": _prepare_plain(_gemm_naive),
     "gemm_tiled": _prepare_plain(_gemm_tiled),
-    "gemm_prepacked": _prepare_prepacked,
-    "gemv": lambda w, x, y, threads: (_gemv, _rows(w), x, y, *w.shape, threads),
+    "gemm_packed": _prepare_packed,
+    "gemm_prepacked": functools.partial(_prepare_blocks, ldb=0),
+    "gemm_batch": _prepare_batch(transposed=False),
+    "gemm_batch_t": _prepare_batch(transposed=True),
+    "gemv": _prepare_gemv,
     "gemv_t": _prepare_gemv_t,
     "copy": lambda a, c, threads: (_copy, a, c, threads),
     "scale": lambda c, b, threads: (_scale, c, b, SCALAR, threads),
@@ -592,7 +1134,7 @@ _OPERATIONS = {
 _first_call: dict[str, float] = {}
 
 
-def _bind(name: str, function, *args) -> Callable[[], None]:
+def _bind(name: str, function, *args):
     """The compiled function applied to args, past Numba's look-up of argument types; compiles it if need be."""
     # Read-only arrays pass as writeable ones, lest every function be compiled for both; none writes to its inputs.
     kinds = [numba.typeof(arg) for arg in args]
@@ -612,7 +1154,8 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], None]]:
     prepare = _OPERATIONS[operation]
 
     def bind(*inputs: np.ndarray, out: np.ndarray, threads: int) -> Callable[[], None]:
-        return _bind(f"{operation}_{dtype}", *prepare(*inputs, out, threads))
+        prepared = prepare(*inputs, out, threads)
+        return prepared if callable(prepared) else _bind(f"{operation}_{dtype}", *prepared)
 
     return bind
 
@@ -647,11 +1190,11 @@ def evidence() -> dict[str, dict[str, int | bool]]:
     """
     found = {}
     for dtype, kind in (("f32", types.float32), ("f64", types.float64)):
-        i, vector, matrix = types.int64, types.Array(kind, 1, "C"), types.Array(kind, 2, "C")
+        i, p = types.int64, types.CPointer(kind)
         for operation, kernel, signature in (
-            ("gemm", lambda k, a, b, c: _tile(k, a, 0, b, 0, c, 0, a, 0, True, False), (i, vector, vector, matrix)),
-            ("gemv", lambda w, x, y, k: _dots_many(w, 0, k, x, k, y, 0), (matrix, vector, vector, i)),
-            ("gemv_t", lambda x, w, y, n: _add_rows(w, 0, n, x, 0, y, 0, n), (vector, matrix, vector, i)),
+            ("gemm", lambda k, a, c: _tile_packed(MR, _NV, k, a, 0, a, k, c, k, True, _nothing_ahead(a)), (i, p, p)),
+            ("gemv", lambda w, x, y, k: _dots_many(w, k, k, x, k, y), (p, p, p, i)),
+            ("gemv_t", lambda x, w, y, n: _add_many(x, 1, w, n, y, n, True), (p, p, p, i)),
         ):
             asm = njit(signature)(kernel).inspect_asm(signature)
             widths = [

@@ -41,10 +41,25 @@ _STREAM = {  # operation: (C's enum, flavour, which operand is which of a, b, c,
     "read_8": (lib.STREAM_READ, lib.STREAM_READ_8, "a", 0.0),
 }
 
+_ELEMENTWISE = {  # operation: (C's function, what it asks beside the operands)
+    "softmax": ("softmax", (0,)),
+    "softmax_causal": ("softmax", (1,)),
+    "layer_norm": ("norm", ()),
+    "residual_norm": ("norm", ()),
+    "gelu": ("gelu", (0,)),
+    "gelu_tanh": ("gelu", (1,)),
+    "bias": ("add_to", ()),
+    "residual": ("add_to", ()),
+}
+
 OPERATIONS: tuple[tuple[str, str], ...] = (
     *(
         (op, dtype)
-        for op in ("gemm", "gemm_prepacked", "gemm_tiled", "gemm_naive", "gemv", "gemv_t")
+        for op in (
+            *("gemm", "gemm_prepacked", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t"),
+            *("gemm_packed", "gemm_tiled", "gemm_naive"),
+            *_ELEMENTWISE,
+        )
         for dtype in DTYPES
     ),
     *((op, "f64") for op in _STREAM),
@@ -87,6 +102,11 @@ def _pointer(x: np.ndarray, dtype: str) -> Any:
     return ffi.cast(_C_TYPE[dtype], x.ctypes.data)
 
 
+def _matrix(x: np.ndarray, dtype: str) -> tuple[Any, int]:
+    """A matrix as C takes it: where it begins, and its leading dimension."""
+    return _pointer(x, dtype), leading_dimension(x)
+
+
 def pack(isa: str, dtype: str, b: np.ndarray, threads: int) -> np.ndarray:
     """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
     k, n = b.shape
@@ -103,9 +123,15 @@ def bind(
 
     passes: how often one call does the operation; other than 1 only for the STREAM operations.
     """
+    if passes != 1 and operation not in _STREAM:
+        raise ValueError(f"passes must be 1 for {operation}, not {passes}")
     keep = [*inputs, out]  # the pointers are only as good as the arrays are alive
-    make = _bind_stream if operation in _STREAM else _bind_product
-    call = make(operation, dtype, isa, inputs, out, threads, passes, keep)
+    if operation in _STREAM:
+        call = _bind_stream(operation, dtype, isa, inputs, out, threads, passes, keep)
+    elif operation in _ELEMENTWISE:
+        call = _bind_elementwise(operation, dtype, isa, inputs, out, threads)
+    else:
+        call = _bind_product(operation, dtype, isa, inputs, out, threads, keep)
     call.keep = keep  # type: ignore[attr-defined]
     return call
 
@@ -139,6 +165,31 @@ def _bind_stream(
     return read_and_add
 
 
+def _bind_elementwise(
+    operation: str,
+    dtype: str,
+    isa: str,
+    inputs: list[np.ndarray],
+    out: np.ndarray,
+    threads: int,
+) -> Callable[[], Any]:
+    name, form = _ELEMENTWISE[operation]
+    function = partial(getattr(lib, f"{name}_{dtype}"), ISAS.index(isa), threads, *form)
+
+    matrix = partial(_matrix, dtype=dtype)
+
+    x, *rest = inputs
+    rows = matrix(x)
+    if name == "softmax":
+        return partial(function, *x.shape, *rows, x.strides[0] // x.itemsize, _pointer(rest[0], dtype))
+    others = matrix(rest.pop(0)) if operation in ("residual", "residual_norm") else (ffi.NULL, 0)
+    vectors = [_pointer(vector, dtype) for vector in rest]
+    if name == "norm":
+        bias = [] if operation == "residual_norm" else [ffi.NULL]
+        return partial(function, *x.shape, *rows, *others, *bias, *vectors, *matrix(out))
+    return partial(function, *x.shape, *rows, *(others if name == "add_to" else ()), *vectors)
+
+
 def _bind_product(
     operation: str,
     dtype: str,
@@ -146,16 +197,13 @@ def _bind_product(
     inputs: list[Any],
     out: np.ndarray,
     threads: int,
-    passes: int,
     keep: list[Any],
 ) -> Callable[[], Any]:
-    if passes != 1:
-        raise ValueError(f"passes must be 1 for {operation}, not {passes}")
     i, size = ISAS.index(isa), DTYPES[dtype].itemsize
-    function = partial(getattr(lib, f"{operation}_{dtype}"), i, threads)
+    name = "gemm_batch" if operation == "gemm_batch_t" else operation  # whose B being transposed is an argument
+    function = partial(getattr(lib, f"{name}_{dtype}"), i, threads)
 
-    def matrix(x: np.ndarray) -> tuple[Any, int]:
-        return _pointer(x, dtype), leading_dimension(x)
+    matrix = partial(_matrix, dtype=dtype)
 
     def scratch(bytes_: int) -> Any:
         array = aligned_empty(max(bytes_, 1), np.uint8)
@@ -172,9 +220,15 @@ def _bind_product(
         workspace = scratch(lib.gemv_t_workspace_bytes(i, size, threads, n, k))
         return partial(function, n, k, _pointer(x, dtype), *matrix(w), _pointer(out, dtype), workspace)
     a, b = inputs
+    if operation in ("gemm_batch", "gemm_batch_t"):
+        transposed = operation == "gemm_batch_t"
+        (batch, m, k), n = a.shape, out.shape[2]
+        workspace = scratch(lib.gemm_batch_workspace_bytes(i, size, threads, m, n, k))
+        left, right, result = ((*matrix(x), x.strides[0] // size) for x in (a, b, out))
+        return partial(function, batch, m, n, k, *left, *right, transposed, *result, workspace)
     (m, k), n = a.shape, b.shape[1]
-    right = (_pointer(b.data, dtype),) if isinstance(b, Packed) else matrix(b)
-    call = partial(function, m, n, k, *matrix(a), *right, *matrix(out))
+    weights = (_pointer(b.data, dtype),) if isinstance(b, Packed) else matrix(b)
+    call = partial(function, m, n, k, *matrix(a), *weights, *matrix(out))
     if operation in ("gemm", "gemm_prepacked"):
-        return partial(call, scratch(lib.gemm_workspace_bytes(i, size, threads, m, n, k)))
+        return partial(call, scratch(lib.gemm_workspace_bytes(i, size, threads, isinstance(b, Packed), m, n, k)))
     return call

@@ -10,9 +10,12 @@ from kernels.reference import DTYPES, OPERATIONS
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights b[k,n] in one kernel's own order, made by Kernel.pack(). `layout` says whose: (backend, isa)."""
+    """Weights b[k,n] in one kernel's own order, made by Kernel.pack(). `layout` says whose: (backend, isa).
 
-    data: np.ndarray
+    data is an array, or whatever a library keeps its weights in.
+    """
+
+    data: Any
     k: int
     n: int
     dtype: str
@@ -33,18 +36,24 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> 
 
 
 def leading_dimension(x: np.ndarray) -> int:
-    """Elements from one row of a row-major matrix to the next."""
-    return x.strides[0] // x.itemsize if x.shape[0] > 1 else x.shape[1]
+    """Elements from one row of a row-major matrix, or of each matrix of a batch, to the next."""
+    return x.strides[-2] // x.itemsize if x.shape[-2] > 1 else x.shape[-1]
 
 
 def _addressable(x: np.ndarray) -> bool:
-    """Whether a kernel can use the array as it lies: aligned, unit inner stride, rows that don't overlap."""
-    if not x.flags.aligned:
+    """Whether a kernel can use the array as it lies: aligned, unit inner stride, rows that don't overlap.
+
+    The matrices of a batch may interleave: heads [batch,m,k] are often a view of tokens [m,batch,k].
+    """
+    if not x.flags.aligned or (x.shape[-1] > 1 and x.strides[-1] != x.itemsize):
         return False
-    if x.ndim == 1:
-        return x.size == 1 or x.strides[0] == x.itemsize
-    unit = x.shape[1] == 1 or x.strides[1] == x.itemsize
-    return unit and (x.shape[0] == 1 or (x.strides[0] >= x.shape[1] * x.itemsize and x.strides[0] % x.itemsize == 0))
+    reach = x.shape[-1] * x.itemsize  # the bytes that one row takes, then one row of every matrix
+    for size, stride in sorted(zip(x.shape[:-1], x.strides[:-1], strict=True), key=lambda axis: axis[1]):
+        if size > 1:
+            if stride < reach or stride % x.itemsize:
+                return False
+            reach += stride * (size - 1)
+    return True
 
 
 def _match(name: str, names: tuple[str, ...], shape: tuple[int, ...], dims: dict[str, int]) -> None:
@@ -121,10 +130,13 @@ def check_output(operation: str, dtype: str, out: Any, inputs: list[Any], dims: 
         raise ValueError(
             f"out must have unit inner stride and rows that don't overlap; its strides are {array.strides}"
         )
-    for (name, _), x in zip(op.inputs, inputs, strict=True):
-        if op.in_place and (array.ctypes.data, array.strides) != (x.ctypes.data, x.strides):
-            raise ValueError(f"out must be {name} itself: {operation} works in place")
-        if not op.in_place and _overlap(array, x.data if isinstance(x, Packed) else x):
+    for i, ((name, _), x) in enumerate(zip(op.inputs, inputs, strict=True)):
+        if op.in_place and i == 0:
+            if (array.ctypes.data, array.strides) != (x.ctypes.data, x.strides):
+                raise ValueError(f"out must be {name} itself: {operation} works in place")
+            continue
+        given = x.data if isinstance(x, Packed) else x
+        if isinstance(given, np.ndarray) and _overlap(array, given):
             raise ValueError(f"out overlaps {name}")
     return array
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import ndtr
 
 DTYPES: Mapping[str, np.dtype] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 """The dtypes by the names used in kernel names, records and options."""
@@ -34,6 +35,8 @@ class Operation:
     terms names the dimension over which each output element sums (None: no sum).
     flops and words are per call, as functions of the dimensions; words count each operand once (compulsory traffic).
     allocates is how many words per call a regular store first reads into cache, because it misses (write-allocate).
+    error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
+    roundoff; to first order, with a factor of two in hand.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Operation:
     words: Callable[[Mapping[str, int]], int]
     terms: str | None = None
     allocates: Callable[[Mapping[str, int]], int] = lambda d: 0
+    error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
 
     @cached_property
     def operands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -62,7 +66,7 @@ class Operation:
 
     @property
     def in_place(self) -> bool:
-        """Whether the output is also the (only) input."""
+        """Whether the output is also the first input."""
         return self.inputs[0] == self.output
 
     def bytes(self, dims: Mapping[str, int], itemsize: int) -> int:
@@ -81,6 +85,17 @@ def _gemm(name: str) -> Operation:
         lambda a, b: a @ b,
         flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
         words=lambda d: d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"],
+        terms="k",
+    )
+
+
+def _gemm_batch(name: str, signature: str, define: Callable[..., np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: 2 * d["batch"] * d["m"] * d["n"] * d["k"],
+        words=lambda d: d["batch"] * (d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"]),
         terms="k",
     )
 
@@ -110,6 +125,103 @@ def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops:
     )
 
 
+def _rounded(terms: int) -> float:
+    """The rounded operations that are put down to a sum of so many terms; see error_bound()."""
+    return min(terms, LIKELY * terms**0.5)
+
+
+GELU_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS = 10, 8, 4
+"""FLOPs per element, a convention: 4 * 10 + 2 * 8 + 2 residuals = the 58 of bench.counts; kernels execute others."""
+
+
+def _visible(shape: Sequence[int], causal: bool) -> np.ndarray:
+    """[m,n]: which columns a row attends to: all, or if causal the first i + 1 + n - m."""
+    m, n = shape[-2:]
+    return np.tri(m, n, n - m, dtype=bool) | (not causal)
+
+
+def _exponents(s: np.ndarray, scale: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """scale s less the largest of its row, as (s - extreme) scale: no product of any size is there to be rounded."""
+    turned = np.where(scale < 0, -s, s)
+    return (turned - np.max(turned, axis=-1, keepdims=True, initial=-np.inf, where=visible)) * np.abs(scale)
+
+
+def _softmax(s: np.ndarray, scale: np.ndarray, causal: bool) -> np.ndarray:
+    """softmax(scale s) along the last axis; 0 where a row doesn't look, and all of a row that sees nothing."""
+    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
+    with np.errstate(all="ignore"):
+        e = np.exp(_exponents(s, scale, visible))
+        return np.where(visible, e / np.sum(e, axis=-1, keepdims=True, where=visible), 0)
+
+
+def _softmax_error(s: np.ndarray, scale: np.ndarray, causal: bool, u: float) -> np.ndarray:
+    """p (e^d - 1), where d is what rounding adds to an exponent, its own and, on average, those in the sum; p <= 1."""
+    p = _softmax(s, scale, causal)
+    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
+    size = np.abs(_exponents(s, scale, visible))
+    size = np.where(np.isinf(size), 0, size)  # -inf is exactly 0 behind exp(); +inf makes p NaN
+    mine = u * (3 * size + 16 + _rounded(s.shape[-1]))
+    theirs = np.sum(p * mine, axis=-1, keepdims=True, where=visible)
+    return np.where(visible, np.minimum(p * np.expm1(np.minimum(2 * (mine + theirs), 700)), 1), 0) + 0 * p
+
+
+def _softmax_operation(name: str) -> Operation:
+    causal = name == "softmax_causal"
+    return Operation(
+        name,
+        "s[batch,m,n] scale[1] -> s[batch,m,n]",
+        lambda s, scale: _softmax(s, scale, causal),
+        flops=lambda d: SOFTMAX_FLOPS * d["batch"] * d["m"] * d["n"],
+        words=lambda d: 2 * d["batch"] * d["m"] * d["n"] + 1,
+        error=lambda inputs, u: _softmax_error(inputs[0], inputs[1], causal, u),
+    )
+
+
+def _norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    """(x - mean) / sqrt(variance + eps) gain + shift, mean and variance along the last axis (Ba et al. 2016)."""
+    with np.errstate(all="ignore"):
+        d = x - x.mean(axis=-1, keepdims=True)
+        return d / np.sqrt(np.mean(d * d, axis=-1, keepdims=True) + eps) * gain + shift
+
+
+def _norm_error(parts: Sequence[np.ndarray], norm: Sequence[np.ndarray], u: float) -> np.ndarray:
+    """What rounding the sum of `parts` and its mean adds to d, and that and rounding the squares to the variance v."""
+    gain, shift, eps = norm
+    x, size = np.sum(np.broadcast_arrays(*parts), axis=0), np.sum(np.abs(np.broadcast_arrays(*parts)), axis=0)
+    steps = _rounded(x.shape[-1]) + 2
+    d = np.abs(x - x.mean(axis=-1, keepdims=True))
+    of_d = u * (len(parts) * size + steps * size.mean(axis=-1, keepdims=True) + d)
+    if x.shape[-1] == 1:
+        of_d = np.zeros_like(d) + 0 * x  # x - x is exact
+    v = np.mean(d * d, axis=-1, keepdims=True) + eps
+    of_v = np.mean(2 * d * of_d + of_d**2, axis=-1, keepdims=True) + steps * u * v
+    normed = np.abs(gain) / np.sqrt(v)
+    return 2 * (normed * (of_d + d * (of_v / v + 4 * u)) + u * (normed * d + np.abs(shift)))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x), Phi the normal distribution (Hendrycks and Gimpel 2016); at -inf its limit, 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(x == -np.inf, 0, x * ndtr(x))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """The same paper's x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which GPT-2 calls gelu_new."""
+    with np.errstate(all="ignore"):
+        return np.where(x == -np.inf, 0, 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))))
+
+
+def _gelu_operation(name: str, define: Callable[[np.ndarray], np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        "x[m,n] bias[n] -> x[m,n]",
+        lambda x, bias: define(x + bias),
+        flops=lambda d: (GELU_FLOPS + 1) * d["m"] * d["n"],
+        words=lambda d: 2 * d["m"] * d["n"] + d["n"],
+        error=lambda inputs, u: 16 * u * (np.abs(inputs[0]) + np.abs(inputs[1])),  # |GELU'| <= 1.13
+    )
+
+
 def _total(a: np.ndarray) -> np.ndarray:
     return np.array([a.sum()])
 
@@ -128,10 +240,49 @@ OPERATIONS: Mapping[str, Operation] = {
     for operation in (
         _gemm("gemm"),
         _gemm("gemm_prepacked"),  # b packed ahead, as inference can: its weights are constant
+        _gemm("gemm_packed"),
         _gemm("gemm_tiled"),
         _gemm("gemm_naive"),
+        # independent products, such as attention's, one per head: P V, and Q K^T with K as it is stored
+        _gemm_batch("gemm_batch", "a[batch,m,k] b[batch,k,n] -> c[batch,m,n]", lambda a, b: a @ b),
+        _gemm_batch("gemm_batch_t", "a[batch,m,k] b[batch,n,k] -> c[batch,m,n]", lambda a, b: a @ b.swapaxes(1, 2)),
         _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
+        _softmax_operation("softmax"),  # of attention's scores, which scale divides by sqrt(head_dim)
+        _softmax_operation("softmax_causal"),
+        Operation(
+            "layer_norm",
+            "x[m,n] gain[n] shift[n] eps[1] -> y[m,n]",
+            _norm,
+            flops=lambda d: NORM_FLOPS * d["m"] * d["n"],
+            words=lambda d: 2 * d["m"] * d["n"] + 2 * d["n"] + 1,
+            error=lambda inputs, u: _norm_error(inputs[:1], inputs[1:], u),
+        ),
+        Operation(  # BERT's: the norm follows the sum
+            "residual_norm",
+            "x[m,n] r[m,n] bias[n] gain[n] shift[n] eps[1] -> y[m,n]",
+            lambda x, r, bias, *norm: _norm(x + r + bias, *norm),
+            flops=lambda d: (NORM_FLOPS + 2) * d["m"] * d["n"],
+            words=lambda d: 3 * d["m"] * d["n"] + 3 * d["n"] + 1,
+            error=lambda inputs, u: _norm_error(inputs[:3], inputs[3:], u),
+        ),
+        _gelu_operation("gelu", _gelu),
+        _gelu_operation("gelu_tanh", _gelu_tanh),
+        Operation(
+            "bias",
+            "x[m,n] bias[n] -> x[m,n]",
+            lambda x, bias: x + bias,
+            flops=lambda d: d["m"] * d["n"],
+            words=lambda d: 2 * d["m"] * d["n"] + d["n"],
+        ),
+        Operation(  # GPT-2's: the sum goes on as it is, and the norm of it elsewhere
+            "residual",
+            "x[m,n] r[m,n] bias[n] -> x[m,n]",
+            lambda x, r, bias: x + r + bias,
+            flops=lambda d: 2 * d["m"] * d["n"],
+            words=lambda d: 3 * d["m"] * d["n"] + d["n"],
+            error=lambda inputs, u: 3 * u * sum(np.abs(x) for x in inputs),
+        ),
         _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
         _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
         _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
@@ -165,6 +316,11 @@ def error_bound(operation: str, inputs: Sequence[np.ndarray], dtype: np.dtype) -
     Subnormal results may lose half the smallest subnormal each time.
     """
     op = OPERATIONS[operation]
+    if op.error:
+        wide = [x.astype(np.float64) for x in inputs]
+        with np.errstate(all="ignore"):  # where the reference isn't finite, nor is its bound
+            bounds = [op.error(wide, float(np.finfo(d).eps) / 2) for d in (dtype, np.float64)]
+        return bounds[0] + bounds[1] + float(np.finfo(dtype).tiny)  # a kernel may flush exp() of the very small to 0
     dims = {
         d: size for (_, names), x in zip(op.inputs, inputs, strict=True) for d, size in zip(names, x.shape, strict=True)
     }
@@ -184,7 +340,8 @@ def check(operation: str, inputs: Sequence[np.ndarray], result: np.ndarray, expe
 
     NaN must be where the reference has NaN, infinities must be equal. `expected` saves computing the reference again.
     """
-    if OPERATIONS[operation].terms is None and result.size > CHUNK:  # elementwise: in pieces that stay in cache
+    op = OPERATIONS[operation]
+    if op.terms is None and result.ndim == 1 and result.size > CHUNK:  # elementwise: in pieces that stay in cache
         for start in range(0, result.size, CHUNK):
             part = slice(start, start + CHUNK)
             check(operation, [x[part] for x in inputs], result[part])

@@ -12,6 +12,7 @@ from kernels.operands import aligned_empty
 from kernels.reference import check
 
 Dims = Mapping[str, int]
+BATCH = 3  # matrices of a batched product
 ROOM = 8  # elements around an array: a cache line of doubles, so that non-temporal stores find it aligned
 FRAME = -77.0
 
@@ -21,15 +22,17 @@ def blocks(kernel: Kernel) -> tuple[int, int, int, int]:
     size = DTYPES[kernel.dtype].itemsize
     if kernel.backend == "numba":
         mr, nr, vector_bytes = jit.tile(kernel.dtype)
-        return mr, nr, vector_bytes // size, jit._KC
+        return mr, nr, vector_bytes // size, jit._kc(size)
     isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
 
-    def workspace(k: int) -> int:
-        return native.lib.gemm_workspace_bytes(native.ISAS.index(isa), size, 1, 1, 1, k)
+    mr, nr = native.tile(isa, kernel.dtype)
+    kc = max(64, native.lib.cache_bytes(1) * 3 // 4 // ((mr + nr) * size))  # as csrc/per_isa/gemm.h has it
+    return mr, nr, native.vector_bytes(isa) // size, kc
 
-    # blocks of k are of equal size, so the workspace shrinks where one more of them is needed
-    kc = next(k for k in range(1, 1 << 14) if workspace(k + 1) < workspace(k))
-    return *native.tile(isa, kernel.dtype), native.vector_bytes(isa) // size, kc
+
+def size_of(dims: Dims, dimension: str) -> int:
+    """A dimension's size; "1" is one, and a batch of unsaid size BATCH."""
+    return {"batch": BATCH, "1": 1, **dims}[dimension]
 
 
 def dimensions(kernel: Kernel) -> set[str]:
@@ -77,14 +80,20 @@ def make_inputs(kernel: Kernel, dims: Dims, seed: int = 11) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     inputs = []
     for _, names in OPERATIONS[kernel.operation].inputs:
-        _, view = framed([dims[d] for d in names], DTYPES[kernel.dtype], 0, np.nan)
+        _, view = framed([size_of(dims, d) for d in names], DTYPES[kernel.dtype], 0, np.nan)
         view[...] = random.standard_normal(view.shape)
+        if names == ("1",):  # a scale, or what keeps a variance from being 0: positive
+            view[...] = abs(view)
         inputs.append(view)
     return inputs
 
 
-def arguments(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int = 1) -> list[Any]:
-    """The inputs as the kernel takes them."""
+def arguments(
+    kernel: Kernel, inputs: Sequence[np.ndarray], threads: int = 1, out: np.ndarray | None = None
+) -> list[Any]:
+    """The inputs as the kernel takes them; where it works in place, the first is `out`, which holds it already."""
+    if out is not None and OPERATIONS[kernel.operation].in_place:
+        return [out, *inputs[1:]]
     return [inputs[0], kernel.pack(inputs[1], threads)] if kernel.operation == "gemm_prepacked" else list(inputs)
 
 
@@ -103,7 +112,7 @@ def verify(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int) -> None:
     before = [x.copy() for x in inputs]
     frame, out = output_for(kernel, inputs)
     in_place = OPERATIONS[kernel.operation].in_place
-    given = [out] if in_place else arguments(kernel, inputs, threads)
+    given = arguments(kernel, inputs, threads, out)
     call = kernel.bind(*given, out=out, threads=threads)
     kernels.set_threads(threads)
     for _ in range(1 if in_place else 2):

@@ -1,57 +1,67 @@
 /* GEMM in five loops around the register microkernel (Goto's order), with two changes that the shapes of transformer
  * layers ask for (few rows of A, a large B that is read once):
- *   - B is packed one group of panels at a time, just before it is used, into a buffer that stays in L2; only where
- *     several blocks of A follow each other (m > mc) are all packed panels kept.
+ *   - B is packed one group of strips at a time, just before it is used, into a buffer that stays in L2; only where
+ *     several blocks of A follow each other (m > mc) are all packed strips kept.
  *   - the rows of a block are spread over tiles of nearly equal height instead of being padded to a multiple of MR.
- * All threads share each packed block of A; each packs the panels of B for its own tiles. */
-
-enum { F(FEW) = 4 };   /* up to so many rows, B is read as it lies (few.h): packing it would take longer */
-enum { F(GROUP) = 4 }; /* panels packed together: rows of 4 * NR elements are long enough for the prefetchers */
+ * All threads share each packed block of A; each packs the strips of B for its own tiles. */
 
 struct F(plan) {
-    int64_t kc, mc, nc;    /* block sizes: k, m, n */
-    int64_t slots;         /* packed panels of B that a thread keeps */
-    int64_t a_block, b_thread; /* workspace, in elements: one block of A (there are two), one thread's panels */
-    int across, down;      /* grid of threads over the columns and the row tiles of a block */
+    int64_t kc, mc, nc;        /* block sizes: k, m, n */
+    int64_t width;             /* columns of a tile: AT_ONCE vectors */
+    int64_t group, slots;      /* strips of B packed together, strips that a thread keeps */
+    int64_t a_block, b_thread; /* workspace, in elements: one block of A (there are two), one thread's strips */
+    int across, down;          /* grid of threads over the columns and the row tiles of a block */
 };
 
-static struct F(plan) F(make_plan)(int threads, int64_t m, int64_t n, int64_t k) {
+/* kc: of a B that is packed on the way, a tile's columns (kc x NR) and its rows of A (MR x kc) fill 3/4 of L1, C passes
+ * through the rest; a longer block would mean shorter pieces of B's rows in a group. Of a B packed ahead four times as
+ * much: its strips stream from L2 as fast as they are used, and C is passed over less often. */
+static int64_t F(block_k)(int packed, int64_t k) {
+    const int64_t kc = cache_bytes(1) * 3 / (packed ? 1 : 4) / ((MR + NR) * (int64_t)sizeof(T));
+    return divide_up(k, divide_up(k, kc < 64 ? 64 : kc));
+}
+
+static struct F(plan) F(make_plan)(int threads, int packed, int64_t m, int64_t n, int64_t k) {
     struct F(plan) z;
-    int64_t size = sizeof(T), l1 = cache_bytes(1), l2 = cache_bytes(2), l3 = cache_bytes(3);
+    int64_t size = sizeof(T), l2 = cache_bytes(2), l3 = cache_bytes(3);
 
-    /* kc: one panel of A (MR x kc) and one of B (kc x NR) fill 3/4 of L1; C and the next panels pass through the rest. */
-    int64_t kc = l1 * 3 / 4 / ((MR + NR) * size);
-    kc = kc < 64 ? 64 : kc;
-    z.kc = divide_up(k, divide_up(k, kc));
+    z.kc = F(block_k)(packed, k);
 
-    /* mc: a block of A (mc x kc) fills half of L2, the panels of B on their way through take the other half. */
+    /* mc: a block of A (mc x kc) fills half of L2, the strips of B on their way through take the other half. */
     int64_t mc = l2 / 2 / (z.kc * size) / MR * MR;
     mc = mc < MR ? MR : mc;
     z.mc = divide_up(m, divide_up(m, mc));
+    int64_t tiles = divide_up(z.mc, MR);
+    z.width = AT_ONCE(divide_up(z.mc, tiles)) * LANES;
 
-    /* nc: the packed panels of B that all threads keep for the next block of A fill half of L3. */
-    int64_t nc = l3 / 2 / (z.kc * size) / NR * NR;
-    nc = nc < NR * threads ? NR * threads : nc;
+    /* nc: the packed strips of B that all threads keep for the next block of A fill half of L3. */
+    int64_t nc = l3 / 2 / (z.kc * size) / z.width * z.width;
+    nc = nc < z.width * threads ? z.width * threads : nc;
     z.nc = m <= z.mc ? n : n < nc ? n : nc;
 
     /* The thread grid with the shortest longest share; on a tie the wider one, which packs less of B twice. */
-    int64_t panels = divide_up(z.nc, NR), tiles = divide_up(z.mc, MR), best = INT64_MAX;
+    int64_t panels = divide_up(z.nc, z.width), best = INT64_MAX;
     for (int across = 1; across <= threads; across++) {
         int down = threads / across;
         int64_t longest = divide_up(panels, across) * divide_up(tiles, down);
         if (longest <= best) best = longest, z.across = across, z.down = down;
     }
-    z.slots = m <= z.mc ? F(GROUP) : round_up(divide_up(panels, z.across) + 1, F(GROUP));
-    z.a_block = round_up(z.mc * z.kc, CACHE_LINE / size);
-    z.b_thread = z.slots * z.kc * NR;
+    /* group: an eighth of L2, so that rows of B are read in long pieces. */
+    z.group = l2 / 8 / (z.kc * size) / z.width * (z.width / LANES);
+    z.group = z.group < z.width / LANES ? z.width / LANES : z.group;
+    z.slots = m <= z.mc ? z.group : round_up((divide_up(panels, z.across) + 1) * (z.width / LANES), z.group);
+    z.a_block = round_up(z.mc * z.kc, LINE);
+    z.b_thread = packed ? 0 : z.slots * z.kc * LANES;
     return z;
 }
 
-static int64_t F(workspace_bytes)(int threads, int64_t m, int64_t n, int64_t k) {
+static int64_t F(workspace_bytes)(int threads, int packed, int64_t m, int64_t n, int64_t k) {
     int64_t most = 0;
     for (int team = 1; team <= threads; team++) { /* OpenMP may start fewer threads than it is asked for */
-        struct F(plan) z = F(make_plan)(team, m, n, k);
-        int64_t size = (2 * z.a_block + z.b_thread * team) * (int64_t)sizeof(T);
+        struct F(plan) z = F(make_plan)(team, packed, m, n, k);
+        struct F(few) few = F(plan_few)(team, m, n, k);
+        int64_t blocks = 2 * z.a_block + z.b_thread * team, rows = m <= F(FEW) ? few.a_elements + few.sums * team : 0;
+        int64_t size = (blocks > rows ? blocks : rows) * (int64_t)sizeof(T);
         most = size > most ? size : most;
     }
     return most;
@@ -60,47 +70,74 @@ static int64_t F(workspace_bytes)(int threads, int64_t m, int64_t n, int64_t k) 
 /* Rows [first, last) of tile i when `rows` rows are spread over `tiles` tiles. */
 static inline int64_t F(tile_start)(int64_t rows, int64_t tiles, int64_t i) { return rows * i / tiles; }
 
-/* h rows of k elements -> k columns of h elements. */
-static inline void F(pack_a)(int64_t h, int64_t k, const T *a, int64_t lda, T *restrict to) {
-    for (int64_t p = 0; p < k; p++)
+/* h rows of k elements -> k columns of h elements, a square at a time. Whole vectors are stored: what a column of the last
+ * h % LANES rows writes too far is overwritten by the squares that follow, and none writes beyond the panel. */
+static inline void F(pack_a)(int64_t h, int64_t k, const T *a, int64_t lda, T *to) {
+    int64_t p = 0;
+    for (; (p + LANES) * h + LANES <= k * h; p += LANES)
+        for (int64_t i = (h - 1) / LANES * LANES; i >= 0; i -= LANES) {
+            vec square[LANES];
+#pragma GCC unroll 16
+            for (int64_t l = 0; l < LANES; l++) {
+                square[l] = (vec){0};
+                if (i + l < h) square[l] = F(load)(a + (i + l) * lda + p);
+            }
+            F(transpose)(square);
+#pragma GCC unroll 16
+            for (int64_t q = 0; q < LANES; q++) F(store)(to + (p + q) * h + i, square[q]);
+        }
+    for (; p < k; p++)
         for (int64_t i = 0; i < h; i++) to[p * h + i] = a[i * lda + p];
 }
 
-/* k rows of `columns` elements -> ceil(columns / NR) panels of k x NR, `stride` elements apart. */
-static void F(pack_panels)(int64_t k, int64_t columns, const T *b, int64_t ldb, T *to, int64_t stride) {
-                     int64_t whole = columns / NR;
-    for (int64_t p = 0; p < k; p++, b += ldb, to += NR) {
-        for (int64_t j = 0; j < whole; j++)
+/* `u` rows of `columns` elements -> as many rows of the strips, which are `strip` elements apart. */
+static inline __attribute__((always_inline)) void F(pack_rows)(const int u, int64_t columns, const T *b, int64_t ldb,
+                                                               T *to, int64_t strip) {
+    int64_t j = 0;
+    for (; j + LANES <= columns; j += LANES, to += strip)
 #pragma GCC unroll 4
-            for (int v = 0; v < NV; v++)
-                F(store)(to + j * stride + v * LANES, F(load)(b + j * NR + v * LANES));
-        if (whole * NR < columns) {
-            T *edge = to + whole * stride;
-            for (int64_t j = 0; j < NR; j++) edge[j] = whole * NR + j < columns ? b[whole * NR + j] : 0;
-        }
-    }
+        for (int p = 0; p < u; p++) F(store)(to + p * LANES, F(load)(b + p * ldb + j));
+    if (j < columns)
+        for (int p = 0; p < u; p++)
+            for (int64_t l = 0; l < LANES; l++) to[p * LANES + l] = j + l < columns ? b[p * ldb + j + l] : 0;
 }
 
-/* One panel of B against the row tiles [tile, last) of a packed block of A. The kb rows at `next`, `stride` elements
- * apart, are what memory has to deliver meanwhile: the first one, two or four tiles each ask for a share of them. */
+/* k rows of `columns` elements -> ceil(columns / LANES) strips of k x LANES, the last one zero-padded. Four rows at a
+ * time: whole cache lines of a strip are written, and B is read as four streams. */
+static void F(pack_strips)(int64_t k, int64_t columns, const T *b, int64_t ldb, T *to, int64_t strip) {
+    int64_t p = 0;
+    for (; p + 4 <= k; p += 4) F(pack_rows)(4, columns, b + p * ldb, ldb, to + p * LANES, strip);
+    for (; p < k; p++) F(pack_rows)(1, columns, b + p * ldb, ldb, to + p * LANES, strip);
+}
+
+/* The valid columns of a tile that was computed in scratch memory, rows `wide` apart. */
+static inline void F(copy_edge)(int64_t h, int64_t columns, const T *scratch, int64_t wide, T *c, int64_t ldc,
+                                int accumulate) {
+    for (int64_t r = 0; r < h; r++)
+        for (int64_t j = 0; j < columns; j++)
+            c[r * ldc + j] = scratch[r * wide + j] + (accumulate ? c[r * ldc + j] : 0);
+}
+
+/* One tile's width of strips of B against the row tiles [tile, last) of a packed block of A. The first one, two or four
+ * tiles ask for what memory has to deliver meanwhile, together one line for each that they read of B. */
 static inline void F(column)(int64_t kb, int64_t rows, int64_t tiles, int64_t tile, int64_t last, int64_t columns,
-                             const T *a, const T *b, T *c, int64_t ldc, int accumulate, const T *next,
-                             int64_t stride) {
-    alignas(CACHE_LINE) T scratch[MR * NR];
+                             const T *a, const T *b, int64_t strip, T *c, int64_t ldc, int accumulate,
+                             struct F(ahead) *ahead) {
+    alignas(CACHE_LINE) T scratch[MR * WIDEST * LANES];
+    const int64_t wide = divide_up(columns, LANES), whole = wide * LANES;
     const int64_t asking = last - tile >= 4 ? 4 : last - tile >= 2 ? 2 : 1;
+    struct F(ahead) none = {.at = a, .mask = NEVER};
+    if (ahead) ahead->mask = LINE / LANES * asking - 1; /* a line of a strip lasts LINE / LANES steps */
     for (int64_t asked = 0; tile < last; tile++, asked++) {
-        const struct F(ahead) ahead = {next ? next + asked % asking * (kb / asking) * stride : a, next ? stride : 0,
-                                       next && asked < asking ? asking - 1 : INT64_MAX};
+        struct F(ahead) *ask = ahead && asked < asking ? ahead : &none;
         int64_t i = F(tile_start)(rows, tiles, tile), h = F(tile_start)(rows, tiles, tile + 1) - i;
         T *to = c + i * ldc;
-        if (columns >= NR) {
-            F(tile)[h](kb, a + i * kb, b, to, ldc, accumulate, ahead);
+        if (columns == whole) {
+            F(packed_tile)[h][wide - 1](kb, a + i * kb, 0, b, strip, to, ldc, accumulate, ask);
             continue;
         }
-        F(tile)[h](kb, a + i * kb, b, scratch, NR, 0, ahead);
-        for (int64_t r = 0; r < h; r++)
-            for (int64_t j = 0; j < columns; j++)
-                to[r * ldc + j] = scratch[r * NR + j] + (accumulate ? to[r * ldc + j] : 0);
+        F(packed_tile)[h][wide - 1](kb, a + i * kb, 0, b, strip, scratch, whole, 0, ask);
+        F(copy_edge)(h, columns, scratch, whole, to, ldc, accumulate);
     }
 }
 
@@ -110,13 +147,13 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads(), block = 0;
-        const struct F(plan) z = F(make_plan)(team, m, n, k);
+        const struct F(plan) z = F(make_plan)(team, packed != NULL, m, n, k);
         int column = t % z.across, row = t / z.across; /* row >= z.down: only helps to pack A */
         T *mine = workspace + 2 * z.a_block + t * z.b_thread;
 
         for (int64_t jc = 0; jc < n; jc += z.nc) {             /* LOOP 5: columns of B and C */
             int64_t nb = n - jc < z.nc ? n - jc : z.nc;
-            int64_t first = share(nb, NR, column, z.across), end = share(nb, NR, column + 1, z.across);
+            int64_t first = share(nb, z.width, column, z.across), end = share(nb, z.width, column + 1, z.across);
 
             for (int64_t pc = 0; pc < k; pc += z.kc) {         /* LOOP 4: the inner dimension */
                 int64_t kb = k - pc < z.kc ? k - pc : z.kc;
@@ -134,23 +171,26 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
                     if (row >= z.down) continue;
                     int64_t tile = tiles * row / z.down, last = tiles * (row + 1) / z.down;
 
-                    for (int64_t jr = first; jr < end; jr += NR) { /* LOOP 2: panels of B; LOOP 1: tiles of A */
-                        int64_t j = jc + jr, index = (jr - first) / NR, stride = NR;
-                        const T *panel, *next = NULL;
-                        if (packed) {
-                            panel = packed + j * k + pc * NR;
-                            if (jr + NR < end) next = panel + k * NR;
-                        } else {
-                            T *slot = mine + index % z.slots * (z.kc * NR);
-                            if (ic == 0 && index % F(GROUP) == 0) {
-                                int64_t columns = end - jr < F(GROUP) * NR ? end - jr : F(GROUP) * NR;
-                                F(pack_panels)(kb, columns, b + pc * ldb + j, ldb, slot, z.kc * NR);
-                            }
-                            panel = slot, stride = ldb;
-                            if (ic == 0 && jr + (F(GROUP) + 1) * NR <= end) next = b + pc * ldb + j + F(GROUP) * NR;
+                    struct F(ahead) ahead, *next = NULL;
+                    for (int64_t jr = first; jr < end; jr += z.width) { /* LOOP 2: strips of B; LOOP 1: tiles of A */
+                        int64_t j = jc + jr, index = (jr - first) / LANES, strip = z.kc * LANES;
+                        int64_t columns = end - jr < z.width ? end - jr : z.width;
+                        const T *strips = mine + index % z.slots * strip;
+                        if (packed) strip = k * LANES, strips = packed + j * k + pc * LANES;
+                        if (packed || ic > 0) {
+                            ahead = (struct F(ahead)){.at = strips + z.width / LANES * strip, .apart = strip};
+                            next = jr + z.width < end ? &ahead : NULL;
+                        } else if (index % z.group == 0) {
+                            int64_t wide = z.group * LANES, together = end - jr < wide ? end - jr : wide;
+                            const T *from = b + pc * ldb + j;
+                            F(pack_strips)(kb, together, from, ldb, (T *)strips, strip);
+                            next = jr + wide < end ? &ahead : NULL;
+                            from += wide, together = end - jr - wide < wide ? end - jr - wide : wide;
+                            ahead = (struct F(ahead)){from, from, divide_up(together, LINE), divide_up(together, LINE),
+                                                      ldb, ldb * (z.width / LANES), 0};
                         }
-                        F(column)(kb, mb, tiles, tile, last, nb - jr, shared, panel, c + ic * ldc + j, ldc, pc > 0,
-                                  next, stride);
+                        F(column)(kb, mb, tiles, tile, last, columns, shared, strips, strip, c + ic * ldc + j, ldc,
+                                  pc > 0, next);
                     }
                 }
             }
@@ -160,22 +200,20 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
 
 static void F(plain)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
                      T *c, int64_t ldc, void *workspace) {
-    if (m <= F(FEW)) {
-        F(few_rows)(threads, m, n, k, a, lda, b, ldb, c, ldc);
-        return;
-    }
-    F(five_loops)(threads, m, n, k, a, lda, b, ldb, NULL, c, ldc, workspace);
+    if (m <= F(FEW))
+        F(few_rows)(threads, m, n, k, a, lda, b, ldb, c, ldc, workspace);
+    else
+        F(five_loops)(threads, m, n, k, a, lda, b, ldb, NULL, c, ldc, workspace);
 }
 
-static void F(prepacked)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *packed,
-                     T *c, int64_t ldc, void *workspace) {
+static void F(prepacked)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *packed, T *c,
+                         int64_t ldc, void *workspace) {
     F(five_loops)(threads, m, n, k, a, lda, NULL, 0, packed, c, ldc, workspace);
 }
 
 static void F(pack_b)(int threads, int64_t n, int64_t k, const T *b, int64_t ldb, T *packed) {
-                     #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t j = 0; j < n; j += F(GROUP) * NR) {
-        int64_t columns = n - j < F(GROUP) * NR ? n - j : F(GROUP) * NR;
-        F(pack_panels)(k, columns, b + j, ldb, packed + j * k, k * NR);
-    }
+    const int64_t wide = 8 * LINE;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t j = 0; j < n; j += wide)
+        F(pack_strips)(k, n - j < wide ? n - j : wide, b + j, ldb, packed + j * k, k * LANES);
 }

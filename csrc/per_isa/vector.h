@@ -19,3 +19,39 @@ static inline T F(sum)(vec v) {
         for (int64_t i = 0; i < half; i++) u.lane[i] += u.lane[i + half];
     return u.lane[0];
 }
+
+/* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. */
+#define PICK(a, b, which)                                                                                              \
+    ({                                                                                                                 \
+        __typeof__((a) == (b)) order;                                                                                  \
+        _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) order[e] = (which);                               \
+        __builtin_shuffle(a, b, order);                                                                                \
+    })
+#define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
+
+/* LANES vectors as a square, transposed in place. In rounds that swap the off-diagonal quarters of ever larger squares;
+ * but squares of four are transposed by interleaving, which takes one instruction a vector where swapping takes two. */
+static inline __attribute__((always_inline)) void F(transpose)(vec x[LANES]) {
+    int64_t half = 1;
+    if (BLOCK == 4) {
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < LANES; i += 4) {
+            const vec a = PICK(x[i], x[i + 1], e / 4 * 4 + e % 4 / 2 + e % 2 * LANES);
+            const vec b = PICK(x[i + 2], x[i + 3], e / 4 * 4 + e % 4 / 2 + e % 2 * LANES);
+            const vec c = PICK(x[i], x[i + 1], e / 4 * 4 + 2 + e % 4 / 2 + e % 2 * LANES);
+            const vec d = PICK(x[i + 2], x[i + 3], e / 4 * 4 + 2 + e % 4 / 2 + e % 2 * LANES);
+            x[i] = PICK(a, b, e % 4 < 2 ? e : LANES + e - 2), x[i + 1] = PICK(a, b, e % 4 < 2 ? e + 2 : LANES + e);
+            x[i + 2] = PICK(c, d, e % 4 < 2 ? e : LANES + e - 2), x[i + 3] = PICK(c, d, e % 4 < 2 ? e + 2 : LANES + e);
+        }
+        half = 4;
+    }
+#pragma GCC unroll 4
+    for (; half < LANES; half *= 2)
+#pragma GCC unroll 16
+        for (int64_t pair = 0; pair < LANES / 2; pair++) {
+            const int64_t i = pair / half * 2 * half + pair % half;
+            const vec a = x[i], b = x[i + half];
+            x[i] = PICK(a, b, e & half ? LANES + e - half : e);
+            x[i + half] = PICK(a, b, e & half ? LANES + e : e + half);
+        }
+}

@@ -1,0 +1,161 @@
+/* What stands between a Transformer's products: softmax, LayerNorm, GELU, biases and residuals. Few FLOPs per element, so
+ * the work is to pass over a row as seldom as possible, and while it is in L1. Threads take whole rows; of small operands
+ * one thread takes all, for waking the others would cost more. The last elements of a row are computed as a vector
+ * whose other lanes hold something harmless. */
+#define whole __typeof__((vec){0} == (vec){0}) /* integers as wide as T: comparisons, masks, bits */
+#define CHOOSE(mask, yes, no) ((vec)(((mask) & (whole)(yes)) | (~(mask) & (whole)(no))))
+#define SINGLE (sizeof(T) == 4)
+#define ALONE 4096 /* elements that aren't worth a second thread */
+#define TEAM(elements) ((elements) <= ALONE ? 1 : threads)
+
+/* The first `count` elements at p, the other lanes `rest`; and back, the other lanes dropped. */
+static inline vec F(load_some)(const T *p, int64_t count, T rest) {
+    T lane[LANES];
+    for (int64_t l = 0; l < LANES; l++) lane[l] = l < count ? p[l] : rest;
+    return F(load)(lane);
+}
+static inline void F(store_some)(T *p, vec v, int64_t count) {
+    T lane[LANES];
+    F(store)(lane, v);
+    memcpy(p, lane, count * sizeof(T));
+}
+static inline __attribute__((always_inline)) vec F(take)(const T *p, int64_t left, T rest) {
+    return left >= LANES ? F(load)(p) : F(load_some)(p, left, rest);
+}
+static inline __attribute__((always_inline)) void F(put)(T *p, vec v, int64_t left) {
+    if (left >= LANES)
+        F(store)(p, v);
+    else
+        F(store_some)(p, v, left);
+}
+
+static inline __attribute__((always_inline)) vec F(polynomial)(const double *coefficients, const int degree, vec x) {
+    vec sum = (vec){0} + (T)coefficients[degree];
+#pragma GCC unroll 32
+    for (int p = degree - 1; p >= 0; p--) sum = sum * x + (T)coefficients[p];
+    return sum;
+}
+
+/* exp(x) for x <= 0, or above it by no more than rounding; what would be below the smallest normal number is 0. x = n
+ * ln 2 + r; adding 1.5 times the last power of two whose ulp is 1 rounds x / ln 2 to n and leaves n in the low bits, from
+ * where it is shifted into the exponent. ln 2 comes in two parts, the first with so few bits that n times it is exact. */
+static inline __attribute__((always_inline)) vec F(exp)(vec x) {
+    const T round = SINGLE ? 0x1.8p23 : 0x1.8p52, lowest = SINGLE ? -87.33654 : -708.3964;
+    const T high = SINGLE ? 0x1.62ep-1 : 0x1.62e42fep-1;
+    const T low = SINGLE ? 0x1.0bfbe8e7bcd5ep-15 : 0x1.f473de6af278fp-30;
+    const vec shifted = x * (T)1.4426950408889634 + round, n = shifted - round;
+    const vec r = (x - n * high) - n * low;
+    const whole power = (whole)shifted << (SINGLE ? 23 : 52); /* round's own bits leave at the top */
+    const vec y = F(polynomial)(EXP, SINGLE ? 7 : 13, r);
+    return (vec)(((whole)y + power) & ~(x < lowest)); /* a NaN isn't below it, and stays one */
+}
+
+/* --- softmax, in place: s[batch,m,n] = exp(scale s - max) / sum, row by row. causal: row i attends to the first
+ * i + 1 + n - m columns, and the others become 0; so does a row without any. */
+static void F(softmax_row)(int64_t seen, int64_t n, T scale, T *s) {
+    /* The exponent is (x - top) |scale|, with x turned round where scale is negative: exactly 0 at the top and nowhere
+     * above it. scale x - top could be far above, by the rounding of a product of any size. */
+    const T turn = scale < 0 ? -1 : 1, size = turn * scale;
+    vec most = (vec){0} - (T)__builtin_inff(), sums = {0};
+    for (int64_t j = 0; j < seen; j += LANES) {
+        const vec x = turn * F(take)(s + j, seen - j, s[0]);
+        most = CHOOSE(x > most, x, most);
+    }
+    T top = -(T)__builtin_inff();
+    for (int64_t l = 0; l < LANES; l++) top = most[l] > top ? most[l] : top;
+    for (int64_t j = 0; j < seen; j += LANES) {
+        const vec e = F(exp)((turn * F(take)(s + j, seen - j, s[0]) - top) * size);
+        F(put)(s + j, e, seen - j);
+        sums += seen - j >= LANES ? e : F(load_some)(s + j, seen - j, 0);
+    }
+    const T inverse = 1 / F(sum)(sums);
+    for (int64_t j = 0; j < seen; j += LANES) F(put)(s + j, inverse * F(take)(s + j, seen - j, 0), seen - j);
+    memset(s + seen, 0, (n - seen) * sizeof(T));
+}
+
+static void F(softmax_rows)(int threads, int causal, int64_t batch, int64_t m, int64_t n, T *s, int64_t ld,
+                            int64_t stride, const T *scale) {
+#pragma omp parallel for num_threads(TEAM(batch * m * n)) schedule(static)
+    for (int64_t i = 0; i < batch * m; i++) {
+        const int64_t row = i % m, limit = row + 1 + n - m, some = limit < 0 ? 0 : limit < n ? limit : n;
+        F(softmax_row)(causal ? some : n, n, *scale, s + i / m * stride + row * ld);
+    }
+}
+
+/* --- y = LayerNorm(x + r + bias) gain + shift; without r there is no bias either. Two passes for mean and variance, as
+ * their definition has it: E[x^2] - E[x]^2 would cancel. */
+static void F(norm_row)(int64_t n, const T *x, const T *r, const T *bias, const T *gain, const T *shift, T eps, T *y) {
+    vec sums = {0}, squares = {0};
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec v = F(take)(x + j, n - j, 0);
+        if (r) v = v + F(take)(r + j, n - j, 0) + F(take)(bias + j, n - j, 0);
+        F(put)(y + j, v, n - j);
+        sums += v;
+    }
+    const T mean = F(sum)(sums) / n;
+    for (int64_t j = 0; j < n; j += LANES) {
+        const vec d = F(take)(y + j, n - j, mean) - mean;
+        squares += d * d;
+    }
+    const T variance = F(sum)(squares) / n + eps;
+    const T inverse = 1 / (SINGLE ? (T)__builtin_sqrtf(variance) : (T)__builtin_sqrt(variance));
+    for (int64_t j = 0; j < n; j += LANES) {
+        const vec d = (F(take)(y + j, n - j, 0) - mean) * inverse;
+        F(put)(y + j, d * F(take)(gain + j, n - j, 0) + F(take)(shift + j, n - j, 0), n - j);
+    }
+}
+
+static void F(norm_rows)(int threads, int64_t m, int64_t n, const T *x, int64_t ldx, const T *r, int64_t ldr,
+                         const T *bias, const T *gain, const T *shift, const T *eps, T *y, int64_t ldy) {
+#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
+    for (int64_t i = 0; i < m; i++)
+        F(norm_row)(n, x + i * ldx, r ? r + i * ldr : NULL, bias, gain, shift, *eps, y + i * ldy);
+}
+
+/* --- x = GELU(x + bias), in place. GELU(v) = v P(v), P the normal distribution or, tanh_form, what resembles it: 1/2 (1
+ * + tanh u) = 1 / (1 + exp(-2 u)). Both are 1 - Q(|v|) right and Q(|v|) left of 0, so GELU(v) = max(v, 0) - |v| Q(|v|), in
+ * which nothing cancels; from 40 on Q is 0. */
+static inline __attribute__((always_inline)) vec F(activated)(const int tanh_form, vec v) {
+    const T far = 40;
+    const vec size = CHOOSE(v < 0, -v, v), a = CHOOSE(size < far, size, (vec){0} + far);
+    const vec most = CHOOSE(v < 0, (vec){0}, v); /* a NaN stays one */
+    if (tanh_form) {
+        const T two_root = 1.5957691216057308; /* 2 sqrt(2 / pi) */
+        const vec e = F(exp)(-two_root * (a + (T)0.044715 * (a * a * a)));
+        return most - a * (e / (1 + e));
+    }
+    const vec t = (a - 4) / (a + 4), e = F(exp)((T)-0.5 * (a * a));
+    return most - a * e * (SINGLE ? F(polynomial)(TAIL_SHORT, 10, t) : F(polynomial)(TAIL_LONG, 22, t));
+}
+
+static inline __attribute__((always_inline)) void F(gelu_row)(const int tanh_form, int64_t n, T *x, const T *bias) {
+    for (int64_t j = 0; j < n; j += LANES)
+        F(put)(x + j, F(activated)(tanh_form, F(take)(x + j, n - j, 0) + F(take)(bias + j, n - j, 0)), n - j);
+}
+
+static void F(gelu_rows)(int threads, int tanh_form, int64_t m, int64_t n, T *x, int64_t ldx, const T *bias) {
+#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
+    for (int64_t i = 0; i < m; i++)
+        if (tanh_form)
+            F(gelu_row)(1, n, x + i * ldx, bias);
+        else
+            F(gelu_row)(0, n, x + i * ldx, bias);
+}
+
+/* --- x += r + bias, in place; r may be missing. */
+static void F(add_to_rows)(int threads, int64_t m, int64_t n, T *x, int64_t ldx, const T *r, int64_t ldr,
+                           const T *bias) {
+#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j += LANES) {
+            vec v = F(take)(x + i * ldx + j, n - j, 0);
+            if (r) v += F(take)(r + i * ldr + j, n - j, 0);
+            F(put)(x + i * ldx + j, v + F(take)(bias + j, n - j, 0), n - j);
+        }
+}
+
+#undef whole
+#undef CHOOSE
+#undef SINGLE
+#undef ALONE
+#undef TEAM
