@@ -63,10 +63,12 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
 class Weights:
     """Cold weights: so many matrices that walking through them takes RULE times the last-level caches.
 
-    All shapes share one block of random numbers; a matrix is a view of it that starts on a cache line.
+    All shapes share one block of random numbers; a matrix is a view of it that starts on a cache line. It is sized as
+    if there were `arrays` of them.
     """
 
-    def __init__(self, seed: int = 2403) -> None:
+    def __init__(self, seed: int = 2403, arrays: int = 4) -> None:
+        self.arrays = arrays  # by default for the packed copies of two backends beside them
         self._random = np.random.default_rng(seed)
         self._blocks: dict[Any, np.ndarray] = {}
 
@@ -76,16 +78,17 @@ class Weights:
         array[...] = self._random.standard_normal(shape, dtype=dtype)
         return array
 
-    def copies(self, shape: tuple[int, int], dtype: np.dtype) -> list[np.ndarray]:
+    def copies(self, shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:
         """Distinct matrices of that shape, enough to be cold; one where a single matrix is large enough.
 
         Raises BadInput where memory has no room for LEAST times the caches.
         """
         size, each = dtype.itemsize, math.prod(shape) * dtype.itemsize
-        total, trusted = dram_bytes(arrays=4)  # the packed copies of two backends lie beside them
+        total, trusted = dram_bytes(self.arrays)
         if not trusted:
             raise BadInput(
-                f"cold weights need {LEAST} times the last-level cache four times over; there isn't that much memory"
+                f"cold weights need {LEAST} times the last-level cache {self.arrays} times over; "
+                "there isn't that much memory"
             )
         stride = -(-each // 64) * 64
         count = max(1, -(-total // stride))

@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,23 +49,26 @@ class Conditions:
     throttled_seconds     summed over the cgroup's CPUs, and over the cgroup and its parents
     throttled_periods     periods in which one of them was throttled
     involuntary_switches  of this process
+
+    own: the CPU seconds so far that aren't others'; this process's if not given.
     """
 
-    def __init__(self, host: Host | None = None) -> None:
+    def __init__(self, host: Host | None = None, own: Callable[[], float] | None = None) -> None:
         self.host = host or Host()
+        self.own = own or time.process_time
         self.groups = self.host.cgroups("cpu")
         self.figures: dict[str, Any] | None = None
         self._begin: _Sample | None = None
 
     def start(self) -> Self:
-        self._begin = _Sample.take(self.host, self.groups)
+        self._begin = _Sample.take(self.host, self.groups, self.own())
         return self
 
     def stop(self) -> dict[str, Any]:
         """The figures since start(). Raises RuntimeError without one."""
         if self._begin is None:
             raise RuntimeError("Conditions.stop() before start()")
-        end, begin = _Sample.take(self.host, self.groups), self._begin
+        end, begin = _Sample.take(self.host, self.groups, self.own()), self._begin
         steal, other = _shares(begin, end)
         self.figures = {
             "wall_seconds": end.wall - begin.wall,
@@ -88,19 +91,19 @@ class Conditions:
 @dataclass(frozen=True)
 class _Sample:
     wall: float
-    own: float  # CPU seconds of all threads of this process
+    own: float  # CPU seconds of all threads that measure
     switches: int
     stat: tuple[int, ...] | None
     throttled_seconds: float | None
     throttled_periods: int | None
 
     @classmethod
-    def take(cls, host: Host, groups: Sequence[str]) -> Self:
+    def take(cls, host: Host, groups: Sequence[str], own: float) -> Self:
         line = (host.text("/proc/stat") or "").partition("\n")[0].split()
         stat = tuple(map(int, line[1 : 1 + STAT_FIELDS])) if len(line) > STAT_FIELDS else None
         seconds, periods = _throttling(host, groups)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        return cls(time.perf_counter(), time.process_time(), switches, stat, seconds, periods)
+        return cls(time.perf_counter(), own, switches, stat, seconds, periods)
 
 
 def _throttling(host: Host, groups: Sequence[str]) -> tuple[float | None, int | None]:

@@ -23,7 +23,7 @@ from bench.record import save
 from bench.report import summary
 from bench.session import Session
 from bench.sweep import SWEEPS, Sweep, contestants, layer_cases, walk_cases
-from kernels import Kernel
+from kernels import Kernel, peers
 from kernels.reference import DTYPES
 
 
@@ -54,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sweep", choices=list(SWEEPS), default="default", help="how much to measure")
     group.addoption("--threads", default="all", help="thread counts, as in 1,2,all; all: one per physical core")
     group.addoption("--dtype", default=None, help="f32, f64 or f32,f64 (default: f32; both with --sweep full)")
+    group.addoption("--peers", action="store_true", help="PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS take part")
     group.addoption("--results", type=Path, default=Path("results"), help="folder for records and pictures")
 
 
@@ -72,6 +73,9 @@ class Plan:
         self.dtypes = (config.getoption("--dtype") or ("f32,f64" if full else "f32")).split(",")
         if set(self.dtypes) - set(DTYPES):
             raise pytest.UsageError(f"--dtype {config.getoption('--dtype')}: f32, f64 or f32,f64")
+        self.others = [row for row in peers.rows() if row.reason is None] if config.getoption("--peers") else []
+        if config.getoption("--peers") and not self.others:
+            raise pytest.UsageError(f"--peers: none of the libraries is installed: {peers.PIP}")
         self.begin = time.perf_counter()
         self.session: Session | None = None
         # by shape, not by case: the same shape under another list of layers is the same group
@@ -95,8 +99,12 @@ class Plan:
             self.say(
                 f"ISA {self.isa}, threads {self.threads}, {len(self.groups)} groups of kernels; Numba compiles first"
             )
+            if self.others:
+                for line in peers.missing():
+                    self.say(f"left out: {line}")
             quick = self.sweep is SWEEPS["quick"]
-            self.session = Session("pytest bench/ --benchmark-only", self.threads, self.dtypes, self.say, quick)
+            others = {row.backend for row in self.others}
+            self.session = Session("pytest bench/ --benchmark-only", self.threads, self.dtypes, self.say, quick, others)
             self.session.start()
         return self.session
 
@@ -164,7 +172,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     entries, ids = [], []
     for case in cases:
         for dtype in plan.dtypes:
-            for kernel in contestants(case, dtype, plan.isa, plan.sweep.rungs):
+            for kernel in contestants(case, dtype, plan.isa, plan.sweep.rungs, plan.others):
                 for threads in plan.threads:
                     layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
                     entries.append((case, dtype, threads, kernel))

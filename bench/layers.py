@@ -1,16 +1,21 @@
-"""The matrix products of BERT and GPT-2: which shapes a forward pass multiplies, their FLOPs and compulsory bytes.
+"""The matrix products of BERT, GPT-2 or another model: shapes of a forward pass, their FLOPs and compulsory bytes.
 
-A model is one row of MODELS; everything else follows from its numbers. Batch 1, no fusion, and attention as the dense
-products: a causal mask is not exploited. The embedding look-up and BERT's pooler are left out.
+A model is one row of MODELS, or a TOML file with the same numbers; everything else follows from them. Batch 1, no
+fusion, and attention as the dense products, head by head: a causal mask is not exploited, nor that heads may share K
+and V. The embedding look-up and BERT's pooler are left out.
 Sources: Vaswani et al. 2017 (the layer), Devlin et al. 2019 (BERT), Radford et al. 2019 (GPT-2), the released weights.
 """
 
+import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
 
 from rich.table import Table
 
 from bench.cli import BadInput, Parser, console, print_json, run
+from kernels.reference import OPERATIONS
 
 PHASES = ("encode", "prefill", "decode")
 
@@ -19,7 +24,8 @@ PHASES = ("encode", "prefill", "decode")
 class Shape:
     """One product C[m, n] = A[m, k] B[k, n]; k is the length of each sum. `weight`: B is constant between passes.
 
-    operation  "gemm", or with m = 1 "gemv" (B stored as W[n, k], nn.Linear) or "gemv_t" (stored as W[k, n], Conv1D)
+    operation  "gemm", or with m = 1 "gemv" (B stored as W[n, k], nn.Linear) or "gemv_t" (stored as W[k, n], Conv1D);
+               "gemm_batch" and "gemm_batch_t" are `batch` such products in one call
     """
 
     operation: str
@@ -27,20 +33,35 @@ class Shape:
     n: int
     k: int
     weight: bool
+    batch: int = field(default=1, kw_only=True)
 
     @property
     def shape(self) -> "Shape":
         """The shape alone, without who uses it: equal for equal products."""
-        return Shape(self.operation, self.m, self.n, self.k, self.weight)
+        return Shape(self.operation, self.m, self.n, self.k, self.weight, batch=self.batch)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """The sizes by the names that the operation gives them."""
+        sizes = {"batch": self.batch, "m": self.m, "n": self.n, "k": self.k}
+        used = {d for _, names in OPERATIONS[self.operation].operands for d in names}
+        return {name: size for name, size in sizes.items() if name in used}
+
+    @property
+    def weights(self) -> str | None:
+        """The operand that is constant between passes, by its name; None where there is none."""
+        if not self.weight:
+            return None
+        return "w" if self.operation.startswith("gemv") else "b"
 
     @property
     def flops(self) -> int:
-        """2 m n k: a multiply and an add for every term."""
-        return 2 * self.m * self.n * self.k
+        """2 m n k, times the batch: a multiply and an add for every term."""
+        return 2 * self.batch * self.m * self.n * self.k
 
     def bytes(self, itemsize: int) -> int:
         """Compulsory traffic (m k + k n + m n) itemsize: each operand read once, the result written once."""
-        return (self.m * self.k + self.k * self.n + self.m * self.n) * itemsize
+        return self.batch * (self.m * self.k + self.k * self.n + self.m * self.n) * itemsize
 
     def intensity(self, itemsize: int) -> float:
         """Arithmetic intensity in FLOP/byte for elements of `itemsize` bytes."""
@@ -63,7 +84,8 @@ class Case(Shape):
 
     @property
     def label(self) -> str:
-        return f"{self.operation} {self.m}x{self.n}x{self.k} ({'; '.join(self.layers)})"
+        times = f"{self.batch} x " if self.batch > 1 else ""
+        return f"{self.operation} {times}{self.m}x{self.n}x{self.k} ({'; '.join(self.layers)})"
 
 
 @dataclass(frozen=True)
@@ -74,8 +96,16 @@ class Model:
     ffn         inner dimension f of the feed-forward network
     vocabulary, positions, segments   rows of the embedding tables; positions is also the longest input
     decoder     generates tokens with a KV cache and a language-model head; an encoder has a pooler instead
-    fused_qkv   Q, K and V are one product with n = 3 d
+    fused_qkv   Q, K and V are one product with n = heads_width + 2 kv_width (3 d where all heads have K and V)
     conv1d      weights are stored W[k, n] (GPT-2's Conv1D), not W[n, k] (nn.Linear)
+    kv_heads    heads of K and V, each shared by heads / kv_heads of Q (grouped-query attention); 0: as many as heads
+    head_dim    elements per head; 0: width / heads
+    gated       the FFN multiplies its inner activations by those of a third matrix, the gate (SwiGLU)
+    biases      matrices and norms have one; without, a norm is a gain alone (RMSNorm)
+    rotary      positions are rotated into Q and K: there is no table of them
+    tied        the LM head is the token embedding
+
+    Raises ValueError for numbers that make no model.
     """
 
     name: str
@@ -89,30 +119,62 @@ class Model:
     decoder: bool = False
     fused_qkv: bool = False
     conv1d: bool = False
+    kv_heads: int = 0
+    head_dim: int = 0
+    gated: bool = False
+    biases: bool = True
+    rotary: bool = False
+    tied: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "width", "heads", "ffn", "vocabulary", "positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("segments", "kv_heads", "head_dim"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} can't be negative, as {getattr(self, name)} is")
+        if not self.head_dim:
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} is no multiple of {self.heads} heads: give head_dim")
+            object.__setattr__(self, "head_dim", self.width // self.heads)
+        if not self.kv_heads:
+            object.__setattr__(self, "kv_heads", self.heads)
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv_heads evenly")
 
     @property
     def phases(self) -> tuple[str, ...]:
         return ("prefill", "decode") if self.decoder else ("encode",)
 
     @property
-    def head_dim(self) -> int:
-        return self.width // self.heads
+    def heads_width(self) -> int:
+        """q, the width of Q and of what attention returns: d in most models."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """The width of K and of V, and so of one token in each of the two caches."""
+        return self.kv_heads * self.head_dim
 
     def parameters(self, embeddings: bool = True) -> int:
-        """Number of parameters, exact, with biases and LayerNorms (a gain and a bias: 2 d each).
+        """Number of parameters, exact; a norm has a gain and, with biases, a bias: 2 d.
 
-        layer       4 (d^2 + d)  Q K V O  +  (d f + f) + (f d + d)  FFN  +  2 * 2 d  LayerNorms
-        decoder     + 2 d, the LayerNorm behind the last layer
-        embeddings  (vocabulary + positions + segments) d; an encoder has 2 d for their LayerNorm and d^2 + d for the
-                    pooler besides. The LM head shares the token embedding.
+        layer       2 d q + 2 d kv  Q K V O  +  2 d f, or 3 d f gated,  FFN  +  their biases  +  two norms
+        decoder     + the norm behind the last layer
+        embeddings  (vocabulary + positions + segments) d; an encoder has their norm and d^2 + d for the pooler
+                    besides, an untied LM head vocabulary d more.
         """
-        d, f = self.width, self.ffn
-        total = self.layers * (4 * (d * d + d) + 2 * d * f + f + d + 4 * d)
-        if self.decoder:
-            total += 2 * d
+        d, f, q, kv = self.width, self.ffn, self.heads_width, self.kv_width
+        inward = 1 + self.gated  # matrices from d to f
+        norm = d * (1 + self.biases)
+        layer = 2 * d * (q + kv) + (inward + 1) * d * f + 2 * norm
+        if self.biases:
+            layer += q + 2 * kv + d + inward * f + d
+        total = self.layers * layer + (norm if self.decoder else 0)
         if embeddings:
-            total += (self.vocabulary + self.positions + self.segments) * d
-            total += 0 if self.decoder else 2 * d + d * d + d
+            total += (self.vocabulary * (2 - self.tied) + self.segments) * d
+            total += 0 if self.rotary else self.positions * d
+            total += 0 if self.decoder else norm + d * d + self.biases * d
         return total
 
     def products(self, length: int, context: int | None = None, phase: str | None = None) -> list[Product]:
@@ -137,14 +199,16 @@ class Model:
         linear = "gemm" if not decode else "gemv_t" if self.conv1d else "gemv"
         by_keys, by_values = ("gemv", "gemv_t") if decode else ("gemm", "gemm")
         d, f, per_head = self.width, self.ffn, self.layers * self.heads
+        q, kv = self.heads_width, self.kv_width
 
-        projections = [("qkv", 3 * d)] if self.fused_qkv else [("q", d), ("k", d), ("v", d)]
+        projections = [("qkv", q + 2 * kv)] if self.fused_qkv else [("q", q), ("k", kv), ("v", kv)]
         products = [Product(linear, m, n, d, True, layer, self.layers) for layer, n in projections]
         products += [
             # both caches are [keys, head_dim], so a decoder's K is W[n, k] of its product and V is W[k, n]
             Product(by_keys, m, keys, self.head_dim, False, "scores", per_head),
             Product(by_values, m, self.head_dim, keys, False, "values", per_head),
-            Product(linear, m, d, d, True, "o", self.layers),
+            Product(linear, m, d, q, True, "o", self.layers),
+            *([Product(linear, m, f, d, True, "ffn_gate", self.layers)] if self.gated else []),
             Product(linear, m, f, d, True, "ffn_up", self.layers),
             Product(linear, m, d, f, True, "ffn_down", self.layers),
         ]
@@ -185,12 +249,46 @@ def distinct_shapes(
     ]
 
 
+def from_toml(text: str, source: str) -> Model:
+    """A model from TOML whose keys are Model's fields. Raises BadInput, naming `source`, for anything else."""
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{source}: not TOML: {error}") from error
+    known = {field.name: field for field in fields(Model)}
+    for key, value in given.items():
+        if key not in known:
+            raise BadInput(f"{source}: unknown key {key!r}; a model has {', '.join(known)}")
+        wanted = known[key].type
+        if type(value) is not wanted:  # a bool is an int, but none that counts layers
+            raise BadInput(f"{source}: {key} must be of type {getattr(wanted, '__name__', wanted)}, not {value!r}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in given]
+    if missing:
+        raise BadInput(f"{source}: {', '.join(missing)} missing")
+    try:
+        return Model(**given)
+    except ValueError as error:
+        raise BadInput(f"{source}: {error}") from error
+
+
+def shipped() -> tuple[Model, ...]:
+    """The models of bench/data/*.toml: they can be asked for by name, but no session measures them unasked."""
+    paths = sorted((p for p in files("bench").joinpath("data").iterdir() if p.name.endswith(".toml")), key=str)
+    return tuple(from_toml(path.read_text(), path.name) for path in paths)
+
+
 def find(name: str) -> Model:
-    """The model of that name, in any case. Raises BadInput for an unknown one."""
-    for model in MODELS:
+    """The model of that name, in any case, or of a file NAME.toml. Raises BadInput for an unknown one."""
+    if name.endswith(".toml"):
+        try:
+            return from_toml(Path(name).read_text(), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{name}: {getattr(error, 'strerror', 'not UTF-8')}") from error
+    models = (*MODELS, *shipped())
+    for model in models:
         if model.name.lower() == name.lower():
             return model
-    raise BadInput(f"no model {name!r}; there are {', '.join(model.name for model in MODELS)}")
+    raise BadInput(f"no model {name!r}; there are {', '.join(model.name for model in models)}, or a file NAME.toml")
 
 
 def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Table:
@@ -212,8 +310,8 @@ def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Ta
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser("layers", "Print the matrix products of BERT and GPT-2.")
-    parser.add_argument("--model", help="one model's name; all of them if not given")
+    parser = Parser("layers", "Print the matrix products of BERT, GPT-2 or another model.")
+    parser.add_argument("--model", help="a model's name, or a TOML file with its numbers; BERT and GPT-2 if not given")
     parser.add_argument("--length", type=int, default=128, help="tokens that enter, or lie in the KV cache")
     parser.add_argument("--phase", choices=PHASES, help="one phase; all that the model has if not given")
     options = parser.parse_args(arguments)

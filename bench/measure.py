@@ -24,6 +24,7 @@ TICKS = 20  # a timed region lasts at least this many ticks of the clock: its re
 REGION_SECONDS = 1e-3  # and this long, which is thousands of ticks and drowns the cost of reading the clock
 SLOW_SECONDS = 0.1  # a region that takes longer averages over much already: three samples will do
 SETTLE_SECONDS = 3e-3  # longer than an idle pool's threads spin (see bench/__init__.py)
+WAKEN_SECONDS = 10e-3  # a region this long hides that its team had to be woken, which takes some 50 us
 WARM_UP_SECONDS = 0.1  # until clocks have risen, pages are mapped and the team of threads spins
 
 
@@ -48,13 +49,31 @@ class Samples:
     copy: int = 0
 
 
-Variant = Sequence[Callable[[], Any]]
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another process has ready: its number of copies, and its timed(), without the variant."""
+
+    copies: int
+    timed: Callable[[int, int, bool], float]
+
+    def __len__(self) -> int:
+        return self.copies
+
+
+Variant = Sequence[Callable[[], Any]] | Elsewhere
 """What is timed: one call per copy of its data."""
 
 
-def _time(variant: Variant, first: int, count: int) -> float:
-    """Seconds that `count` calls take, walking on through the copies from `first`."""
-    region = [variant[(first + i) % len(variant)] for i in range(count)]
+def timed(variant: Variant, first: int, count: int, waken: bool = False) -> float:
+    """Seconds that `count` calls take, walking on through the copies from `first`.
+
+    waken: right after one more call, untimed, which wakes the team and finds the code in cache.
+    """
+    if isinstance(variant, Elsewhere):
+        return variant.timed(first, count, waken)
+    region = [variant[(first + i) % len(variant)] for i in range(-waken, count)]
+    if waken:
+        region.pop(0)()
     start = time.perf_counter()
     for call in region:
         call()
@@ -80,7 +99,7 @@ def interleave(
         _settle(pools, v - 1, v)
         begin, best, runs = time.perf_counter(), float("inf"), 0
         while runs < 2 or time.perf_counter() - begin < warm_up / len(variants):
-            best = min(best, _time(variant, position, 1))
+            best = min(best, timed(variant, position, 1))
             position, runs = position + 1, runs + 1
         once.append(best)
     samples = [Samples(math.ceil(shortest / max(t, 1e-9))) for t in once]
@@ -113,10 +132,9 @@ def collect(
                 v = (turn + i) % len(variants)
                 if done[v] >= goals[v]:
                     continue
-                if _settle(pools, last, v) and samples[v].calls > 1:
-                    _time(variants[v], position, 1)
-                    position += 1
-                samples[v].seconds.append(_time(variants[v], position, samples[v].calls))
+                waken = _settle(pools, last, v) and min(samples[v].seconds, default=0) < WAKEN_SECONDS
+                position += waken
+                samples[v].seconds.append(timed(variants[v], position, samples[v].calls, waken))
                 position += samples[v].calls
                 samples[v].copy = (position - 1) % len(variants[v])
                 done[v] += 1

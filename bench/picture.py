@@ -8,10 +8,12 @@ import numpy as np
 
 from bench.cli import replacing
 from bench.figures import Figures, family
+from bench.rungs import LOWER_RUNGS
 
 matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # colour-blind safe (Okabe and Ito); the shape tells the backend, too
@@ -22,7 +24,6 @@ LOOKS = {
     "numba prepacked": ("#E69F00", "p"),
     "blas": ("#009E73", "^"),
 }
-RUNGS = ("gemm_naive", "gemm_tiled")  # GEMM's lower rungs would stretch the axis
 ANNOTATED_M = (1, 8, 32, 128, 512)
 
 
@@ -37,7 +38,7 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
         for row, f in zip(figures.rows, figures.row_figures, strict=True)
         if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
         and row["cold"]
-        and row["operation"] not in RUNGS
+        and row["operation"] not in LOWER_RUNGS  # they would stretch the axis
     ]
     top, bandwidth = peak.value / 1e9, roofs.bandwidths["DRAM"]
     left = min([p[1] for p in points] + [ridge.value / 16]) / 1.5
@@ -135,6 +136,18 @@ def _angle(axes: Axes, left: float, right: float, bottom: float, top: float) -> 
     return float(np.degrees(np.arctan2(box.height / np.log(top / bottom), box.width / np.log(right / left))))
 
 
+def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
+    """Writes a figure as stem.png and stem.svg, and closes it."""
+    paths = []
+    for suffix in ("png", "svg"):
+        path = Path(f"{stem}.{suffix}")
+        with replacing(path, "wb") as handle:
+            figure.savefig(handle, format=suffix, dpi=dpi)
+        paths.append(path)
+    plt.close(figure)
+    return paths
+
+
 def roofline(records: Sequence[Figures], stem: Path) -> list[Path]:
     """Draws every panel of every record and writes stem.png and stem.svg; returns the two paths.
 
@@ -163,11 +176,4 @@ def roofline(records: Sequence[Figures], stem: Path) -> list[Path]:
         )
         axes.set_title(axes.get_title(), loc="right", fontsize=10)
         axes.set_title("")
-    paths = []
-    for suffix in ("png", "svg"):
-        path = Path(f"{stem}.{suffix}")
-        with replacing(path, "wb") as handle:
-            figure.savefig(handle, format=suffix, dpi=160)
-        paths.append(path)
-    plt.close(figure)
-    return paths
+    return write(figure, stem, dpi=160)

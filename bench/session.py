@@ -1,14 +1,14 @@
 """A measuring session: roofs first, between and last; kernels checked, then timed; all kept as a record's rows."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
-
-import numpy as np
 
 import kernels
 from bench import record as records
-from bench.buffers import LEAST, Weights, dram_bytes, page_bytes, stream_arrays
+from bench.buffers import LEAST, dram_bytes, page_bytes, stream_arrays
 from bench.conditions import Conditions
 from bench.figures import AGREE
 from bench.host import cache_bytes, llc_bytes
@@ -16,7 +16,6 @@ from bench.layers import Case
 from bench.machine import describe
 from bench.measure import (
     Samples,
-    Variant,
     clock_hertz,
     collect,
     cpus_for,
@@ -27,14 +26,21 @@ from bench.measure import (
     timer_resolution,
 )
 from bench.probes import READS, Probe, clock_probe, fma_probe, make_row, stream_probe
-from kernels import Kernel, jit, native
-from kernels.operands import aligned_empty
-from kernels.reference import DTYPES, check, reference
+from bench.stand import Stand
+from bench.workers import Worker
+from kernels import Kernel, jit, native, peers
+from kernels.reference import DTYPES
 
 
 def machine_facts() -> dict[str, Any]:
     """bench.machine's facts and how the C kernels were built."""
     return {**describe(), "build": native.build()}
+
+
+@cache
+def _capacities() -> tuple[tuple[int | None, int | None], int]:
+    """Bytes of one L1 and one L2, and of the last level in reach; reading them from sysfs takes milliseconds."""
+    return (cache_bytes(1), cache_bytes(2)), llc_bytes() or 0
 
 
 class Session:
@@ -43,6 +49,7 @@ class Session:
     threads   the thread counts whose roofs are measured
     dtypes    of the peaks
     progress  called with one line on what happens now
+    others    backends of kernels.peers that will take part: they need memory
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Session:
         dtypes: Iterable[str] = ("f32",),
         progress: Callable[[str], None] = lambda text: None,
         quick: bool = False,
+        others: Iterable[str] = (),
     ) -> None:
         self.command, self.threads, self.dtypes = command, sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
@@ -65,11 +73,11 @@ class Session:
         self.complete = False
         self.pages: dict[str, int] | None = None
         self.cpus = {t: cpus_for(t) for t in self.threads}
-        self.weights = Weights()
-        self._watch = Conditions()
+        self.stand = Stand(arrays=4 + 3 * len(list(others)))
+        self._workers: dict[tuple[str, int], Worker] = {}
+        self._spent = 0.0  # CPU seconds of workers that are gone
+        self._watch = Conditions(own=self._cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
-        self._packed: tuple[Any, dict[tuple[str, int], Any]] = (None, {})
-        self._random = np.random.default_rng(7)
         self.machine = machine_facts()
 
     # --- roofs
@@ -197,6 +205,7 @@ class Session:
             with self.watched():
                 self.probe_round()
         self._ping()
+        self.dismiss()
         self.complete = True
 
     def watched(self) -> "_Watched":
@@ -205,26 +214,55 @@ class Session:
     # --- kernels
 
     def measure(
-        self, case: Case, dtype: str, threads: int, chosen: Sequence[Kernel], seconds: float
+        self,
+        case: Case,
+        dtype: str,
+        threads: int,
+        chosen: Sequence[Kernel],
+        seconds: float,
+        beside: Sequence[Probe] = (),
     ) -> list[dict[str, Any]]:
         """Checks and times the kernels on one shape, interleaved, and adds their rows.
 
+        beside: probes without samples that are timed in the same rounds; their rows come first.
         Weights are cold: every call takes the next copy. Activations, and the products of two of them, stay in cache.
         Raises WrongResult where a result, before or after the timing, is farther from float64's than rounding allows.
         """
         with pinned(threads), self.watched():
-            inputs, variants, outputs = self._prepare(case, dtype, threads, chosen)
-            pools = [k.backend if k.backend == "blas" else "openmp" for k in chosen] if threads > 1 else None
-            samples = interleave(variants, seconds, pools=pools)
-            for kernel, out, s in zip(chosen, outputs, samples, strict=True):
-                self._check_again(kernel, inputs[s.copy], out)
-            cold = ["b" if "gemm" in case.operation else "w"] if case.weight else []
+            places = [self._place(kernel, threads) for kernel in chosen]
+            variants = [p.prepare(case, dtype, threads, k) for p, k in zip(places, chosen, strict=True)]
+            elsewhere = any(place is not self.stand for place in places)
+            pools = ["openmp"] * len(beside) + list(map(_pool, chosen))
+            timed = [*(p.variant for p in beside), *variants]
+            samples = interleave(timed, seconds, pools=pools if threads > 1 or elsewhere else None)
+            self.add_samples(beside, samples[: len(beside)])
+            samples = samples[len(beside) :]
+            for place, kernel, s in zip(places, chosen, samples, strict=True):
+                place.check_again(kernel, s.copy)
+            cold = [case.weights] if case.weights else []
             rows = [self._row(case, kernel, threads, s, cold) for kernel, s in zip(chosen, samples, strict=True)]
             if case.weight and case.m == 1 and case.bytes(DTYPES[dtype].itemsize) < (llc_bytes() or 0) / 2:
                 for kernel, variant in zip(chosen, variants, strict=True):
-                    if kernel.backend == "c" and kernel.operation == case.operation:
+                    if kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
                         (hot,) = interleave([variant[:1]], seconds / 4)
                         rows.append(self._row(case, kernel, threads, hot, []))
+        self.rows += [*(p.row for p in beside), *rows]
+        if threads in self._probes:
+            self.probe_round(threads)
+        return rows
+
+    def measure_together(
+        self, cases: Sequence[Case], dtype: str, threads: int, kernel: Kernel, seconds: float
+    ) -> list[dict[str, Any]]:
+        """As measure(), but one kernel on several shapes of one weight matrix, all of them in the same rounds."""
+        with pinned(threads), self.watched():
+            stands = [Stand(weights=self.stand.weights) for _ in cases]
+            variants = [s.prepare(case, dtype, threads, kernel) for s, case in zip(stands, cases, strict=True)]
+            samples = interleave(variants, seconds)
+            for stand, s in zip(stands, samples, strict=True):
+                stand.check_again(kernel, s.copy)
+            cold = [[case.weights] if case.weights else [] for case in cases]
+            rows = [self._row(case, kernel, threads, s, c) for case, s, c in zip(cases, samples, cold, strict=True)]
         self.rows += rows
         self.probe_round(threads)
         return rows
@@ -232,53 +270,27 @@ class Session:
     def verify(self, case: Case, dtype: str, threads: int, chosen: Sequence[Kernel]) -> None:
         """Runs each kernel once on one shape. Raises WrongResult as measure() does."""
         with pinned(threads):
-            self._prepare(case, dtype, threads, chosen, copies=1)
+            for kernel in chosen:
+                self._place(kernel, threads).prepare(case, dtype, threads, kernel, copies=1)
 
-    def _prepare(
-        self, case: Case, dtype: str, threads: int, chosen: Sequence[Kernel], copies: int | None = None
-    ) -> tuple[list[list[np.ndarray]], list[Variant], list[np.ndarray]]:
-        """Inputs of each call in turn, each kernel's calls on them and its output, right after a first call."""
-        inputs, expected = self._inputs(case, dtype)
-        inputs = inputs[:copies]
-        variants: list[Variant] = []
-        outputs: list[np.ndarray] = []
-        for kernel in chosen:
-            outputs.append(aligned_empty((case.m, case.n) if "gemm" in case.operation else case.n, DTYPES[dtype]))
-            variants.append(
-                [kernel.bind(*self._arguments(kernel, x), out=outputs[-1], threads=threads) for x in inputs]
-            )
-            variants[-1][0]()
-            check(kernel.operation, inputs[0], outputs[-1], expected)
-        return inputs, variants, outputs
+    def _place(self, kernel: Kernel, threads: int) -> Stand | Worker:
+        """Where the kernel is measured: here, or in its library's process, which is started when it is first needed."""
+        if kernel.backend not in peers.BACKENDS:
+            return self.stand
+        key = (kernel.backend, threads)
+        if key not in self._workers:
+            self._workers[key] = Worker(kernel.backend, self.cpus[threads], self.stand.weights.arrays)
+        return self._workers[key]
 
-    def _inputs(self, case: Case, dtype: str) -> tuple[list[list[np.ndarray]], np.ndarray]:
-        """The inputs of each call in turn, and what the first of them has to give."""
-        real = DTYPES[dtype]
-        x = self.weights.values((case.m, case.k) if "gemm" in case.operation else (case.k,), real)
-        shape = (case.n, case.k) if case.operation == "gemv" else (case.k, case.n)
-        matrices = self.weights.copies(shape, real) if case.weight else [self.weights.values(shape, real)]
-        inputs = [[w, x] if case.operation == "gemv" else [x, w] for w in matrices]
-        return inputs, reference(case.operation, inputs[0])
+    def dismiss(self) -> None:
+        """Ends the other libraries' processes, and with them their memory."""
+        for worker in self._workers.values():
+            self._spent += worker.cpu_seconds
+            worker.close()
+        self._workers.clear()
 
-    def _arguments(self, kernel: Kernel, inputs: list[np.ndarray]) -> list[Any]:
-        """The inputs as this kernel takes them; packed weights are kept until another shape comes."""
-        if kernel.operation != "gemm_prepacked":
-            return inputs
-        a, b = inputs
-        shape = (kernel.dtype, b.shape)
-        if self._packed[0] != shape:
-            self._packed = (shape, {})
-        key = (kernel.name, b.ctypes.data)
-        if key not in self._packed[1]:
-            self._packed[1][key] = kernel.pack(b, threads=max(self.threads))
-        return [a, self._packed[1][key]]
-
-    def _check_again(self, kernel: Kernel, inputs: list[np.ndarray], out: np.ndarray) -> None:
-        """What the last timed call left; of a tall result, eight of its rows."""
-        if out.ndim == 2 and out.shape[0] > 8:
-            some = self._random.choice(out.shape[0], 8, replace=False)
-            inputs, out = [inputs[0][some], inputs[1]], out[some]
-        check(kernel.operation, inputs, out)
+    def _cpu_seconds(self) -> float:
+        return time.process_time() + self._spent + sum(worker.cpu_seconds for worker in self._workers.values())
 
     def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> dict[str, Any]:
         size = case.bytes(DTYPES[kernel.dtype].itemsize)
@@ -289,7 +301,7 @@ class Session:
             kernel.backend,
             kernel.isa,
             threads,
-            dims={"m": case.m, "n": case.n, "k": case.k} if "gemm" in case.operation else {"n": case.n, "k": case.k},
+            dims=case.dims,
             layers=list(case.layers),
             level="DRAM" if cold else self.level(size, threads),
             cold=cold,
@@ -301,10 +313,11 @@ class Session:
     @staticmethod
     def level(size: int, threads: int) -> str:
         """The nearest level that can hold `size` bytes of data in use again and again."""
-        for level, capacity in (("L1", cache_bytes(1)), ("L2", cache_bytes(2))):
+        own, last = _capacities()
+        for level, capacity in zip(("L1", "L2"), own, strict=True):
             if capacity and size <= capacity * threads:
                 return level
-        return "L3" if size <= (llc_bytes() or 0) else "DRAM"
+        return "L3" if size <= last else "DRAM"
 
     # --- the result
 
@@ -326,6 +339,11 @@ class Session:
         probes = [p.row for probes in self._probes.values() for p in probes]
         rows = [row for row in (*probes, *self.rows) if row["seconds"]]
         return records.make(self.command, self.complete, self.machine, session, rows)
+
+
+def _pool(kernel: Kernel) -> str:
+    """The thread pool that a kernel runs on; C's and Numba's is the same OpenMP team."""
+    return "openmp" if kernel.backend in ("c", "numba") else kernel.backend
 
 
 class _Watched:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import kernels
 from bench.layers import MODELS, Case, Shape, distinct_shapes
+from bench.rungs import LOWER_RUNGS
 from kernels import Kernel
 
 
@@ -82,17 +83,22 @@ def walk_cases(sweep: Sweep) -> list[Case]:
     ]
 
 
-def contestants(case: Case, dtype: str, isa: str, rungs: Sequence[tuple[int, int, int]] = ()) -> list[Kernel]:
-    """The kernels that can run a case; prepacked weights and GEMM's lower rungs are variants of their own."""
+def contestants(
+    case: Case, dtype: str, isa: str, rungs: Sequence[tuple[int, int, int]] = (), others: Iterable[Kernel] = ()
+) -> list[Kernel]:
+    """The kernels that can run a case, those of `others` too; prepacked weights and GEMM's lower rungs are variants of
+    their own.
+    """
     operations = [case.operation]
     if case.operation == "gemm" and case.weight:
         operations.append("gemm_prepacked")
         if (case.m, case.n, case.k) in rungs:
-            operations += ["gemm_tiled", "gemm_naive"]
-    existing = {(k.operation, k.backend) for k in kernels.KERNELS.values()}
-    return [
+            operations += LOWER_RUNGS
+    existing = {(k.operation, k.dtype, k.backend) for k in kernels.KERNELS.values()}
+    ours = [
         kernels.find(operation, dtype, backend, isa if backend == "c" else None)
         for operation in operations
         for backend in kernels.BACKENDS
-        if (operation, backend) in existing
+        if (operation, dtype, backend) in existing
     ]
+    return ours + [k for k in others if k.operation in operations and k.dtype == dtype and k.reason is None]

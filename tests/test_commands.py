@@ -48,6 +48,7 @@ def saved(tmp_path: Path) -> Path:
     record.save(records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]), tmp_path / "good.json")
     (tmp_path / "bad.json").write_text((tmp_path / "good.json").read_text().replace('"m": 64', '"m": 65'))
     (tmp_path / "cut.json").write_text('{"format"')
+    (tmp_path / "cut.toml").write_text("layers = 2")
     return tmp_path
 
 
@@ -74,7 +75,21 @@ def test_processes(python: Run, arguments: list[str], status: int, out: str, err
 
 
 def test_list_of_commands() -> None:
-    assert set(commands()) == {"check", "compare", "layers", "machine", "peak", "roofline", "stream"}
+    names = {
+        "check",
+        "compare",
+        "ladder",
+        "layers",
+        "machine",
+        "memory",
+        "peak",
+        "peers",
+        "roofline",
+        "stream",
+        "transformer",
+        "wall",
+    }
+    assert set(commands()) == names
     assert all(commands().values())
 
 
@@ -90,10 +105,14 @@ def test_help(command: Any, name: str) -> None:
     [
         (["layers"], '"lm_head"'),
         (["layers", "--model", "gpt-2", "--phase", "decode", "--length", "7"], '"gemv_t"'),
+        (["layers", "--model", "llama-3-8b"], '"ffn_gate"'),
+        (["transformer", "--counts", "--model", "bert-large", "--length", "128"], '"act-to-act"'),
         (["machine"], '"microarchitecture"'),
+        (["memory", "--layers", "4", "--width", "8", "--tokens", "8", "--rounds", "1"], '"less_memory"'),
         (["check", "good.json"], '"problems": []'),
         (["compare", "good.json", "good.json"], '"verdict": "same"'),
         (["roofline", "good.json", "--picture", "drawn/roof"], '"drawn/roof.png"'),
+        (["wall", "good.json", "--picture", "drawn/wall"], '"drawn/wall.svg"'),
         (STREAM, '"triad_nt"' if os.uname().machine == "x86_64" else '"triad"'),
         (PEAK, '"fma"'),
     ],
@@ -129,6 +148,23 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["layers", "--length", "x"], ["--length", "x"]),
     (["layers", "--phase", "train"], ["--phase", "train"]),
     (["layers", "--model", "bert-base", "--phase", "decode"], ["decode"]),
+    (["layers", "--model", "none.toml"], ["none.toml", "No such file"]),
+    (["transformer", "--model", "cut.toml"], ["cut.toml", "width"]),
+    (["transformer", "--length", "128,"], ["--length", "128,"]),
+    (["wall", "none.json"], ["none.json"]),
+    (["wall", "good.json", "--record", "r.json"], ["--record", "--measure"]),
+    (["wall", "--threads", "0"], ["--threads"]),
+    (["wall", *["good.json"] * 26], ["26 records"]),
+    (["memory", "--layers", "0"], ["--layers"]),
+    (["memory", "--rounds", "-1"], ["--rounds"]),
+    (["memory", "--rounds", "0", "--picture", "p"], ["--picture"]),
+    (["memory", "--intervals", "0"], ["--intervals"]),
+    (["memory", "--intervals", "x"], ["--intervals"]),
+    (["memory", "--intervals", "49"], ["--intervals", "48 layers"]),
+    (["memory", "--width", "65536"], ["GiB"]),
+    (["memory", "--threads", "9999"], ["--threads"]),
+    (["memory", "--model", "gpt-9"], ["gpt-9"]),
+    (["memory", "--model", "gpt-2", "--batch", "0"], ["sequence"]),
     (["machine", "extra"], ["extra"]),
     (["compare"], ["record"]),
     (["compare", "good.json"], ["2 to 26"]),
@@ -156,6 +192,10 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["peak", "--isa", ""], ["--isa"]),
     (["peak", "--dtype", "f16"], ["--dtype", "f16"]),
     (["peak", "--seconds", "61"], ["--seconds"]),
+    (["peers", "none.json"], ["none.json", "No such file"]),
+    (["peers", "good.json"], ["good.json", "no other library"]),
+    (["peers", "--seconds", "nan"], ["--seconds"]),
+    (["peers", "--dtype", "f16"], ["--dtype", "f16"]),
 ]
 
 

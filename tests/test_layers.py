@@ -141,7 +141,7 @@ def test_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["layer"] for row in rows] == ["qkv", "scores", "values", "o", "ffn_up", "ffn_down", "lm_head"]
     assert rows[1] == {
         "model": "GPT-2", "phase": "decode", "layer": "scores", "operation": "gemv", "m": 1, "n": 64, "k": 64,
-        "weight": False, "count": 144, "flops": 8192, "bytes_f32": 4 * (64 + 64 * 64 + 64),
+        "weight": False, "batch": 1, "count": 144, "flops": 8192, "bytes_f32": 4 * (64 + 64 * 64 + 64),
         "intensity_f32": 8192 / 16896,
     }  # fmt: skip
 
@@ -160,3 +160,23 @@ def test_command_prints_a_table_per_model_and_phase(capsys: pytest.CaptureFixtur
 def test_command_refuses_bad_input(arguments: list[str]) -> None:
     with pytest.raises(BadInput):
         layers.main(arguments)
+
+
+@pytest.mark.parametrize(("name", "published"), [("GPT-2-XL", 1_557_611_200), ("llama-3-8b", 8_030_261_248)])
+def test_parameters_of_models_given_by_their_numbers(name: str, published: int) -> None:
+    assert find(name).parameters() == published
+
+
+def test_gated_ffn_and_shared_kv_heads() -> None:
+    found = by_layer(find("Llama-3-8B").products(16, phase="decode"))
+    assert list(found) == ["q", "k", "v", "scores", "values", "o", "ffn_gate", "ffn_up", "ffn_down", "lm_head"]
+    assert [found[name].n for name in ("q", "k", "v", "o", "ffn_gate", "ffn_down")] == [
+        4096,
+        1024,
+        1024,
+        4096,
+        14336,
+        4096,
+    ]
+    own = by_layer(Model("wide heads", 1, 64, 2, 128, 100, 32, kv_heads=1, head_dim=48, fused_qkv=True).products(8))
+    assert [(own[name].n, own[name].k) for name in ("qkv", "scores", "o")] == [(96 + 2 * 48, 64), (8, 48), (64, 96)]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import arguments, make_inputs, output_for
+from cases import arguments, make_inputs, output_for, size_of
 from conftest import TESTS, Run
 
 import kernels
 from kernels import DTYPES, KERNELS, OPERATIONS, Kernel, UnavailableISA, native
 
-DIMS = {"m": 5, "n": 24, "k": 7}
+DIMS = {"batch": 3, "m": 5, "n": 24, "k": 7}
 OTHER = {"f32": np.float64, "f64": np.float32}
 
 Refusal = tuple[type[Exception], str, list[Any], Any, Any]
@@ -23,7 +23,7 @@ def good(kernel: Kernel) -> tuple[list[Any], np.ndarray]:
     """A kernel's arguments and output as they should be."""
     inputs = make_inputs(kernel, DIMS)
     out = output_for(kernel, inputs)[1]
-    return ([out] if OPERATIONS[kernel.operation].in_place else arguments(kernel, inputs)), out
+    return arguments(kernel, inputs, out=out), out
 
 
 def bad_inputs(kernel: Kernel, given: list[Any], out: np.ndarray) -> Iterator[Refusal]:
@@ -37,9 +37,15 @@ def bad_inputs(kernel: Kernel, given: list[Any], out: np.ndarray) -> Iterator[Re
     yield ValueError, f"{name} is empty", [first[:0], *rest], out, 1
     yield TypeError, f"{kernel.operation} takes", [*given, first], out, 1
     yield TypeError, f"{kernel.operation} takes", rest, out, 1
-    for (other, names), x in zip(others, rest, strict=True):
-        longer = np.ones([DIMS[d] + 1 for d in names], DTYPES[kernel.dtype])
-        yield ValueError, rf"{other} must be {other}\[", [first, repack(kernel, longer, x)], out, 1
+    for i, ((other, names), x) in enumerate(zip(others, rest, strict=True), 1):
+        longer = np.ones([size_of(DIMS, d) + 1 for d in names], DTYPES[kernel.dtype])
+        yield (
+            ValueError,
+            rf"{other} must be {other}\[",
+            [*given[:i], repack(kernel, longer, x), *given[i + 1 :]],
+            out,
+            1,
+        )
 
 
 def repack(kernel: Kernel, x: np.ndarray, like: Any) -> Any:
@@ -79,17 +85,21 @@ def test_refused(kernel: Kernel, good: Any, bad: Any) -> None:
 def test_overlap_is_refused(kernel: Kernel) -> None:
     """Even of one element: the last of an input is the first of the output."""
     op = OPERATIONS[kernel.operation]
-    if op.in_place:
+    if op.in_place and len(op.inputs) == 1:
         pytest.skip("its output is its input")
     for i, (name, names) in enumerate(op.inputs):
-        shapes = [[DIMS[d] for d in names], [DIMS.get(d, 1) for d in op.output[1]]]
+        if i == 0 and op.in_place:
+            continue
+        shapes = [[size_of(DIMS, d) for d in dims] for dims in (names, op.output[1])]
         size = int(np.prod(shapes[0]))
         memory = np.ones(size + int(np.prod(shapes[1])) - 1, DTYPES[kernel.dtype])
         given = arguments(kernel, make_inputs(kernel, DIMS))
         if isinstance(given[i], np.ndarray):
             given[i] = memory[:size].reshape(shapes[0])
+            out = memory[size - 1 :].reshape(shapes[1])
+            given[0] = out if op.in_place else given[0]
             with pytest.raises(ValueError, match=f"out overlaps {name}"):
-                kernel.bind(*given, out=memory[size - 1 :].reshape(shapes[1]))
+                kernel.bind(*given, out=out)
 
 
 @pytest.mark.parametrize("backend", kernels.BACKENDS[:2])

@@ -1,0 +1,81 @@
+"""Where kernels get ready to be timed: inputs, cold copies of weights, outputs, and checks before and after."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.buffers import Weights
+from bench.layers import Case
+from bench.measure import Variant
+from kernels import Kernel
+from kernels.operands import aligned_empty
+from kernels.reference import DTYPES, OPERATIONS, check, reference
+
+
+class Stand:
+    """Prepares kernels for one case after another; what belongs to a case is dropped when the next one comes.
+
+    arrays   how many times over the cold copies have to fit into memory: packed ones, other processes' ones
+    weights  those of another stand, to share their memory
+    """
+
+    def __init__(self, arrays: int = 4, weights: Weights | None = None) -> None:
+        self.weights = weights or Weights(arrays=arrays)
+        self._key: Any = None
+        self._inputs: list[list[np.ndarray]] = []
+        self._expected = np.empty(0)
+        self._outputs: dict[Kernel, np.ndarray] = {}
+        self._packed: dict[tuple[str, int], Any] = {}
+        self._packed_for: Any = None
+        self._random = np.random.default_rng(7)
+
+    def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Variant:
+        """The kernel's calls, one per copy of the weights (the first `copies` of them), right after a first call.
+
+        Raises WrongResult where its result is farther from float64's than rounding allows.
+        """
+        if self._key != (case, dtype, threads):
+            self._outputs.clear()
+            if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
+                self._packed.clear()
+                self._packed_for = (case.n, case.k, dtype, threads)
+            self._inputs = self._make_inputs(case, dtype)
+            self._expected = reference(case.operation, self._inputs[0])
+            self._key = (case, dtype, threads)
+        out = self._outputs[kernel] = aligned_empty(self._expected.shape, DTYPES[dtype])
+        calls = [
+            kernel.bind(*self._arguments(kernel, x, threads), out=out, threads=threads) for x in self._inputs[:copies]
+        ]
+        calls[0]()
+        check(kernel.operation, self._inputs[0], out, self._expected)
+        return calls
+
+    def _make_inputs(self, case: Case, dtype: str) -> list[list[np.ndarray]]:
+        """The inputs of each call in turn. Activations are the same each time, weights another copy."""
+        op = OPERATIONS[case.operation]
+        shapes = {name: tuple(case.dims[d] for d in names) for name, names in op.inputs}
+        cold = case.weights
+        hot = {name: self.weights.values(shape, DTYPES[dtype]) for name, shape in shapes.items() if name != cold}
+        if cold is None:
+            return [[hot[name] for name in shapes]]
+        copies = self.weights.copies(shapes[cold], DTYPES[dtype])
+        return [[copy if name == cold else hot[name] for name in shapes] for copy in copies]
+
+    def _arguments(self, kernel: Kernel, inputs: list[np.ndarray], threads: int) -> Sequence[Any]:
+        """The inputs as this kernel takes them; packed weights are kept for other m."""
+        if kernel.operation != "gemm_prepacked":
+            return inputs
+        a, b = inputs
+        key = (kernel.name, b.ctypes.data)
+        if key not in self._packed:
+            self._packed[key] = kernel.pack(b, threads)
+        return [a, self._packed[key]]
+
+    def check_again(self, kernel: Kernel, copy: int) -> None:
+        """What the last timed call, with that copy, left; of a tall matrix, eight of its rows. Raises WrongResult."""
+        inputs, out = self._inputs[copy], self._outputs[kernel]
+        if out.ndim == 2 and out.shape[0] > 8:
+            some = self._random.choice(out.shape[0], 8, replace=False)
+            inputs, out = [inputs[0][some], inputs[1]], out[some]
+        check(kernel.operation, inputs, out)

@@ -1,0 +1,7 @@
+"""BLIS as the system has it, threads by OpenMP."""
+
+from ctypes.util import find_library
+
+from kernels.peers.cblas import Library
+
+bind = Library(find_library("blis") or "libblis.so", "", "bli_thread_set_num_threads", "int64_t").bind
