@@ -1,0 +1,207 @@
+"""The climb: its figures from a made-up record, the command from end to end, and that scalar rungs are scalar."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import records
+from conftest import TESTS, Run
+
+from bench import record
+from bench.cli import BadInput
+from bench.figures import Figures
+from bench.ladder import markdown, product
+from bench.rungs import LOWER_RUNGS, RUNGS, climb
+from bench.session import make_row
+from kernels import native
+from kernels.reference import OPERATIONS
+
+RATES = {"gemm_naive": 0.5, "gemm_tiled": 2, "gemm_packed": 8, "gemm": 64}
+SMALL = ["--m", "9", "--n", "40", "--k", "30", "--seconds", "0.001"]
+
+
+def rung(
+    operation: str, gflops: float, threads: int = 1, backend: str = "c", isa: str = "avx2", **other: Any
+) -> dict[str, Any]:
+    """A product of 1 MFLOP."""
+    fields = {"dims": {"m": 50, "n": 100, "k": 100}, "level": "L2", "seconds": [1e-3 / gflops] * 5, "rounds": [0] * 5}
+    return make_row("kernel", operation, "f32", backend, isa, threads, **(fields | other))
+
+
+def whole(**slower: float) -> dict[str, Any]:
+    """A climb on one thread and two; Numba's rates are half of C's. The peak is 100 GFLOP/s however many threads."""
+    rows = [
+        rung(operation, rate * scale, backend=backend)
+        for backend, scale in (("c", 1), ("numba", 0.5))
+        for operation, rate in (RATES | slower).items()
+    ]
+    rows += [records.fma(2), rung("gemm", 96, 2), rung("gemm", 48, 2, "numba")]
+    return records.make(rows)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    record.save(whole(), tmp_path / "climb.json")
+    record.save(records.make([records.product(16, 90)]), tmp_path / "flat.json")
+    return tmp_path
+
+
+def test_figures() -> None:
+    steps = climb(Figures(whole()))
+    assert [(s.rung, s.backend, s.threads) for s in steps] == [
+        (r.name, backend, 1 if r.alone else 2) for backend in ("c", "numba") for r in RUNGS
+    ]
+    assert [s.gflops.value for s in steps[:5]] == pytest.approx([0.5, 2, 8, 64, 96])
+    assert [s.percent for s in steps[:5]] == pytest.approx([0.5, 2, 8, 64, 96])
+    assert [s.percent for s in steps[5:]] == pytest.approx([0.25, 1, 4, 32, 48])
+    assert steps[0].gain is steps[5].gain is None  # nothing is below, least of all C's highest rung
+    assert [s.gain for s in steps[1:5]] == pytest.approx([4, 4, 8, 1.5])
+
+
+def test_what_a_rung_changes_is_the_records() -> None:
+    """Element, vector and tile sizes come from the rows, not from the machine that shows them."""
+    naive, _, _, vector, threads = (s.change for s in climb(Figures(whole()))[:5])
+    assert "4 of a line's 64 bytes" in naive
+    assert vector.startswith("8 multiply-adds per instruction, into 10 vectors")
+    assert threads.startswith("2 cores")
+
+
+def test_a_fall_is_shown_as_one() -> None:
+    assert climb(Figures(whole(gemm_packed=1)))[2].gain == pytest.approx(0.5)
+
+
+def test_one_core_has_no_rung_of_threads() -> None:
+    rows = [rung(operation, rate) for operation, rate in RATES.items()]
+    assert [s.rung for s in climb(Figures(records.make(rows)))] == ["naive", "tiled", "packed", "vector"]
+
+
+def test_only_one_shape_is_climbed() -> None:
+    rows = [rung("gemm", 50, dims={"m": 5, "n": 5, "k": 5}), rung("gemm_tiled", 2), rung("gemm", 64)]
+    assert [(s.rung, s.gflops.value) for s in climb(Figures(records.make(rows)))] == [
+        ("tiled", pytest.approx(2)),
+        ("vector", pytest.approx(64)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([records.product(16, 90)], "no climb"),
+        ([rung("gemm_naive", 1, 2)], "on one thread"),
+        ([rung("gemm_naive", 1, isa="avx512")], "no FMA peak of avx512"),
+        ([rung("gemm_naive", 1), rung("gemm", 1, 2)], "no FMA peak of avx2 in f32 at 2"),
+    ],
+)
+def test_records_without_a_climb(rows: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        climb(Figures(records.make(rows)))
+
+
+def test_markdown() -> None:
+    figures = Figures(whole())
+    lines = markdown(figures, climb(figures)).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + 10
+    assert len({line.count("|") for line in table}) == 1
+    assert "| threads | C | 2 | 96.0 [96.0, 96.0] | 96.0 | 1.50 |" in table[6]
+    assert "m = 50, n = 100, k = 100" in lines[1]
+
+
+def test_products() -> None:
+    case = product("bert-base", "ffn_up", 128, None, None, "f32")
+    assert (case.m, case.n, case.k, case.weight, case.layers) == (128, 3072, 768, True, ("BERT-Base ffn_up",))
+    assert product("BERT-Base", "ffn_up", 7, 8, 9, "f32").layers == ()
+    assert not product("BERT-Base", "ffn_up", 7, 8, 9, "f32").weight  # 288 bytes stay in cache, whatever one does
+    with pytest.raises(BadInput, match="scores"):
+        product("GPT-2", "lm_head", 1, None, None, "f32")
+
+
+def test_every_rung_is_an_operation() -> None:
+    assert {r.operation for r in RUNGS} <= set(OPERATIONS)
+    assert [r.alone for r in RUNGS].count(False) == 1
+
+
+# --- the command
+
+
+def test_command(python: Run, tmp_path: Path) -> None:
+    ran = python("-m", "bench.ladder", *SMALL, "--record", "r.json", "--picture", "p/climb", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    shown = json.loads(ran.stdout)
+    document = record.read(tmp_path / "r.json")
+    assert record.problems(document) == []
+    assert shown["record"] == document
+    assert [s["rung"] for s in shown["steps"]][:4] == ["naive", "tiled", "packed", "vector"]
+    assert {s["backend"] for s in shown["steps"]} == {"c", "numba"}
+    assert (tmp_path / "p/climb.png").read_bytes().startswith(b"\x89PNG")
+    fma, naive = (next(r for r in document["rows"] if r["operation"] == name) for name in ("fma", "gemm_naive"))
+    assert set(fma["rounds"]) == set(naive["rounds"])  # the peak's samples are of the same rounds
+
+    again = python("-m", "bench.ladder", "r.json")
+    assert again.returncode == 0
+    assert all(r.name in again.stdout for r in RUNGS[:4])
+    assert "results/ladder.svg" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.json"], "none.json: No such file"),
+        (["flat.json"], "flat.json: it holds no climb"),
+        (["climb.json", "--picture", "climb.json/p"], "can't write climb.json/p"),
+        (["--layer", "attention"], "--layer attention: BERT-Base multiplies"),
+        (["--model", "gpt-9"], "gpt-9"),
+        (["--m", "0"], "--m, --n and --k"),
+        (["--m", "513"], "--m 513: BERT-Base takes 1 to 512"),
+        (["--n", "8"], "both --n and --k"),
+        (["--dtype", "f16"], "--dtype"),
+        (["--threads", "1,9999"], "--threads"),
+        (["--seconds", "0"], "--seconds 0"),
+        (["--n", "9999999", "--k", "9999999"], "takes more memory than there is"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, arguments: list[str], words: str
+) -> None:
+    from bench import cli, ladder
+
+    monkeypatch.chdir(saved)
+    monkeypatch.setattr("sys.argv", ["ladder.py", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(ladder.main)
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+
+
+def test_the_page_shows_its_record() -> None:
+    """docs/ladder.md has the table that docs/ladder.json gives."""
+    figures = record.load(TESTS.parent / "docs" / "ladder.json")[1]
+    page = (TESTS.parent / "docs" / "ladder.md").read_text()
+    assert markdown(figures, climb(figures)) in page
+
+
+# --- what the rungs are made of
+
+
+@pytest.mark.skipif(not shutil.which("objdump"), reason="no objdump")
+@pytest.mark.parametrize("operation", LOWER_RUNGS)
+def test_lower_rungs_of_c_are_scalar(operation: str) -> None:
+    """On x86-64: no multiplication of vectors in their machine code, and at least one of scalars."""
+    code = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", native.__file__.replace("native.py", "_native.abi3.so")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    name = operation.removeprefix("gemm_")
+    functions = [f for f in code.split("\n\n") if re.match(rf"[0-9a-f]+ <{name}_f(32|64)[.>]", f)]
+    if not functions or "file format elf64-x86-64" not in code:
+        pytest.skip("another architecture, or the symbols were stripped")
+    multiplications = re.findall(r"\sv?(?:fn?madd\d+|mul)([ps])[sd]\s", "\n".join(functions))
+    assert set(multiplications) == {"s"}
