@@ -1,0 +1,257 @@
+"""Whole models: against plain NumPy in float64, and against Hugging Face's transformers where it is installed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from bench.cli import BadInput
+from bench.inference import Decoder, Encoder, by_name, timed_steps
+from bench.layers import Model, find
+from bench.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
+
+BERT = Model("tiny BERT", 3, 48, 4, 160, 101, 40, segments=2)
+GPT2 = Model("tiny GPT-2", 3, 48, 4, 192, 101, 96, decoder=True, fused_qkv=True, conv1d=True)
+CLOSE = 1e-4  # of the largest element: f32 through all layers
+
+
+def close(result: np.ndarray, expected: np.ndarray) -> None:
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() <= CLOSE * np.abs(expected).max()
+
+
+# --- the same models, written down as plainly as possible
+
+
+def norm(x: np.ndarray, w: Norm, eps: float) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * w.gain + w.shift
+
+
+def linear(x: np.ndarray, w: Linear) -> np.ndarray:
+    return x @ w.weight.astype(np.float64) + w.bias
+
+
+def attention(x: np.ndarray, w: Layer, heads: int, causal: bool) -> np.ndarray:
+    q, k, v = np.split(linear(x, w.qkv), 3, axis=1)
+    size = q.shape[1] // heads
+    found = []
+    for h in range(heads):
+        part = slice(h * size, (h + 1) * size)
+        scores = q[:, part] @ k[:, part].T / np.sqrt(size)
+        if causal:
+            scores[np.triu_indices(len(x), 1)] = -np.inf
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        found.append(e / e.sum(-1, keepdims=True) @ v[:, part])
+    return linear(np.concatenate(found, axis=1), w.o)
+
+
+def bert(model: Model, w: Weights, tokens: np.ndarray) -> np.ndarray:
+    x = w.tokens[tokens].astype(np.float64) + w.positions[: len(tokens)] + w.segment
+    x = norm(x, w.norm, 1e-12)
+    for layer in w.layers:
+        x = norm(x + attention(x, layer, model.heads, causal=False), layer.attention_norm, 1e-12)
+        u = linear(x, layer.ffn_up)
+        x = norm(x + linear(u * (1 + erf(u / np.sqrt(2))) / 2, layer.ffn_down), layer.ffn_norm, 1e-12)
+    return x
+
+
+def gpt2(model: Model, w: Weights, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(hidden states, logits of every position), without a cache."""
+    x = w.tokens[tokens].astype(np.float64) + w.positions[: len(tokens)]
+    for layer in w.layers:
+        x = x + attention(norm(x, layer.attention_norm, 1e-5), layer, model.heads, causal=True)
+        u = linear(norm(x, layer.ffn_norm, 1e-5), layer.ffn_up)
+        x = x + linear(u * (1 + np.tanh(np.sqrt(2 / np.pi) * (u + 0.044715 * u**3))) / 2, layer.ffn_down)
+    x = norm(x, w.norm, 1e-5)
+    return x, x @ w.tokens.T.astype(np.float64)
+
+
+def some_tokens(model: Model, count: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, model.vocabulary, count)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("length", [1, 2, 13, 40])
+def test_encoder(length: int, threads: int) -> None:
+    weights, tokens = random_weights(BERT), some_tokens(BERT, length)
+    encoder = Encoder(BERT, weights, length, threads)
+    expected = bert(BERT, weights, tokens)
+    for _ in range(2):  # nothing of the last run is left in the buffers
+        close(encoder.encode(tokens), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("prompt", [1, 2, 33])
+def test_decoder(prompt: int, threads: int) -> None:
+    """Prefill, then 60 tokens one by one: the logits of each position, and the tokens chosen from them."""
+    weights, given = random_weights(GPT2), some_tokens(GPT2, prompt)
+    decoder = Decoder(GPT2, weights, prompt, prompt + 60, threads)
+    made = decoder.generate(given, 61)
+    hidden, logits = gpt2(GPT2, weights, np.array([*given, *made[:-1]]))
+    assert made == list(logits[prompt - 1 :].argmax(axis=1))
+    close(decoder.hidden[0], hidden[-1])
+    close(decoder.logits, logits[-1])
+    assert decoder.prefill
+    decoder.start(given)
+    close(decoder.prefill.y, hidden[:prompt])
+    close(decoder.logits, logits[prompt - 1])
+
+
+def test_without_a_prompt_the_first_token_is_given() -> None:
+    weights = random_weights(GPT2)
+    made = Decoder(GPT2, weights, 0, 20).generate([7], 20)
+    assert made == Decoder(GPT2, weights, 1, 20).generate([7], 20)
+
+
+def test_f64() -> None:
+    """The same code in f64 agrees to rounding: what f32 loses is rounding, too."""
+    weights, tokens = random_weights(BERT, dtype="float64"), some_tokens(BERT, 17)
+    np.testing.assert_allclose(Encoder(BERT, weights, 17).encode(tokens), bert(BERT, weights, tokens), rtol=1e-11)
+
+
+def test_steps_are_what_the_model_counts() -> None:
+    """FLOPs of the products, weights' and caches' bytes: as bench.layers counts them. Each part takes time."""
+    encoder = Encoder(BERT, random_weights(BERT), 16)
+    products = BERT.products(16)
+    parts = by_name(encoder.steps)
+    flops = {p.layer: p.count * p.flops for p in products}
+    flops["qkv"] = flops["q"] + flops["k"] + flops["v"]
+    for name in ("qkv", "o", "scores", "values", "ffn_up", "ffn_down"):
+        assert sum(step.flops for step in parts[name]) == flops[name]
+    matrices = sum(p.count * p.n * p.k for p in products if p.weight) * 4
+    assert sum(s.cold for name in ("qkv", "o", "ffn_up", "ffn_down") for s in parts[name]) == matrices
+    spent = timed_steps(encoder.steps)
+    assert set(spent) == set(parts)
+    assert min(spent.values()) > 0
+
+    one = by_name(Decoder(GPT2, random_weights(GPT2), 5, 20).token[19])
+    for p in GPT2.products(1, context=20, phase="decode"):
+        assert sum(step.flops for step in one[p.layer]) == p.count * p.flops
+        assert sum(step.cold for step in one[p.layer]) == p.count * p.n * p.k * 4
+
+
+def test_refused() -> None:
+    weights = random_weights(GPT2)
+    with pytest.raises(ValueError, match="takes 1 to 40 tokens, not 41"):
+        Encoder(BERT, random_weights(BERT), 41)
+    with pytest.raises(ValueError, match="prompt: 0 to 20 tokens, not 21"):
+        Decoder(GPT2, weights, 21, 20)
+    decoder = Decoder(GPT2, weights, 2, 20)
+    for tokens, message in (([1, 101], "tokens must be 0 to 100"), ([1], "2 tokens, not of shape")):
+        with pytest.raises(ValueError, match=message):
+            decoder.generate(tokens, 3)
+    with pytest.raises(ValueError, match="no room for 20"):
+        decoder.generate([1, 2], 20)
+    with pytest.raises(BadInput, match="Llama-3-8B can be counted, but not run: its FFN is gated"):
+        random_weights(find("llama-3-8b"))
+
+
+# --- transformers
+
+
+def hugging_face(model: Model, seed: int = 1):  # type: ignore[no-untyped-def]
+    """A randomly initialised model of transformers with the same numbers, in f32."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    torch.manual_seed(seed)
+    if model.decoder:
+        config = transformers.GPT2Config(
+            vocab_size=model.vocabulary,
+            n_positions=model.positions,
+            n_embd=model.width,
+            n_layer=model.layers,
+            n_head=model.heads,
+            n_inner=model.ffn,
+        )
+        made = transformers.GPT2LMHeadModel(config)
+    else:
+        config = transformers.BertConfig(
+            vocab_size=model.vocabulary,
+            hidden_size=model.width,
+            num_hidden_layers=model.layers,
+            num_attention_heads=model.heads,
+            intermediate_size=model.ffn,
+            max_position_embeddings=model.positions,
+        )
+        made = transformers.BertModel(config)
+    with torch.no_grad():
+        for parameter in made.parameters():  # gains of one and biases of zero would hide much
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return torch, made.eval()
+
+
+def arrays(made) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
+    return {name: tensor.numpy() for name, tensor in made.state_dict().items()}
+
+
+def compare_encoder(model: Model, length: int) -> None:
+    torch, theirs = hugging_face(model)
+    tokens = some_tokens(model, length)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(tokens)[None]).last_hidden_state[0].numpy()
+    close(Encoder(model, from_hugging_face(model, arrays(theirs)), length, 2).encode(tokens), expected)
+
+
+def compare_decoder(model: Model, prompt: int, count: int = 64) -> None:
+    torch, theirs = hugging_face(model)
+    tokens = some_tokens(model, prompt)
+    decoder = Decoder(model, from_hugging_face(model, arrays(theirs)), prompt, prompt + count, 2)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(tokens)[None], output_hidden_states=True)
+        made = theirs.generate(torch.tensor(tokens)[None], max_new_tokens=count, do_sample=False, eos_token_id=None)
+        decoder.start(tokens)
+        assert decoder.prefill
+        close(decoder.prefill.y, expected.hidden_states[-1][0].numpy())
+        close(decoder.logits, expected.logits[0, -1].numpy())
+        assert decoder.generate(tokens, count) == made[0, prompt:].tolist()
+        close(decoder.logits, theirs(made[:, :-1]).logits[0, -1].numpy())
+
+
+def test_encoder_is_that_of_transformers() -> None:
+    compare_encoder(BERT, 29)
+
+
+def test_decoder_is_that_of_transformers() -> None:
+    compare_decoder(replace(GPT2, positions=128), 29)
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("name", ["BERT-Base", "BERT-Large"])
+def test_full_size_encoder(name: str) -> None:
+    compare_encoder(find(name), 128)
+
+
+@pytest.mark.full_size
+def test_full_size_decoder() -> None:
+    compare_decoder(find("GPT-2"), 128)
+
+
+@pytest.mark.parametrize("model", [BERT, GPT2], ids=["BERT", "GPT-2"])
+def test_weights_from_safetensors(model: Model, tmp_path: Path) -> None:
+    """A file, and a folder, as Hugging Face saves them."""
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from safetensors.numpy import save_file
+
+    _, theirs = hugging_face(model)
+    expected = from_hugging_face(model, arrays(theirs))
+    tensors = {name: np.ascontiguousarray(x) for name, x in arrays(theirs).items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        read = read_weights(model, path)
+        np.testing.assert_array_equal(read.layers[2].qkv.weight, expected.layers[2].qkv.weight)
+        np.testing.assert_array_equal(read.positions, expected.positions)
+
+
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"x: no h\.0\.attn\.c_attn\.weight, which tiny GPT-2 has"):
+        from_hugging_face(GPT2, {}, "x")
+    with pytest.raises(BadInput, match=r"x: h.0.attn.c_attn.weight is \(3, 3\), but tiny GPT-2 has \(48, 144\)"):
+        from_hugging_face(GPT2, {"h.0.attn.c_attn.weight": np.zeros((3, 3))}, "x")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    (tmp_path / "cut.safetensors").write_text("no")
+    for name in ("cut.safetensors", "missing.safetensors"):
+        with pytest.raises(BadInput, match="not safetensors that can be read"):
+            read_weights(GPT2, tmp_path / name)
