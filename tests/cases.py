@@ -26,7 +26,7 @@ def blocks(kernel: Kernel) -> tuple[int, int, int, int]:
     isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
 
     mr, nr = native.tile(isa, kernel.dtype)
-    kc = max(64, native.lib.cache_bytes(1) * 3 // 4 // ((mr + nr) * size))  # as csrc/per_isa/gemm.h has it
+    kc = max(64, native.lib.cache_bytes(1) * 3 // ((mr + nr) * size))  # as csrc/per_isa/gemm.h has it
     return mr, nr, native.vector_bytes(isa) // size, kc
 
 

@@ -1,7 +1,6 @@
 /* Many small products in one call: attention's, one per head. Each is too small to be shared among threads, so threads
- * take whole products, or, where those don't divide evenly, equal pieces of all their rows. B is packed into strips that
- * stay in cache for all rows of its product; A is read as it lies, since each element is used for few columns.
- * A single row is not worth packing for. */
+ * take whole products, or, where those don't divide evenly, equal pieces of all their rows. Operands are as small as caches
+ * and are read as they lie; only a transposed B has to be turned first, into strips that serve all rows of its product. */
 
 /* n rows of k elements -> strips of the transposed, as pack_strips makes them. */
 static void F(pack_transposed)(int64_t k, int64_t n, const T *b, int64_t ldb, T *to, int64_t strip) {
@@ -26,7 +25,7 @@ struct F(batch_plan) {
 
 static struct F(batch_plan) F(plan_batch)(int64_t n, int64_t k) {
     struct F(batch_plan) z;
-    z.kc = F(block_k)(0, k);
+    z.kc = F(block_k)(k);
     int64_t nc = cache_bytes(1) / 2 / (z.kc * (int64_t)sizeof(T)) / NR * NR; /* half of L1, */
     nc = nc < 4 * NR ? 4 * NR : nc;                            /* but what is read of A serves at least four tiles */
     z.nc = n < nc ? n : nc;
@@ -54,29 +53,30 @@ static void F(single_row)(int64_t n, int64_t k, const T *a, const T *b, int64_t 
 }
 
 /* C[m,n] = A[m,k] B[k,n] on one thread. */
-static void F(small_product)(int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
-                             int transposed, T *c, int64_t ldc, T *strips) {
+static void F(small_product)(struct F(batch_plan) z, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
+                             int64_t ldb, int transposed, T *c, int64_t ldc, T *strips) {
     alignas(CACHE_LINE) T scratch[MR * WIDEST * LANES];
-    const struct F(batch_plan) z = F(plan_batch)(n, k);
     const int64_t tiles = divide_up(m, MR), width = AT_ONCE(divide_up(m, tiles)) * LANES;
     struct F(ahead) none = {.at = a, .mask = NEVER};
     for (int64_t jc = 0; jc < n; jc += z.nc)
         for (int64_t pc = 0; pc < k; pc += z.kc) {
             const int64_t nb = n - jc < z.nc ? n - jc : z.nc, kb = k - pc < z.kc ? k - pc : z.kc, strip = kb * LANES;
+            /* the columns from `edge` on come in strips: a tile at the edge may not read beyond B */
+            const int64_t edge = transposed ? 0 : nb / width * width;
             if (transposed)
                 F(pack_transposed)(kb, nb, b + jc * ldb + pc, ldb, strips, strip);
-            else
-                F(pack_strips)(kb, nb, b + pc * ldb + jc, ldb, strips, strip);
-            for (int64_t tile = 0; tile < tiles; tile++) {
-                const int64_t i = F(tile_start)(m, tiles, tile), h = F(tile_start)(m, tiles, tile + 1) - i;
+            else if (edge < nb)
+                F(pack_strips)(kb, nb - edge, b + pc * ldb + jc + edge, ldb, strips + edge * kb, strip);
+            for (int64_t tile = 0, i = 0, h; tile < tiles; tile++, i += h) {
+                h = divide_up(m - i, tiles - tile);
                 for (int64_t j = 0; j < nb; j += width) {
                     const int64_t columns = nb - j < width ? nb - j : width, wide = divide_up(columns, LANES);
                     T *to = c + i * ldc + jc + j;
-                    const int direct = columns == wide * LANES;
-                    F(direct_tile)[h][wide - 1](kb, a + i * lda + pc, lda, strips + j * kb, strip,
-                                                direct ? to : scratch, direct ? ldc : wide * LANES, direct && pc > 0,
-                                                &none);
-                    if (!direct) F(copy_edge)(h, columns, scratch, wide * LANES, to, ldc, pc > 0);
+                    const int whole = columns == wide * LANES, lies = j < edge;
+                    F(tile) *run = (lies ? F(both_tile) : F(direct_tile))[h][wide - 1];
+                    run(kb, a + i * lda + pc, lda, lies ? b + pc * ldb + jc + j : strips + j * kb, lies ? ldb : strip,
+                        NULL, whole ? to : scratch, whole ? ldc : wide * LANES, whole && pc > 0, &none);
+                    if (!whole) F(copy_edge)(h, columns, scratch, wide * LANES, to, ldc, pc > 0);
                 }
             }
         }
@@ -85,7 +85,7 @@ static void F(small_product)(int64_t m, int64_t n, int64_t k, const T *a, int64_
 static void F(batched)(int threads, int64_t batch, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
                        int64_t stride_a, const T *b, int64_t ldb, int64_t stride_b, int transposed, T *c, int64_t ldc,
                        int64_t stride_c, void *workspace) {
-    const int64_t each = F(plan_batch)(n, k).b_thread;
+    const struct F(batch_plan) z = F(plan_batch)(n, k);
 #pragma omp parallel num_threads(threads)
     {
         const int t = omp_get_thread_num(), team = omp_get_num_threads();
@@ -95,8 +95,8 @@ static void F(batched)(int threads, int64_t batch, int64_t m, int64_t n, int64_t
             if (m == 1)
                 F(single_row)(n, k, a + g * stride_a, b + g * stride_b, ldb, transposed, c + g * stride_c);
             else
-                F(small_product)(h, n, k, a + g * stride_a + i * lda, lda, b + g * stride_b, ldb,
-                                 transposed, c + g * stride_c + i * ldc, ldc, (T *)workspace + t * each);
+                F(small_product)(z, h, n, k, a + g * stride_a + i * lda, lda, b + g * stride_b, ldb, transposed,
+                                 c + g * stride_c + i * ldc, ldc, (T *)workspace + t * z.b_thread);
             r += h;
         }
     }

@@ -1,23 +1,26 @@
 /* GEMM in five loops around the register microkernel (Goto's order), with two changes that the shapes of transformer
  * layers ask for (few rows of A, a large B that is read once):
- *   - B is packed one group of strips at a time, just before it is used, into a buffer that stays in L2; only where
- *     several blocks of A follow each other (m > mc) are all packed strips kept.
+ *   - B isn't packed ahead of its use. The first tile of rows reads it as it lies and leaves a copy in the order in which
+ *     the other tiles read it: two stores in some 28 cycles of multiply-adds, where a loop of its own would cost a tenth
+ *     of the product's time at m = 128. With a single tile of rows there is nobody to leave a copy for.
  *   - the rows of a block are spread over tiles of nearly equal height instead of being padded to a multiple of MR.
- * All threads share each packed block of A; each packs the strips of B for its own tiles. */
+ * All threads share each packed block of A; each copies the columns of B for its own tiles. */
+
+#define PAIR (2 * LINE) /* of B as it lies, what memory delivers together: the other line of a pair comes unasked */
+#define LEAD 160        /* rows of B: some 20 KiB ask for memory's latency several times over; fewer left it idle */
 
 struct F(plan) {
     int64_t kc, mc, nc;        /* block sizes: k, m, n */
     int64_t width;             /* columns of a tile: AT_ONCE vectors */
-    int64_t group, slots;      /* strips of B packed together, strips that a thread keeps */
-    int64_t a_block, b_thread; /* workspace, in elements: one block of A (there are two), one thread's strips */
+    int64_t panels;            /* tile's widths of B that a thread keeps */
+    int64_t a_block, b_thread; /* workspace, in elements: one block of A (there are two), one thread's panels */
     int across, down;          /* grid of threads over the columns and the row tiles of a block */
 };
 
-/* kc: of a B that is packed on the way, a tile's columns (kc x NR) and its rows of A (MR x kc) fill 3/4 of L1, C passes
- * through the rest; a longer block would mean shorter pieces of B's rows in a group. Of a B packed ahead four times as
- * much: its strips stream from L2 as fast as they are used, and C is passed over less often. */
-static int64_t F(block_k)(int packed, int64_t k) {
-    const int64_t kc = cache_bytes(1) * 3 / (packed ? 1 : 4) / ((MR + NR) * (int64_t)sizeof(T));
+/* kc: a tile's columns (kc x NR) and its rows of A (MR x kc) fill three L1s. They stream from L2 as fast as they are used,
+ * and the longer a block, the less often C is passed over. */
+static int64_t F(block_k)(int64_t k) {
+    const int64_t kc = cache_bytes(1) * 3 / ((MR + NR) * (int64_t)sizeof(T));
     return divide_up(k, divide_up(k, kc < 64 ? 64 : kc));
 }
 
@@ -25,33 +28,35 @@ static struct F(plan) F(make_plan)(int threads, int packed, int64_t m, int64_t n
     struct F(plan) z;
     int64_t size = sizeof(T), l2 = cache_bytes(2), l3 = cache_bytes(3);
 
-    z.kc = F(block_k)(packed, k);
-
-    /* mc: a block of A (mc x kc) fills half of L2, the strips of B on their way through take the other half. */
+    z.kc = F(block_k)(k);
+    if (m <= MR) { /* a single tile of rows, at most half of L2: C is written once, and all of B is one stream */
+        int64_t most = l2 / 2 / (MR * size);
+        z.kc = divide_up(k, divide_up(k, most));
+    }
+    /* mc: a block of A (mc x kc) fills half of L2, the panels of B on their way through take the other half. */
     int64_t mc = l2 / 2 / (z.kc * size) / MR * MR;
     mc = mc < MR ? MR : mc;
     z.mc = divide_up(m, divide_up(m, mc));
     int64_t tiles = divide_up(z.mc, MR);
     z.width = AT_ONCE(divide_up(z.mc, tiles)) * LANES;
+    const int64_t piece = z.width > PAIR ? PAIR : LINE;
+    if (!packed && z.width > piece) z.width = z.width / piece * piece;
 
-    /* nc: the packed strips of B that all threads keep for the next block of A fill half of L3. */
+    /* nc: the panels of B that all threads keep for the next block of A fill half of L3. */
     int64_t nc = l3 / 2 / (z.kc * size) / z.width * z.width;
     nc = nc < z.width * threads ? z.width * threads : nc;
     z.nc = m <= z.mc ? n : n < nc ? n : nc;
 
-    /* The thread grid with the shortest longest share; on a tie the wider one, which packs less of B twice. */
+    /* The thread grid with the shortest longest share; on a tie the wider one, which copies less of B twice. */
     int64_t panels = divide_up(z.nc, z.width), best = INT64_MAX;
     for (int across = 1; across <= threads; across++) {
         int down = threads / across;
         int64_t longest = divide_up(panels, across) * divide_up(tiles, down);
         if (longest <= best) best = longest, z.across = across, z.down = down;
     }
-    /* group: an eighth of L2, so that rows of B are read in long pieces. */
-    z.group = l2 / 8 / (z.kc * size) / z.width * (z.width / LANES);
-    z.group = z.group < z.width / LANES ? z.width / LANES : z.group;
-    z.slots = m <= z.mc ? z.group : round_up((divide_up(panels, z.across) + 1) * (z.width / LANES), z.group);
+    z.panels = m <= z.mc ? 1 : divide_up(panels, z.across) + 1;
     z.a_block = round_up(z.mc * z.kc, LINE);
-    z.b_thread = packed ? 0 : z.slots * z.kc * LANES;
+    z.b_thread = packed ? 0 : z.panels * z.kc * z.width;
     return z;
 }
 
@@ -59,8 +64,7 @@ static int64_t F(workspace_bytes)(int threads, int packed, int64_t m, int64_t n,
     int64_t most = 0;
     for (int team = 1; team <= threads; team++) { /* OpenMP may start fewer threads than it is asked for */
         struct F(plan) z = F(make_plan)(team, packed, m, n, k);
-        struct F(few) few = F(plan_few)(team, m, n, k);
-        int64_t blocks = 2 * z.a_block + z.b_thread * team, rows = m <= F(FEW) ? few.a_elements + few.sums * team : 0;
+        int64_t blocks = 2 * z.a_block + z.b_thread * team, rows = m <= F(FEW) ? F(few_elements)(team, m, n, k) : 0;
         int64_t size = (blocks > rows ? blocks : rows) * (int64_t)sizeof(T);
         most = size > most ? size : most;
     }
@@ -118,26 +122,32 @@ static inline void F(copy_edge)(int64_t h, int64_t columns, const T *scratch, in
             c[r * ldc + j] = scratch[r * wide + j] + (accumulate ? c[r * ldc + j] : 0);
 }
 
-/* One tile's width of strips of B against the row tiles [tile, last) of a packed block of A. The first one, two or four
- * tiles ask for what memory has to deliver meanwhile, together one line for each that they read of B. */
+/* What is read of B next: a tile's width of it in strips, or as it lies; `apart` as tiles have it. copy: where the first
+ * tile of rows leaves strips for the others, or NULL. */
+struct F(panel) {
+    const T *at;
+    int64_t apart;
+    int strips;
+    T *copy;
+};
+
+/* A panel of B against the row tiles [tile, last) of a packed block of A. Of strips the first one, two or four tiles ask
+ * for what memory has to deliver meanwhile, together one line for each that they read of B. */
 static inline void F(column)(int64_t kb, int64_t rows, int64_t tiles, int64_t tile, int64_t last, int64_t columns,
-                             const T *a, const T *b, int64_t strip, T *c, int64_t ldc, int accumulate,
-                             struct F(ahead) *ahead) {
+                             const T *a, struct F(panel) b, T *c, int64_t ldc, int accumulate, struct F(ahead) ahead) {
     alignas(CACHE_LINE) T scratch[MR * WIDEST * LANES];
     const int64_t wide = divide_up(columns, LANES), whole = wide * LANES;
-    const int64_t asking = last - tile >= 4 ? 4 : last - tile >= 2 ? 2 : 1;
+    int64_t asking = !b.strips ? 1 : last - tile >= 4 ? 4 : last - tile >= 2 ? 2 : 1;
     struct F(ahead) none = {.at = a, .mask = NEVER};
-    if (ahead) ahead->mask = LINE / LANES * asking - 1; /* a line of a strip lasts LINE / LANES steps */
-    for (int64_t asked = 0; tile < last; tile++, asked++) {
-        struct F(ahead) *ask = ahead && asked < asking ? ahead : &none;
+    if (b.strips && ahead.mask != NEVER) ahead.mask = LINE / LANES * asking - 1; /* a line lasts LINE / LANES steps */
+    for (; tile < last; tile++) {
         int64_t i = F(tile_start)(rows, tiles, tile), h = F(tile_start)(rows, tiles, tile + 1) - i;
-        T *to = c + i * ldc;
-        if (columns == whole) {
-            F(packed_tile)[h][wide - 1](kb, a + i * kb, 0, b, strip, to, ldc, accumulate, ask);
-            continue;
-        }
-        F(packed_tile)[h][wide - 1](kb, a + i * kb, 0, b, strip, scratch, whole, 0, ask);
-        F(copy_edge)(h, columns, scratch, whole, to, ldc, accumulate);
+        T *to = columns == whole ? c + i * ldc : scratch;
+        F(tile) *run = b.strips ? F(packed_tile)[h][wide - 1] : (b.copy ? F(copying_tile) : F(lying_tile))[h][wide - 1];
+        run(kb, a + i * kb, 0, b.at, b.apart, b.copy, to, columns == whole ? ldc : whole,
+            columns == whole && accumulate, asking-- > 0 ? &ahead : &none);
+        if (columns != whole) F(copy_edge)(h, columns, scratch, whole, c + i * ldc, ldc, accumulate);
+        if (b.copy) b = (struct F(panel)){b.copy, kb * LANES, 1, NULL};
     }
 }
 
@@ -170,27 +180,30 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
 #pragma omp barrier
                     if (row >= z.down) continue;
                     int64_t tile = tiles * row / z.down, last = tiles * (row + 1) / z.down;
+                    /* Of B as it lies, several tiles ask for the next panel, row by row; a single one not so far ahead. */
+                    const int64_t lead = last - tile > 1 || kb < LEAD ? kb : LEAD;
+                    if (!packed && jc + pc + ic == 0)
+                        for (int64_t p = 0; p < lead; p++)
+                            for (int64_t j = 0; j < z.width; j += LINE) __builtin_prefetch(b + p * ldb + first + j, 0, 2);
 
-                    struct F(ahead) ahead, *next = NULL;
-                    for (int64_t jr = first; jr < end; jr += z.width) { /* LOOP 2: strips of B; LOOP 1: tiles of A */
-                        int64_t j = jc + jr, index = (jr - first) / LANES, strip = z.kc * LANES;
+                    for (int64_t jr = first; jr < end; jr += z.width) { /* LOOP 2: panels of B; LOOP 1: tiles of A */
                         int64_t columns = end - jr < z.width ? end - jr : z.width;
-                        const T *strips = mine + index % z.slots * strip;
-                        if (packed) strip = k * LANES, strips = packed + j * k + pc * LANES;
-                        if (packed || ic > 0) {
-                            ahead = (struct F(ahead)){.at = strips + z.width / LANES * strip, .apart = strip};
-                            next = jr + z.width < end ? &ahead : NULL;
-                        } else if (index % z.group == 0) {
-                            int64_t wide = z.group * LANES, together = end - jr < wide ? end - jr : wide;
-                            const T *from = b + pc * ldb + j;
-                            F(pack_strips)(kb, together, from, ldb, (T *)strips, strip);
-                            next = jr + wide < end ? &ahead : NULL;
-                            from += wide, together = end - jr - wide < wide ? end - jr - wide : wide;
-                            ahead = (struct F(ahead)){from, from, divide_up(together, LINE), divide_up(together, LINE),
-                                                      ldb, ldb * (z.width / LANES), 0};
-                        }
-                        F(column)(kb, mb, tiles, tile, last, columns, shared, strips, strip, c + ic * ldc + j, ldc,
-                                  pc > 0, next);
+                        const int more = jr + z.width < end, whole = columns % LANES == 0;
+                        const T *lying = b + pc * ldb + jc + jr;
+                        T *kept = mine + (jr - first) / z.width % z.panels * kb * z.width;
+                        struct F(panel) panel = {kept, kb * LANES, 1, NULL};
+                        struct F(ahead) ahead = {.at = kept + kb * z.width, .mask = more ? 0 : NEVER};
+                        if (packed) {
+                            panel.at = packed + (jc + jr) * k + pc * LANES, panel.apart = k * LANES;
+                            ahead.at = panel.at + z.width * k;
+                        } else if (ic == 0 && whole) {
+                            const T *then = more ? lying + z.width : pc + kb < k ? b + (pc + kb) * ldb + jc + first : b;
+                            panel = (struct F(panel)){lying, ldb, 0, last - tile == 1 && m <= z.mc ? NULL : kept};
+                            ahead = (struct F(ahead)){lead < kb ? lying + lead * ldb : then, then, kb - lead, 0};
+                        } else if (ic == 0)
+                            F(pack_strips)(kb, columns, lying, ldb, kept, kb * LANES);
+                        F(column)(kb, mb, tiles, tile, last, columns, shared, panel, c + ic * ldc + jc + jr, ldc, pc > 0,
+                                  ahead);
                     }
                 }
             }

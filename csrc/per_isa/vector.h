@@ -29,10 +29,20 @@ static inline T F(sum)(vec v) {
     })
 #define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
 
+/* One round of transposing: in squares twice as wide, the off-diagonal ones of `half` change places. A literal, for
+ * compilers don't see that an order is constant where it depends on a loop's variable. */
+#define SWAP(half)                                                                                                     \
+    if (half < LANES && (BLOCK != 4 || half >= 4))                                                                     \
+        _Pragma("GCC unroll 16") for (int64_t pair = 0; pair < LANES / 2; pair++) {                                    \
+            const int64_t i = pair / half * 2 * half + pair % half;                                                    \
+            const vec a = x[i], b = x[i + half];                                                                       \
+            x[i] = PICK(a, b, e & half ? LANES + e - half : e);                                                        \
+            x[i + half] = PICK(a, b, e & half ? LANES + e : e + half);                                                 \
+        }
+
 /* LANES vectors as a square, transposed in place. In rounds that swap the off-diagonal quarters of ever larger squares;
  * but squares of four are transposed by interleaving, which takes one instruction a vector where swapping takes two. */
 static inline __attribute__((always_inline)) void F(transpose)(vec x[LANES]) {
-    int64_t half = 1;
     if (BLOCK == 4) {
 #pragma GCC unroll 4
         for (int64_t i = 0; i < LANES; i += 4) {
@@ -43,15 +53,6 @@ static inline __attribute__((always_inline)) void F(transpose)(vec x[LANES]) {
             x[i] = PICK(a, b, e % 4 < 2 ? e : LANES + e - 2), x[i + 1] = PICK(a, b, e % 4 < 2 ? e + 2 : LANES + e);
             x[i + 2] = PICK(c, d, e % 4 < 2 ? e : LANES + e - 2), x[i + 3] = PICK(c, d, e % 4 < 2 ? e + 2 : LANES + e);
         }
-        half = 4;
     }
-#pragma GCC unroll 4
-    for (; half < LANES; half *= 2)
-#pragma GCC unroll 16
-        for (int64_t pair = 0; pair < LANES / 2; pair++) {
-            const int64_t i = pair / half * 2 * half + pair % half;
-            const vec a = x[i], b = x[i + half];
-            x[i] = PICK(a, b, e & half ? LANES + e - half : e);
-            x[i + half] = PICK(a, b, e & half ? LANES + e : e + half);
-        }
+    SWAP(1) SWAP(2) SWAP(4) SWAP(8)
 }
