@@ -979,10 +979,15 @@ def _batch(a, b, c, work, sizes, step, t, threads):
     while r < last:
         g, i = r // z.m, r % z.m
         h = min(z.m - i, last - r)
-        _small_product(
-            h, z.n, z.k, _at(a, g * z.stride_a + i * z.lda), z.lda, _at(b, g * z.stride_b), z.ldb, z.transposed,
-            _at(c, g * z.stride_c + i * z.ldc), z.ldc, strips, z.kc, z.nc,
-        )  # fmt: skip
+        left, right, to = _at(a, g * z.stride_a + i * z.lda), _at(b, g * z.stride_b), _at(c, g * z.stride_c + i * z.ldc)
+        if z.m > 1:
+            _small_product(
+                h, z.n, z.k, left, z.lda, right, z.ldb, z.transposed, to, z.ldc, strips, z.kc, z.nc
+            )  # fmt: skip
+        elif z.transposed:  # a single row isn't worth packing for
+            _dot_rows(0, z.n, z.k, right, z.ldb, left, to)
+        else:
+            _add_rows(0, z.k, z.n, left, right, z.ldb, to)
         r += h
 
 
@@ -1110,12 +1115,10 @@ def _gemm_packed(a, b, c, m, n, k, pa, pb, threads):
 # ---- GEMV -----------------------------------------------------------------------------------------------------------
 
 
-def _gemv(w, x, y, work, sizes, step, t, threads):
-    """Thread t's rows of y = W x, as _STREAMS equally long streams: see csrc/per_isa/gemv.h."""
-    z = carray(sizes, 1)[0]
-    k, ld, whole = z.k, z.ldw, z.k - z.k % (2 * _lanes(w))
-    i, end = _begin(z.n, _LINE // z.itemsize, t, threads), _begin(z.n, _LINE // z.itemsize, t + 1, threads)
-    each = (end - i) // _STREAMS
+@_jit
+def _dot_rows(i, end, k, w, ld, x, y):
+    """Rows [i, end) of y = W[., k] x, as _STREAMS equally long streams: see csrc/per_isa/gemv.h."""
+    whole, each = k - k % (2 * _lanes(w)), (end - i) // _STREAMS
     for r in range(i, i + each):
         _dots_many(_at(w, r * ld), ld, each, x, whole, _at(y, r))
     for r in range(i + _STREAMS * each, end):
@@ -1126,23 +1129,35 @@ def _gemv(w, x, y, work, sizes, step, t, threads):
                 y[r] += w[r * ld + p] * x[p]
 
 
+@_jit
+def _add_rows(first, end, n, x, w, ld, y):
+    """y[n] = the sum of x[p] W[p, n] over p in [first, end)."""
+    whole, each = n - n % _lanes(w), (end - first) // _STREAMS
+    for p in range(first, first + each):
+        _add_many(_at(x, p), each, _at(w, p * ld), ld, y, whole, p > first)
+    for p in range(first + _STREAMS * each, end):
+        _add_row(_at(x, p), 0, _at(w, p * ld), ld, y, whole, p > first)
+    for j in range(whole, n):
+        total = _zero(x)
+        for p in range(first, end):
+            total += x[p] * w[p * ld + j]
+        y[j] = total
+
+
+def _gemv(w, x, y, work, sizes, step, t, threads):
+    """Thread t's rows of y = W x."""
+    z = carray(sizes, 1)[0]
+    line = _LINE // z.itemsize
+    _dot_rows(_begin(z.n, line, t, threads), _begin(z.n, line, t + 1, threads), z.k, w, z.ldw, x, y)
+
+
 def _gemv_t(x, w, y, work, sizes, step, t, threads):
     """Thread t's rows of W into its own sums (step 0), then its columns of all sums into y (step 1)."""
     z = carray(sizes, 1)[0]
-    n, k, ld = z.n, z.k, z.ldw
+    n, k = z.n, z.k
     if step == 0:  # split by rows, not columns: each thread reads one contiguous piece of W
-        mine, whole = y if threads == 1 else _at(work, t * z.apart), n - n % _lanes(w)
-        first, end = k * t // threads, k * (t + 1) // threads
-        each = (end - first) // _STREAMS
-        for p in range(first, first + each):
-            _add_many(_at(x, p), each, _at(w, p * ld), ld, mine, whole, p > first)
-        for p in range(first + _STREAMS * each, end):
-            _add_row(_at(x, p), 0, _at(w, p * ld), ld, mine, whole, p > first)
-        for j in range(whole, n):
-            total = _zero(x)
-            for p in range(first, end):
-                total += x[p] * w[p * ld + j]
-            mine[j] = total
+        mine = y if threads == 1 else _at(work, t * z.apart)
+        _add_rows(k * t // threads, k * (t + 1) // threads, n, x, w, z.ldw, mine)
         return
     for j in range(_begin(n, _LINE // z.itemsize, t, threads), _begin(n, _LINE // z.itemsize, t + 1, threads)):
         total = _zero(x)
@@ -1387,7 +1402,7 @@ def _prepare_batch(transposed: bool):
         kc = _up(k, _up(k, _kc(size)))
         nr = tile(f"f{size * 8}")[1]
         nc = min(n, max(4 * nr, _L1 // 2 // (kc * size) // nr * nr))
-        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size)
+        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size) if m > 1 else 0
         return _launch(
             _batch, a, b, c, threads, 1, threads * b_thread,
             batch=batch, m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
