@@ -213,6 +213,13 @@ def machine_line(machine: Mapping[str, Any], session: Mapping[str, Any]) -> str:
     return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}{apart}"
 
 
+def compiled_text(session: Mapping[str, Any]) -> str:
+    """One line on the time that Numba took before anything was timed."""
+    compiled = session["jit_seconds"]
+    spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
+    return f"Numba compiled, or loaded from its cache, {spent}"
+
+
 def summary(figures: Figures) -> RenderableType:
     """The whole report of a session."""
     record = figures.record
@@ -222,9 +229,7 @@ def summary(figures: Figures) -> RenderableType:
     parts += [roofs_table(figures), Text()]
     if any(roofs.ridges for roofs in figures.roofs.values()):
         parts += [ridges_table(figures), Text()]
-    compiled = record["session"]["jit_seconds"]
-    if compiled:
-        spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
-        parts += [Text(f"Numba compiled, or loaded from its cache, {spent}"), Text()]
+    if record["session"]["jit_seconds"]:
+        parts += [Text(compiled_text(record["session"])), Text()]
     parts.append(trust_text(figures))
     return Group(*parts)
