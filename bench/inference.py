@@ -34,6 +34,7 @@ class Step:
     name   which part of the model it is: "qkv", "softmax", ...
     cold   bytes that come from where the weights are: weights and KV cache
     hot    bytes of activations, each operand once
+    back   of these, what only goes back to where it came from: changed in place
     """
 
     name: str
@@ -41,6 +42,7 @@ class Step:
     flops: int = 0
     cold: int = 0
     hot: int = 0
+    back: int = 0
 
 
 def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
@@ -76,7 +78,7 @@ class Bench:
         moved = op.bytes(dims, size)
         from_memory = 0 if cold is None else int(np.prod(inputs[cold].shape)) * size
         call = self.kernel(operation).bind(*inputs, out=out, threads=self.threads)
-        return Step(name, call, op.flops(dims), from_memory, moved - from_memory)
+        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, moved - op.delivered(dims, size))
 
     def pack(self, linear: Linear) -> Any:
         return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)

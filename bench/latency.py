@@ -73,8 +73,8 @@ def tasks(models: Sequence[Model], lengths: Sequence[int], backends: tuple[str, 
     ]
 
 
-Work = Counter[tuple[int, int, int]]
-"""How many of a part's calls have which FLOPs, cold and hot bytes; the calls themselves would keep weights alive."""
+Work = Counter[tuple[int, int, int, int]]
+"""How many calls have which FLOPs, cold, hot and returning bytes; the calls themselves would keep weights alive."""
 _Measured = tuple[Task, str, dict[str, Work], list[dict[str, float]]]
 """A task on one backend: the work of its parts, and what each run spent on each part."""
 
@@ -132,7 +132,12 @@ class Latency:
             turn += 1
         for backend, steps, spent in zip(task.backends, ready, runs, strict=True):
             groups = by_name(steps).items()
-            yield task, backend, {n: Counter((s.flops, s.cold, s.hot) for s in group) for n, group in groups}, spent
+            yield (
+                task,
+                backend,
+                {n: Counter((s.flops, s.cold, s.hot, s.back) for s in group) for n, group in groups},
+                spent,
+            )
 
     def _weights(self, model: Model) -> Weights:
         if self.path:
@@ -212,16 +217,17 @@ class Latency:
         """
         peak = roofs.peaks[self.dtype, self.session.isa].value
         bound = 0.0
-        for (flops, cold, hot), calls in work.items():
-            near = roofs.bandwidths.get(self.session.level(hot, self.threads), roofs.bandwidths["DRAM"]).value
-            bound += calls * max(flops / peak, cold / read + hot / near)
+        for (flops, cold, hot, back), calls in work.items():
+            comes = hot - back
+            near = roofs.bandwidths.get(self.session.level(comes, self.threads), roofs.bandwidths["DRAM"]).value
+            bound += calls * max(flops / peak, cold / read + comes / near)
         return {
             "name": name,
             "calls": work.total(),
             "seconds": seconds,
-            "flops": sum(calls * flops for (flops, _, _), calls in work.items()),
-            "cold_bytes": sum(calls * cold for (_, cold, _), calls in work.items()),
-            "hot_bytes": sum(calls * hot for (_, _, hot), calls in work.items()),
+            "flops": sum(calls * flops for (flops, *_), calls in work.items()),
+            "cold_bytes": sum(calls * cold for (_, cold, *_), calls in work.items()),
+            "hot_bytes": sum(calls * hot for (_, _, hot, _), calls in work.items()),
             "bound_seconds": bound,
         }
 

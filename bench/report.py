@@ -70,7 +70,9 @@ def kernels_table(figures: Figures) -> Table:
     for row, f in zip(figures.rows, figures.row_figures, strict=True):
         if row["kind"] != "kernel":
             continue
-        shape = (row["dims"].get("m", 1), row["dims"]["n"], row["dims"]["k"])
+        dims = row["dims"]
+        times = f"{dims['batch']} x " if "batch" in dims else ""
+        shape = (f"{times}{dims.get('m', 1)}", dims["n"], dims.get("k", ""), row["layers"])
         if last not in (None, shape):
             made.add_section()
         name = "; ".join(row["layers"]) if shape != last else ""
@@ -82,7 +84,7 @@ def kernels_table(figures: Figures) -> Table:
         )
         made.add_row(
             name,
-            *map(str, shape),
+            *map(str, shape[:3]),
             f"{row['operation']} {row['dtype']} {row['backend']}/{row['isa']}",
             f"cold {row['level']}" if row["cold"] else f"hot {row['level']}",
             str(row["threads"]),
