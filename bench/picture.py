@@ -145,17 +145,18 @@ def _between(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> Non
         colour, marker = LOOKS[backend]
         label = f"{backend}: between the products, in cache"
         axes.scatter(xs, ys, s=20, facecolors="none", edgecolors=colour, marker=marker, lw=0.8, label=label, zorder=3)
-    for near in dict.fromkeys(f"{p[1]:.1g}" for p in points):  # sizes differ by a bias or two
-        here = [p for p in points if f"{p[1]:.1g}" == near]
+    places = {p: (f"{p[1]:.1g}", p[3].split("_")[0]) for p in points}  # sizes differ by a bias or two, forms little
+    for place in dict.fromkeys(places.values()):
+        here = [p for p in points if places[p] == place]
         names = "\n".join(dict.fromkeys(p[3] for p in here))
         axes.annotate(
             names,
-            min((p[1:3] for p in here), key=lambda place: place[1]),
-            ha="center",
+            min((p[1:3] for p in here), key=lambda at: at[1]),
+            ha="right",
             va="top",
             fontsize=5.5,
             color="0.4",
-            xytext=(0, -5),
+            xytext=(-5, 2),
             textcoords="offset points",
         )
 
