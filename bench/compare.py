@@ -132,7 +132,7 @@ def _print(paths: Sequence[Path], records: Sequence[Figures], rows: Sequence[dic
         made.add_row(
             ascii_uppercase[entry["record"]],
             f"{row['operation']} {row['dtype']} {row['backend']}",
-            "x".join(str(row["dims"][d]) for d in ("m", "n", "k") if d in row["dims"]),
+            "x".join(str(row["dims"][d]) for d in ("batch", "m", "n", "k") if d in row["dims"]),
             f"{'cold' if row['cold'] else 'hot' if row['kind'] == 'kernel' else 'probe'} {row['level']}",
             str(row["threads"]),
             *(seconds(s["value"]) for s in entry["seconds"]),

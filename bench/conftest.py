@@ -22,7 +22,7 @@ from bench.picture import roofline
 from bench.record import save
 from bench.report import summary
 from bench.session import Session
-from bench.sweep import SWEEPS, Sweep, contestants, layer_cases, walk_cases
+from bench.sweep import SWEEPS, Sweep, between_cases, contestants, layer_cases, walk_cases
 from kernels import Kernel, peers
 from kernels.reference import DTYPES
 
@@ -168,15 +168,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("ceiling", "threads"), [(c, t) for t in plan.threads for c in ceilings])
     if "entry" not in metafunc.fixturenames:
         return
-    cases = {"layer": layer_cases, "walk": walk_cases}[metafunc.function.__name__.split("_")[1]](plan.sweep)
+    tables = {"layer": layer_cases, "walk": walk_cases, "between": between_cases}
+    cases = tables[metafunc.function.__name__.split("_")[1]](plan.sweep)
     entries, ids = [], []
     for case in cases:
         for dtype in plan.dtypes:
             for kernel in contestants(case, dtype, plan.isa, plan.sweep.rungs, plan.others):
                 for threads in plan.threads:
+                    sizes = "-".join(f"{d}{getattr(case, d)}" for d in "mnk" if d == "m" or d in case.dims)
                     layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
                     entries.append((case, dtype, threads, kernel))
-                    ids.append(f"{layers}-m{case.m}-n{case.n}-k{case.k}-{kernel.name}-t{threads}")
+                    ids.append(f"{layers}-{sizes}-{kernel.name}-t{threads}")
     metafunc.parametrize("entry", entries, ids=ids)
 
 

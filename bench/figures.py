@@ -30,12 +30,15 @@ def flops(row: Row) -> int:
 
 
 def moved_bytes(row: Row) -> int:
-    """Bytes of one call that its level must deliver: of cold rows the cold operands, otherwise every operand once."""
+    """Bytes of one call that its level must deliver: of cold rows the cold operands, otherwise every operand once.
+
+    Probes count as STREAM does: what update writes back, too.
+    """
     if row["operation"] not in OPERATIONS:
         return 0
     op, size = OPERATIONS[row["operation"]], DTYPES[row["dtype"]].itemsize
     if not row.get("cold"):
-        return op.bytes(row["dims"], size)
+        return op.delivered(row["dims"], size) if row["kind"] == "kernel" else op.bytes(row["dims"], size)
     words = 0
     for name, dims in op.operands:
         if name in row["cold"]:

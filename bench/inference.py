@@ -22,6 +22,8 @@ from kernels import Kernel
 from kernels.operands import aligned_empty
 from kernels.reference import DTYPES, OPERATIONS
 
+BACKENDS = ("c", "numba")
+"""Those that have every operation of a model."""
 EPSILON = {False: 1e-12, True: 1e-5}  # BERT's and, for decoders, GPT-2's
 
 
@@ -32,6 +34,7 @@ class Step:
     name   which part of the model it is: "qkv", "softmax", ...
     cold   bytes that come from where the weights are: weights and KV cache
     hot    bytes of activations, each operand once
+    back   of these, what only goes back to where it came from: changed in place
     """
 
     name: str
@@ -39,6 +42,7 @@ class Step:
     flops: int = 0
     cold: int = 0
     hot: int = 0
+    back: int = 0
 
 
 def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
@@ -50,12 +54,14 @@ def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
 
 
 class Bench:
-    """Binds the kernels of one dtype and number of threads, and makes the arrays they work on."""
+    """Binds the kernels of one backend, dtype and number of threads, and makes the arrays they work on."""
 
-    def __init__(self, dtype: str, threads: int) -> None:
+    def __init__(self, dtype: str, threads: int, backend: str = "c") -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
         self.dtype, self.threads = dtype, threads
-        isa = isa_in_use()
-        self.kernel: Callable[[str], Kernel] = cache(lambda operation: kernels.find(operation, dtype, "c", isa))
+        isa = isa_in_use() if backend == "c" else None
+        self.kernel: Callable[[str], Kernel] = cache(lambda operation: kernels.find(operation, dtype, backend, isa))
 
     def empty(self, *shape: int) -> np.ndarray:
         array = aligned_empty(shape, DTYPES[self.dtype])
@@ -72,7 +78,7 @@ class Bench:
         moved = op.bytes(dims, size)
         from_memory = 0 if cold is None else int(np.prod(inputs[cold].shape)) * size
         call = self.kernel(operation).bind(*inputs, out=out, threads=self.threads)
-        return Step(name, call, op.flops(dims), from_memory, moved - from_memory)
+        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, moved - op.delivered(dims, size))
 
     def pack(self, linear: Linear) -> Any:
         return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)
@@ -156,12 +162,13 @@ class Pass:
 class Encoder(Pass):
     """BERT: norms behind the residuals. run() turns `tokens` into `hidden`[length, d]; both are written in place.
 
-    Raises ValueError where the length isn't 1 to the model's positions.
+    backend  whose kernels run it, one of BACKENDS
+    Raises ValueError where the length isn't 1 to the model's positions, and for another backend.
     """
 
-    def __init__(self, model: Model, weights: Weights, length: int, threads: int = 1) -> None:
+    def __init__(self, model: Model, weights: Weights, length: int, threads: int = 1, backend: str = "c") -> None:
         _length("length", length, model)
-        super().__init__(Bench(_name(weights), threads), model, weights, length)
+        super().__init__(Bench(_name(weights), threads, backend), model, weights, length)
         self.steps += self.embed()
         self.steps.append(self.norm(self.x, weights.norm, self.y))
         for layer in weights.layers:
@@ -253,16 +260,19 @@ class Decoder:
     prefill   the prompt's pass, whose hidden states are `prefill.y`; None without a prompt
     token     the steps of each later position: token[p] reads its token from `next`, and leaves the one after it there
     logits    [vocabulary], of the last token
+    backend   whose kernels run it, one of BACKENDS
 
-    Raises ValueError where they aren't within the model's positions.
+    Raises ValueError where the tokens aren't within the model's positions, and for another backend.
     """
 
-    def __init__(self, model: Model, weights: Weights, prompt: int, capacity: int, threads: int = 1) -> None:
+    def __init__(
+        self, model: Model, weights: Weights, prompt: int, capacity: int, threads: int = 1, backend: str = "c"
+    ) -> None:
         _length("capacity", capacity, model)
         if not 0 <= prompt <= capacity:
             raise ValueError(f"prompt: 0 to {capacity} tokens, not {prompt}")
         self.model, self.prompt, self.capacity = model, prompt, capacity
-        bench = Bench(_name(weights), threads)
+        bench = Bench(_name(weights), threads, backend)
         self.cache = bench.empty(model.layers, 2, model.heads, capacity, model.head_dim)
         self.logits = bench.empty(model.vocabulary)
         self.prefill: _Decoding | None = None

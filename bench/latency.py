@@ -1,8 +1,10 @@
 """Latency of whole Transformers, part by part, beside what peak and bandwidth of the same session allow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,9 @@ from bench.cli import BadInput
 from bench.counts import count, total
 from bench.figures import Figures, Roofs
 from bench.host import available_memory_bytes, llc_bytes
-from bench.inference import Decoder, Encoder, Step, by_name, timed_steps
+from bench.inference import BACKENDS, Decoder, Encoder, Step, by_name, timed_steps
 from bench.layers import Model
-from bench.measure import pinned, timed
+from bench.measure import pinned
 from bench.ridge import median_interval
 from bench.session import Session
 from bench.weights import Weights, random_weights, read_weights, refuse
@@ -24,62 +26,57 @@ NORMAL = ("BERT-Base", 128)
 PAPER = {("BERT-Base", 128): 1.0, ("BERT-Large", 128): 3.0, ("GPT-2", 128): 45.0}
 """Normalised latencies at 128 tokens on an Intel Gold 6242 that Gholami et al. (2024) plot; precision, threads and
 framework aren't stated."""
-LEAST, MOST = 3, 20  # timed runs
-PARTS = 2  # runs that are timed part by part; a part's time is the shorter
+LEAST, MOST = 3, 20  # timed runs of each backend
 EFFICIENCY = 0.7  # of the roofs, for estimates of time
 
 
 @dataclass(frozen=True)
 class Task:
-    """One model, phase and length. decode: `length` tokens are generated one by one, from an empty cache."""
+    """One model, phase and length. decode: `length` tokens are generated one by one, from an empty cache.
+
+    backends  whose kernels run it, in turns
+    """
 
     model: Model
     phase: str
     length: int
+    backends: tuple[str, ...] = BACKENDS
 
     @property
     def label(self) -> str:
         return f"{self.model.name}, {self.phase}, {self.length} tokens"
 
-    def prepare(self, weights: Weights, threads: int) -> "Ready":
-        """Binds everything. Random tokens enter; a decoder starts with one of them."""
+    def prepare(self, weights: Weights, threads: int, backend: str) -> list[Step]:
+        """Binds, and compiles, everything. Random tokens enter; a decoder starts with one of them."""
         tokens = np.random.default_rng(self.length).integers(0, self.model.vocabulary, self.length)
         if self.phase == "encode":
-            encoder = Encoder(self.model, weights, self.length, threads)
+            encoder = Encoder(self.model, weights, self.length, threads, backend)
             encoder.tokens[...] = tokens
-            return Ready(encoder.steps, encoder.run)
+            return encoder.steps
         if self.phase == "prefill":
-            prefill = Decoder(self.model, weights, self.length, self.length, threads).prefill
+            prefill = Decoder(self.model, weights, self.length, self.length, threads, backend).prefill
             assert prefill
             prefill.tokens[...] = tokens
-            return Ready(prefill.steps, prefill.run)
-        decoder = Decoder(self.model, weights, 0, self.length, threads)
+            return prefill.steps
+        decoder = Decoder(self.model, weights, 0, self.length, threads, backend)
         decoder.start(tokens[:1])
-        steps = [step for position in range(self.length) for step in decoder.token[position]]
-
-        def generate() -> None:
-            for step in steps:
-                step.call()
-
-        return Ready(steps, generate)
+        return [step for position in range(self.length) for step in decoder.token[position]]
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A task's bound steps, and all of them as one call."""
-
-    steps: list[Step]
-    run: Callable[[], None]
-
-
-def tasks(models: Sequence[Model], lengths: Sequence[int]) -> list[Task]:
+def tasks(models: Sequence[Model], lengths: Sequence[int], backends: tuple[str, ...] = BACKENDS) -> list[Task]:
     """Every phase of every model at every length, longer ones than the model's positions included."""
     return [
-        Task(replace(model, positions=max(model.positions, *lengths)), phase, length)
+        Task(replace(model, positions=max(model.positions, *lengths)), phase, length, backends)
         for model in models
         for phase in model.phases
         for length in lengths
     ]
+
+
+Work = Counter[tuple[int, int, int, int]]
+"""How many calls have which FLOPs, cold, hot and returning bytes; the calls themselves would keep weights alive."""
+_Measured = tuple[Task, str, dict[str, Work], list[dict[str, float]]]
+"""A task on one backend: the work of its parts, and what each run spent on each part."""
 
 
 class Latency:
@@ -92,17 +89,22 @@ class Latency:
     def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
         self.session, self.tasks, self.threads, self.path = session, todo, threads, weights
         self.dtype = session.dtypes[0]
-        self._measured: list[tuple[Task, list[float], dict[str, list[Step]], dict[str, float]]] = []
+        self._measured: list[_Measured] = []
         size, free = DTYPES[self.dtype].itemsize, available_memory_bytes()
         for task in todo:
             refuse(task.model)
+            packed = task.model.parameters(embeddings=False) * (task.phase != "decode")
             square = task.model.heads * task.length**2 * (task.phase != "decode")
-            needed = size * (2 * task.model.parameters() + square + 12 * task.model.width * task.length)
+            work = len(task.backends) * (packed + square + 12 * task.model.width * task.length)
+            needed = size * (task.model.parameters() + work)
             if free is not None and needed > free:
                 raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
 
     def measure(self, seconds: float) -> Iterator[Task]:
-        """One task after the other; yields each before it is measured, for about `seconds` or LEAST runs."""
+        """One task after the other; yields each before it is measured, for about `seconds` or LEAST runs.
+
+        Every run is timed part by part: reading the clock costs a thousandth of it at most. Backends take turns.
+        """
         weights, name = None, None
         for task in self.tasks:
             yield task
@@ -111,16 +113,31 @@ class Latency:
                 name, weights = task.model.name, self._weights(task.model)
             assert weights
             with pinned(self.threads), self.session.watched():
-                ready = task.prepare(weights, self.threads)
-                for step in ready.steps[: len(ready.steps) // 8 if task.phase == "decode" else None]:
-                    step.call()  # untimed: maps pages, raises the clock
-                samples = [timed([ready.run], 0, 1)]
-                while len(samples) < LEAST or (sum(samples) < seconds and len(samples) < MOST):
-                    samples.append(timed([ready.run], 0, 1))
-                spent = [timed_steps(ready.steps) for _ in range(PARTS)]
-            parts = {part: min(each[part] for each in spent) for part in spent[0]}
-            self._measured.append((task, samples, by_name(ready.steps), parts))
+                self._measured += self._in_turns(task, weights, seconds)
             self.session.probe_round(self.threads)
+
+    def _in_turns(self, task: Task, weights: Weights, seconds: float) -> Iterator[_Measured]:
+        """Runs a task on each of its backends, who leads changes; all that was bound is free again afterwards."""
+        ready = [task.prepare(weights, self.threads, backend) for backend in task.backends]
+        for steps in ready:
+            for step in steps[: len(steps) // 8 if task.phase == "decode" else None]:
+                step.call()  # untimed: maps pages, raises the clock
+        runs: list[list[dict[str, float]]] = [[] for _ in ready]
+        total, turn = 0.0, 0
+        while turn < LEAST or (total < seconds and turn < MOST):
+            for i in range(len(ready)):
+                b = (turn + i) % len(ready)
+                runs[b].append(timed_steps(ready[b]))
+                total += sum(runs[b][-1].values())
+            turn += 1
+        for backend, steps, spent in zip(task.backends, ready, runs, strict=True):
+            groups = by_name(steps).items()
+            yield (
+                task,
+                backend,
+                {n: Counter((s.flops, s.cold, s.hot, s.back) for s in group) for n, group in groups},
+                spent,
+            )
 
     def _weights(self, model: Model) -> Weights:
         if self.path:
@@ -135,7 +152,7 @@ class Latency:
         for task in self.tasks:
             counts = total(count(task.model, task.length, task.phase))
             once = max(counts.flops / peak, counts.bytes(size) / read * (task.phase == "decode")) / EFFICIENCY
-            spent += max(seconds, LEAST * once) + (PARTS + 0.5) * once
+            spent += max(seconds, LEAST * once * len(task.backends)) + 0.5 * once * len(task.backends)
         models = {task.model.name: task.model.parameters() for task in self.tasks}
         return spent + sum(models.values()) * 2e-8  # making and packing weights
 
@@ -148,21 +165,16 @@ class Latency:
             return []
         roofs = self.roofs()
         made = [self._row(roofs, *measured) for measured in self._measured]
-        base = next((r["seconds"]["value"] for r in made if (r["model"], r["length"]) == NORMAL), None)
-        ideal = next((r["bound_seconds"] for r in made if (r["model"], r["length"]) == NORMAL), None)
+        normal = {row["backend"]: row for row in made if (row["model"], row["length"]) == NORMAL}
         for row in made:
-            row["normalised"] = row["seconds"]["value"] / base if base else None
-            row["normalised_bound"] = row["bound_seconds"] / ideal if ideal else None
+            base = normal.get(row["backend"])  # one backend's models are compared, not the backends
+            row["normalised"] = row["seconds"]["value"] / base["seconds"]["value"] if base else None
+            row["normalised_bound"] = row["bound_seconds"] / base["bound_seconds"] if base else None
             row["paper"] = PAPER.get((row["model"], row["length"])) if row["phase"] != "prefill" else None
         return made
 
     def _row(
-        self,
-        roofs: Roofs,
-        task: Task,
-        samples: Sequence[float],
-        steps: dict[str, list[Step]],
-        spent: dict[str, float],
+        self, roofs: Roofs, task: Task, backend: str, work: dict[str, Work], spent: Sequence[dict[str, float]]
     ) -> dict[str, Any]:
         """Seconds of a run, what it executed, its share of the peak and of the read roof; then its parts.
 
@@ -170,18 +182,22 @@ class Latency:
         executed  FLOPs of the kernels' calls; bytes that come from memory: weights and KV cache; of activations
         """
         peak, read = roofs.peaks[self.dtype, self.session.isa].value, self._memory(roofs, task.model)
+        samples = [sum(run.values()) for run in spent]
         latency = median_interval(samples)
         counts = total(count(task.model, task.length, task.phase))
-        parts = [self._part(roofs, name, group, spent[name], read) for name, group in steps.items()]
+        parts = [
+            self._part(roofs, name, calls, median(run[name] for run in spent), read) for name, calls in work.items()
+        ]
         flops, cold, hot = (sum(part[key] for part in parts) for key in ("flops", "cold_bytes", "hot_bytes"))
         return {
             "model": task.model.name,
             "phase": task.phase,
             "length": task.length,
+            "backend": backend,
             "threads": self.threads,
             "dtype": self.dtype,
             "seconds": latency.as_dict(),
-            "samples": list(samples),
+            "samples": samples,
             "modelled": {"flops": counts.flops, "mops": counts.mops},
             "executed": {"flops": flops, "cold_bytes": cold, "hot_bytes": hot},
             "gflops": flops / latency.value / 1e9,
@@ -193,24 +209,25 @@ class Latency:
             "parts": parts,
         }
 
-    def _part(self, roofs: Roofs, name: str, steps: Sequence[Step], seconds: float, read: float) -> dict[str, Any]:
-        """One part of the model, over all layers: its time, and the longer of its FLOPs' and its bytes' time.
+    def _part(self, roofs: Roofs, name: str, work: Work, seconds: float, read: float) -> dict[str, Any]:
+        """One part of the model, over all layers: its median time, and the longer of its FLOPs' and its bytes' time.
 
         read  bandwidth for weights and KV cache; activations come, each operand once, from the nearest cache that
               holds those of one call
         """
         peak = roofs.peaks[self.dtype, self.session.isa].value
         bound = 0.0
-        for step in steps:
-            near = roofs.bandwidths.get(self.session.level(step.hot, self.threads), roofs.bandwidths["DRAM"]).value
-            bound += max(step.flops / peak, step.cold / read + step.hot / near)
+        for (flops, cold, hot, back), calls in work.items():
+            comes = hot - back
+            near = roofs.bandwidths.get(self.session.level(comes, self.threads), roofs.bandwidths["DRAM"]).value
+            bound += calls * max(flops / peak, cold / read + comes / near)
         return {
             "name": name,
-            "calls": len(steps),
+            "calls": work.total(),
             "seconds": seconds,
-            "flops": sum(step.flops for step in steps),
-            "cold_bytes": sum(step.cold for step in steps),
-            "hot_bytes": sum(step.hot for step in steps),
+            "flops": sum(calls * flops for (flops, *_), calls in work.items()),
+            "cold_bytes": sum(calls * cold for (_, cold, *_), calls in work.items()),
+            "hot_bytes": sum(calls * hot for (_, _, hot, _), calls in work.items()),
             "bound_seconds": bound,
         }
 

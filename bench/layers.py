@@ -7,7 +7,7 @@ Sources: Vaswani et al. 2017 (the layer), Devlin et al. 2019 (BERT), Radford et 
 """
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,8 @@ class Shape:
     """One product C[m, n] = A[m, k] B[k, n]; k is the length of each sum. `weight`: B is constant between passes.
 
     operation  "gemm", or with m = 1 "gemv" (B stored as W[n, k], nn.Linear) or "gemv_t" (stored as W[k, n], Conv1D);
-               "gemm_batch" and "gemm_batch_t" are `batch` such products in one call
+               "gemm_batch" and "gemm_batch_t" are `batch` such products in one call; or one of the elementwise ones,
+               which work on [m, n] or [batch, m, n] and have no k: it is 1
     """
 
     operation: str
@@ -56,12 +57,16 @@ class Shape:
 
     @property
     def flops(self) -> int:
-        """2 m n k, times the batch: a multiply and an add for every term."""
-        return 2 * self.batch * self.m * self.n * self.k
+        """A product's are 2 m n k, times the batch: a multiply and an add for every term."""
+        return OPERATIONS[self.operation].flops(self.dims)
 
     def bytes(self, itemsize: int) -> int:
-        """Compulsory traffic (m k + k n + m n) itemsize: each operand read once, the result written once."""
-        return self.batch * (self.m * self.k + self.k * self.n + self.m * self.n) * itemsize
+        """Compulsory traffic: each operand read once, the result written once; (m k + k n + m n) itemsize."""
+        return OPERATIONS[self.operation].bytes(self.dims, itemsize)
+
+    def delivered(self, itemsize: int) -> int:
+        """What of it has to come from where the operands are: see Operation.delivered()."""
+        return OPERATIONS[self.operation].delivered(self.dims, itemsize)
 
     def intensity(self, itemsize: int) -> float:
         """Arithmetic intensity in FLOP/byte for elements of `itemsize` bytes."""
@@ -85,7 +90,8 @@ class Case(Shape):
     @property
     def label(self) -> str:
         times = f"{self.batch} x " if self.batch > 1 else ""
-        return f"{self.operation} {times}{self.m}x{self.n}x{self.k} ({'; '.join(self.layers)})"
+        sizes = f"{self.m}x{self.n}" + (f"x{self.k}" if "k" in self.dims else "")
+        return f"{self.operation} {times}{sizes} ({'; '.join(self.layers)})"
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,29 @@ class Model:
             products.append(Product("gemv", 1, self.vocabulary, d, True, "lm_head", 1))
         return products
 
+    def between(self, length: int, context: int | None = None, phase: str | None = None) -> list[Product]:
+        """What a forward pass does between its products, with the biases fused into it where bench.inference does so.
+
+        Arguments and errors as of products(). For models like BERT and GPT-2; others have other norms and gates.
+        """
+        scores = next(p for p in self.products(length, context, phase) if p.layer == "scores")
+        m, d, layers = scores.m, self.width, self.layers
+
+        def rows(operation: str, n: int, layer: str, count: int) -> Product:
+            return Product(operation, m, n, 1, False, layer, count)
+
+        softmax = "softmax_causal" if self.decoder else "softmax"
+        shared = [
+            rows("residual", d, "embedding", 1),
+            rows("bias", self.heads_width + 2 * self.kv_width, "bias", layers),
+            Product(softmax, m, scores.n, 1, False, "softmax", layers, batch=self.heads),
+        ]
+        if self.decoder:
+            norms = [rows("residual", d, "residual", 2 * layers), rows("layer_norm", d, "norm", 2 * layers + 1)]
+        else:
+            norms = [rows("residual_norm", d, "norm", 2 * layers), rows("layer_norm", d, "norm", 1)]
+        return [*shared, *norms, rows("gelu_tanh" if self.decoder else "gelu", self.ffn, "gelu", layers)]
+
 
 MODELS = (
     Model("BERT-Base", 12, 768, 12, 3072, 30522, 512, segments=2),
@@ -229,8 +258,9 @@ def distinct_shapes(
     lengths: Sequence[int] = (128,),
     contexts: Sequence[int] | None = None,
     phases: Sequence[str] = PHASES,
+    of: Callable[..., list[Product]] = Model.products,
 ) -> list[Case]:
-    """Every shape once, in order of first use, with the layers of all models that use it.
+    """Every shape once, in order of first use, with the layers of all models that use it; of=Model.between: of those.
 
     A model contributes those of `phases` that it has: encode and prefill at each of `lengths`, decode at each of
     `contexts` (None: `lengths`). Raises ValueError where one of them is beyond a model's positions.
@@ -239,7 +269,7 @@ def distinct_shapes(
     for model in models:
         for phase in (phase for phase in model.phases if phase in phases):
             for tokens in contexts if phase == "decode" and contexts is not None else lengths:
-                for p in model.products(tokens, phase=phase):
+                for p in of(model, tokens, phase=phase):
                     layers = users.setdefault(p.shape, {}).setdefault(model.name, [])
                     if p.layer not in layers:
                         layers.append(p.layer)

@@ -70,7 +70,9 @@ def kernels_table(figures: Figures) -> Table:
     for row, f in zip(figures.rows, figures.row_figures, strict=True):
         if row["kind"] != "kernel":
             continue
-        shape = (row["dims"].get("m", 1), row["dims"]["n"], row["dims"]["k"])
+        dims = row["dims"]
+        times = f"{dims['batch']} x " if "batch" in dims else ""
+        shape = (f"{times}{dims.get('m', 1)}", dims["n"], dims.get("k", ""), row["layers"])
         if last not in (None, shape):
             made.add_section()
         name = "; ".join(row["layers"]) if shape != last else ""
@@ -82,7 +84,7 @@ def kernels_table(figures: Figures) -> Table:
         )
         made.add_row(
             name,
-            *map(str, shape),
+            *map(str, shape[:3]),
             f"{row['operation']} {row['dtype']} {row['backend']}/{row['isa']}",
             f"cold {row['level']}" if row["cold"] else f"hot {row['level']}",
             str(row["threads"]),
@@ -213,6 +215,13 @@ def machine_line(machine: Mapping[str, Any], session: Mapping[str, Any]) -> str:
     return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}{apart}"
 
 
+def compiled_text(session: Mapping[str, Any]) -> str:
+    """One line on the time that Numba took before anything was timed."""
+    compiled = session["jit_seconds"]
+    spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
+    return f"Numba compiled, or loaded from its cache, {spent}"
+
+
 def summary(figures: Figures) -> RenderableType:
     """The whole report of a session."""
     record = figures.record
@@ -222,9 +231,7 @@ def summary(figures: Figures) -> RenderableType:
     parts += [roofs_table(figures), Text()]
     if any(roofs.ridges for roofs in figures.roofs.values()):
         parts += [ridges_table(figures), Text()]
-    compiled = record["session"]["jit_seconds"]
-    if compiled:
-        spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
-        parts += [Text(f"Numba compiled, or loaded from its cache, {spent}"), Text()]
+    if record["session"]["jit_seconds"]:
+        parts += [Text(compiled_text(record["session"])), Text()]
     parts.append(trust_text(figures))
     return Group(*parts)

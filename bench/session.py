@@ -293,7 +293,7 @@ class Session:
         return time.process_time() + self._spent + sum(worker.cpu_seconds for worker in self._workers.values())
 
     def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> dict[str, Any]:
-        size = case.bytes(DTYPES[kernel.dtype].itemsize)
+        size = case.delivered(DTYPES[kernel.dtype].itemsize)
         return make_row(
             "kernel",
             kernel.operation,

@@ -99,7 +99,7 @@ def growth(figures: Figures) -> list[Entry]:
             together[row["threads"], row["rounds"][0]].append((row, f))
     found = []
     for (threads, _), members in together.items():
-        kinds = {(row["backend"], row["operation"], row["dims"]["n"], row["dims"]["k"]) for row, _ in members}
+        kinds = {(row["backend"], row["operation"], row["dims"]["n"], row["dims"].get("k")) for row, _ in members}
         if len(members) == 1 or len(kinds) > 1:
             continue
         ((_, operation, n, k),) = kinds

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import kernels
-from bench.layers import MODELS, Case, Shape, distinct_shapes
+from bench.layers import MODELS, Case, Model, Shape, distinct_shapes
 from bench.rungs import LOWER_RUNGS
 from kernels import Kernel
 
@@ -14,7 +14,8 @@ class Sweep:
     """lengths: tokens that enter a layer (1: decode). walk: m at which each weight matrix is walked across the ridge.
 
     contexts: tokens in a decoder's KV cache. seconds: measuring time per kernel and shape. matrices: the weight
-    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too.
+    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too. between: tokens
+    at which what lies between the products runs.
     """
 
     lengths: tuple[int, ...]
@@ -23,6 +24,7 @@ class Sweep:
     seconds: float
     matrices: tuple[tuple[int, int], ...] = ()
     rungs: tuple[tuple[int, int, int], ...] = ()
+    between: tuple[int, ...] = (128,)
 
 
 SWEEPS = {
@@ -34,6 +36,7 @@ SWEEPS = {
         (1, 8, 32, 128, 512),
         0.6,
         rungs=((128, 768, 768), (128, 3072, 768), (512, 768, 768)),
+        between=(8, 32, 128, 512),
     ),
 }
 
@@ -81,6 +84,12 @@ def walk_cases(sweep: Sweep) -> list[Case]:
         for (k, n), layers in matrices.items()
         for m in sweep.walk
     ]
+
+
+def between_cases(sweep: Sweep) -> list[Case]:
+    """Softmax, norms, GELU, biases and residuals, on activations that the last product left in a cache."""
+    cases = distinct_shapes(MODELS, lengths=sweep.between, phases=("encode", "prefill"), of=Model.between)
+    return sorted(cases, key=lambda c: (c.operation, c.n, c.m))
 
 
 def contestants(

@@ -17,6 +17,11 @@ def test_layer(replay, measured):
     replay(measured)
 
 
+def test_between(replay, measured):
+    """What lies between the products, such as softmax and GELU, with its operands in a cache, in C and Numba."""
+    replay(measured)
+
+
 def test_walk(replay, measured):
     """The weight matrices with m walked across the ridge: where do achieved FLOP/s leave the slanted roof?"""
     replay(measured)

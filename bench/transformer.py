@@ -4,6 +4,7 @@ Both sides of "AI and Memory Wall" (2024), figure 3: bench.counts has its rules,
 """
 
 from collections.abc import Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from rich.table import Table
 from bench.cli import BadInput, Parser, console, print_json, run
 from bench.counts import count, total
 from bench.figures import Figures
+from bench.inference import BACKENDS
 from bench.latency import Latency, Task, tasks
 from bench.layers import MODELS, PHASES, Model, find
 from bench.measure import thread_counts
-from bench.report import interval, machine_line, seconds, table, trust_text
+from bench.report import compiled_text, interval, machine_line, seconds, table, trust_text
 from bench.session import Session
 from bench.transformer_picture import draw
 from bench.weights import refuse
@@ -111,10 +113,12 @@ def _latency_table(rows: Sequence[dict[str, Any]]) -> Table:
     made = table(
         "Latency",
         (
-            *("<model", "<phase", "tokens", "ms [95 %]", "BERT-Base, 128 = 1", "paper", "GFLOP", "GB from memory"),
+            *("<model", "<phase", "tokens", "<kernels", "ms [95 %]"),
+            *("BERT-Base, 128 = 1", "paper", "GFLOP", "GB from memory"),
             *("GFLOP/s", "% of peak", "GB/s", "% of read", "tokens/s"),
         ),
-        caption="decode: all tokens one by one, from an empty cache; paper: Intel Gold 6242, framework not stated. "
+        caption="decode: all tokens one by one, from an empty cache; 1 is BERT-Base on the same kernels; "
+        "paper: Intel Gold 6242, framework not stated. "
         "Peak and read bandwidth are this session's.",
     )
     for row in rows:
@@ -123,6 +127,7 @@ def _latency_table(rows: Sequence[dict[str, Any]]) -> Table:
             row["model"],
             row["phase"],
             str(row["length"]),
+            row["backend"],
             interval(ms, 1),
             "" if row["normalised"] is None else f"{row['normalised']:.2f}",
             "" if row["paper"] is None else f"{row['paper']:g}",
@@ -137,25 +142,33 @@ def _latency_table(rows: Sequence[dict[str, Any]]) -> Table:
     return made
 
 
-def _parts_table(row: dict[str, Any]) -> Table:
+def _parts_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The parts of one model, phase and length: what they do, and how long each backend takes for it."""
+    first = rows[0]
+    took = " and ".join(f"{seconds(row['seconds']['value'])} in {row['backend']}" for row in rows)
+    mine = [(f"{row['backend']}: time", "% of all", "% of bound") for row in rows]
     made = table(
-        f"{row['model']}, {row['phase']}, {row['length']} tokens: {seconds(row['seconds']['value'])}, part by part",
-        ("<part", "calls", "time", "% of all", "GFLOP", "MB from memory", "MB in caches", "bound", "% of bound"),
+        f"{first['model']}, {first['phase']}, {first['length']} tokens: {took}, part by part",
+        (*("<part", "calls", "GFLOP", "MB from memory", "MB in caches", "bound"), *chain.from_iterable(mine)),
     )
-    whole = sum(part["seconds"] for part in row["parts"])
-    for part in sorted(row["parts"], key=lambda part: -part["seconds"]):
+    for i in sorted(range(len(first["parts"])), key=lambda i: -first["parts"][i]["seconds"]):
+        part = first["parts"][i]
         made.add_row(
             part["name"],
             str(part["calls"]),
-            seconds(part["seconds"]),
-            f"{100 * part['seconds'] / whole:.1f}",
             f"{part['flops'] / 1e9:.3f}",
             f"{part['cold_bytes'] / 1e6:,.1f}",
             f"{part['hot_bytes'] / 1e6:,.1f}",
             seconds(part["bound_seconds"]),
-            f"{100 * part['bound_seconds'] / part['seconds']:.0f}",
+            *chain.from_iterable(_part_cells(row, row["parts"][i]) for row in rows),
         )
     return made
+
+
+def _part_cells(row: dict[str, Any], part: dict[str, Any]) -> tuple[str, str, str]:
+    spent = part["seconds"]
+    share = 100 * spent / sum(other["seconds"] for other in row["parts"])
+    return seconds(spent), f"{share:.1f}", f"{100 * part['bound_seconds'] / spent:.0f}"
 
 
 def _todo(options: Any, lengths: Sequence[int]) -> list[Task]:
@@ -169,7 +182,8 @@ def _todo(options: Any, lengths: Sequence[int]) -> list[Task]:
         raise BadInput("--weights: the weights of one model, in f32; name it with --model")
     if options.weights and not options.weights.exists():
         raise BadInput(f"--weights {options.weights}: no such file or folder")
-    return [task for model, phases in wanted for task in tasks([model], lengths) if task.phase in phases]
+    backends = BACKENDS if options.backend == "all" else (options.backend,)
+    return [task for model, phases in wanted for task in tasks([model], lengths, backends) if task.phase in phases]
 
 
 def _measured(options: Any, lengths: Sequence[int]) -> int:
@@ -203,12 +217,14 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
     plain = console()
     plain.print(machine_line(record["machine"], record["session"]))
     plain.print(_latency_table(rows))
-    for row in rows:
-        plain.print(_parts_table(row))
+    for _, alike in groupby(rows, key=lambda row: (row["model"], row["phase"], row["length"])):
+        plain.print(_parts_table(list(alike)))
     plain.print(
         "bound: the longer of FLOPs over the peak and bytes over the read bandwidth of where they are, call by call; "
         "activations are read once from the nearest cache that holds a call's."
     )
+    if record["session"]["jit_seconds"]:
+        plain.print(compiled_text(record["session"]))
     plain.print(trust_text(figures))
     for path in pictures:
         plain.print(f"picture: {path}")
@@ -225,10 +241,13 @@ def _parser() -> Parser:
         "--length", help=f"tokens, separated by commas; {_listed(MEASURED)}, or with --counts {_listed(LENGTHS)}"
     )
     parser.add_argument("--phase", choices=PHASES, help="one phase; if not given all, or with --counts the paper's")
+    parser.add_argument("--backend", choices=[*BACKENDS, "all"], default="all", help="whose kernels; all take turns")
     parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help="of weights and activations")
     parser.add_argument("--full", action="store_true", help=f"measure at {_listed(LENGTHS)} tokens")
     parser.add_argument("--threads", default="all", help="one number; all: one per physical core")
-    parser.add_argument("--seconds", type=float, default=1.0, help="measuring time for each model, phase and length")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="measuring time per model, phase and length, 3 runs at least"
+    )
     parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
     parser.add_argument("--picture", type=Path, default=Path("results/transformer"), help="without .png and .svg")
     return parser

@@ -42,14 +42,20 @@ def draw(rows: Sequence[Row], stem: Path, note: str) -> list[Path]:
         last = title.startswith("latency")
         for colour, (model, phase) in zip(COLOURS * len(names), names, strict=False):
             mine = [row for row in drawn if (row["model"], row["phase"]) == (model, phase)]
-            for value, style, what in (
-                (modelled, "--", "bound by the roofs" if last else "counted as the paper does"),
-                (measured, "o-", "measured" if last else "executed"),
-            ):
-                points = [(row["length"], value(row)) for row in mine if value(row) is not None]
+            backends = list(dict.fromkeys(row["backend"] for row in mine))
+            first = [row for row in mine if row["backend"] == backends[0]]
+            lines = [(first, modelled, "--", "bound by the roofs" if last else "counted as the paper does")]
+            if last:  # the other panels are alike for all backends
+                for backend, style in zip(backends, ("o-", "s:"), strict=False):
+                    some = [row for row in mine if row["backend"] == backend]
+                    lines.append((some, measured, style, f"measured, {backend}"))
+            else:
+                lines.append((first, measured, "o-", "executed"))
+            for some, value, style, what in lines:
+                points = [(row["length"], value(row)) for row in some if value(row) is not None]
                 if points:
                     axes.plot(*zip(*points, strict=True), style, color=colour, ms=4, label=f"{model}, {phase}: {what}")
-            stars = [(row["length"], row["paper"]) for row in mine if last and row["paper"] is not None]
+            stars = [(row["length"], row["paper"]) for row in first if last and row["paper"] is not None]
             if stars and measured(mine[0]) is not None:
                 axes.plot(*zip(*stars, strict=True), "*", color=colour, ms=11, label=f"{model}: in the paper")
         lengths = sorted({row["length"] for row in drawn})

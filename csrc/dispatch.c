@@ -1,5 +1,6 @@
 /* The C API: which ISAs were compiled in, which run here, and the call through to the chosen one. */
 #include "isa.h"
+#include "per_isa/polynomials.h"
 
 /* CMake names the ISAs it compiled: -DISAS="X(generic) X(avx2)". */
 #define X(name) extern const struct isa isa_##name;
@@ -36,6 +37,14 @@ int isa_vector_bytes(int isa) { return isas[isa]->vector_bytes; }
 int isa_nontemporal(int isa) { return isas[isa]->nontemporal; }
 int isa_tile_rows(int isa) { return isas[isa]->mr; }
 int isa_tile_columns(int isa, int itemsize) { return isas[isa]->nv * isas[isa]->vector_bytes / itemsize; }
+const double *exp_coefficients(int itemsize, int *count) {
+    *count = EXP_TERMS(itemsize == sizeof(float));
+    return EXP;
+}
+const double *tail_coefficients(int itemsize, int *count) {
+    *count = itemsize == sizeof(float) ? TERMS(TAIL_SHORT) : TERMS(TAIL_LONG);
+    return itemsize == sizeof(float) ? TAIL_SHORT : TAIL_LONG;
+}
 const char *build_compiler(void) { return COMPILER; }
 const char *build_flags(void) { return FLAGS; }
 

@@ -88,6 +88,11 @@ void add_to_f32(int isa, int threads, int64_t m, int64_t n, float *x, int64_t ld
 void add_to_f64(int isa, int threads, int64_t m, int64_t n, double *x, int64_t ldx, const double *r, int64_t ldr,
                 const double *bias);
 
+/* The coefficients that these use for elements of `itemsize` bytes, lowest power first: of exp() and of the normal
+ * distribution's tail, see per_isa/polynomials.h. *count: how many. */
+const double *exp_coefficients(int itemsize, int *count);
+const double *tail_coefficients(int itemsize, int *count);
+
 /* --- bandwidth: n doubles per array, each thread on one contiguous share ------------------ per_isa/stream.h */
 enum stream_op {
     STREAM_COPY,   /* c = a     */

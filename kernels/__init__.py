@@ -133,7 +133,8 @@ def _native_reason(isa: str, operation: str) -> str | None:
 
 
 def _bind_numba(operation: str, dtype: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
-    inputs = [] if OPERATIONS[operation].in_place else [x.data if isinstance(x, Packed) else x for x in ready]
+    given = ready[1:] if OPERATIONS[operation].in_place else ready  # the first is `out` itself
+    inputs = [x.data if isinstance(x, Packed) else x for x in given]
     return jit.binder(operation, dtype)(*inputs, out=out, threads=threads)
 
 

@@ -1,10 +1,10 @@
 """The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
 
 The design, and the reasons for it, are those of csrc/per_isa. What C leaves to vector types is emitted here as vector
-LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the copying into strips), since a
-width left to the auto-vectoriser depends on the CPU's name (Intel names get half of AVX-512) and a float sum isn't
-vectorised at all. The loops around them are plain Python that Numba compiles, and what is planned ahead of them is
-plain Python that runs when a call is bound.
+LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the copying into strips, the rows of
+softmax, LayerNorm and GELU), since a width left to the auto-vectoriser depends on the CPU's name (Intel names get half
+of AVX-512) and a float sum isn't vectorised at all. The loops around them are plain Python that Numba compiles, and
+what is planned ahead of them is plain Python that runs when a call is bound.
 
 B is packed in strips: k rows of one vector of columns. The last strip is padded with zeros, and a tile at the edge is
 computed whole in scratch, its valid part copied out. A padded lane never meets a valid output, hence NaN and Inf go
@@ -18,6 +18,7 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
+import math
 import os
 import platform
 import re
@@ -35,7 +36,7 @@ from numba import carray, cfunc, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
-from kernels.native import lib
+from kernels.native import ffi, lib
 from kernels.operands import aligned_empty, leading_dimension
 from kernels.reference import DTYPES, SCALAR, UPDATE_SCALAR
 
@@ -61,6 +62,21 @@ _L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
 _STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
 _FEW, _DEEP, _NARROW = 16, 4, 4  # see csrc/per_isa/few.h
+_ALONE = 4096  # see csrc/per_isa/elementwise.h
+
+
+def _coefficients(function) -> dict[int, list[float]]:
+    """A polynomial of csrc/per_isa/polynomials.h by the bytes of an element, lowest power first."""
+    count = ffi.new("int *")
+    return {size: ffi.unpack(function(size, count), count[0]) for size in (4, 8)}
+
+
+_EXP, _TAIL = _coefficients(lib.exp_coefficients), _coefficients(lib.tail_coefficients)
+# exp()'s 1.5 times the power of two whose ulp is 1, its lowest argument, the two parts of ln 2, bits of a significand
+_EXP_PARTS = {
+    4: (1.5 * 2**23, -87.33654, float.fromhex("0x1.62ep-1"), float.fromhex("0x1.0bfbe8e7bcd5ep-15"), 23),
+    8: (1.5 * 2**52, -708.3964, float.fromhex("0x1.62e42fep-1"), float.fromhex("0x1.f473de6af278fp-30"), 52),
+}
 
 
 @register_jitable
@@ -82,7 +98,8 @@ def tile(dtype: str) -> tuple[int, int, int]:
 
 def _cache_dir() -> str:
     """The cache folder of this CPU, Numba version, source and vector width; a temporary one if home isn't writable."""
-    source = hashlib.sha256(Path(__file__).read_bytes() + b"%d" % VECTOR_BYTES).hexdigest()[:12]
+    made_of = Path(__file__).read_bytes() + repr((VECTOR_BYTES, _EXP, _TAIL)).encode()
+    source = hashlib.sha256(made_of).hexdigest()[:12]
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ridgeline"
     # Inside a NUMBA_CACHE_DIR too: Numba's own key knows nothing of the vector width that the functions were built for.
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or home)
@@ -141,8 +158,11 @@ class _Emitter:
         self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.itemsize)
 
     def broadcast(self, pointer):
+        return self.splat(self.builder.load(pointer))
+
+    def splat(self, scalar):
         undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(undefined, self.builder.load(pointer), ir.Constant(ir.IntType(32), 0))
+        one = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None)
         return self.builder.shuffle_vector(one, undefined, zeros)
 
@@ -167,6 +187,113 @@ class _Emitter:
 
     def accumulators(self, count: int):
         return [cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None)) for _ in range(count)]
+
+
+class _Rows(_Emitter):
+    """What the rows between the products are made of; why it is so, says csrc/per_isa/elementwise.h."""
+
+    def each(self, count, body) -> None:
+        """body(j, mask) for every vector of `count` elements: None for a whole one, or which lanes the last one has."""
+        builder, integers = self.builder, ir.VectorType(ir.IntType(32), self.lanes)
+        whole = builder.and_(count, self.index(-self.lanes))
+        with cgutils.for_range_slice(builder, self.index(0), whole, self.index(self.lanes)) as (j, _):
+            body(j, None)
+        left = builder.trunc(builder.sub(count, whole), ir.IntType(32))
+        with builder.if_then(builder.icmp_signed(">", left, left.type(0))):
+            undefined, zeros = ir.Constant(integers, ir.Undefined), ir.Constant(integers, None)
+            all_left = builder.shuffle_vector(builder.insert_element(undefined, left, left.type(0)), undefined, zeros)
+            body(whole, builder.icmp_signed("<", ir.Constant(integers, list(range(self.lanes))), all_left))
+
+    def take(self, pointer, j, mask, rest=0.0) -> _Value:
+        """A vector from pointer[j] on; lanes that aren't there are `rest`."""
+        at = self.step(pointer, j)
+        if mask is None:
+            return _Value(self, self.load(at))
+        at = self.builder.bitcast(at, self.vector.as_pointer())
+        align = ir.Constant(ir.IntType(32), self.itemsize)
+        name = f"llvm.masked.load.{self.suffix}.p0"
+        return _Value(self, self._call(name, self.vector, at, align, mask, self.lanes_of(rest)))
+
+    def put(self, value: _Value, pointer, j, mask) -> None:
+        at = self.step(pointer, j)
+        if mask is None:
+            return self.store(value.value, at)
+        at = self.builder.bitcast(at, self.vector.as_pointer())
+        align = ir.Constant(ir.IntType(32), self.itemsize)
+        self._call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value.value, at, align, mask)
+
+    def lanes_of(self, value):
+        """The LLVM vector of a _Value, or of a number."""
+        return value.value if isinstance(value, _Value) else ir.Constant(self.vector, [float(value)] * self.lanes)
+
+    def choose(self, mask, yes, no) -> _Value:
+        return _Value(self, self.builder.select(mask, self.lanes_of(yes), self.lanes_of(no)))
+
+    def variable(self, start=0.0):
+        return cgutils.alloca_once_value(self.builder, self.lanes_of(start))
+
+    def get(self, variable) -> _Value:
+        return _Value(self, self.builder.load(variable))
+
+    def set(self, variable, value: _Value) -> None:
+        self.builder.store(value.value, variable)
+
+    def largest(self, value: _Value):
+        """The largest lane; none is NaN."""
+        return self._call(f"llvm.vector.reduce.fmax.{self.suffix}", self.scalar, value.value, fastmath=("nnan",))
+
+    def square_root(self, scalar):
+        return self._call(f"llvm.sqrt.f{self.itemsize * 8}", self.scalar, scalar)
+
+    def polynomial(self, coefficients: dict[int, list[float]], x: _Value):
+        *lower, total = coefficients[self.itemsize]
+        for coefficient in reversed(lower):
+            total = x * total + coefficient
+        return total
+
+    def exp(self, x: _Value) -> _Value:
+        """exp(x) for x <= 0, or above it by no more than rounding."""
+        round_, lowest, high, low, bits = _EXP_PARTS[self.itemsize]
+        shifted = x * 1.4426950408889634 + round_
+        n = shifted - round_
+        y = self.polynomial(_EXP, (x - n * high) - n * low) * shifted.power_of_two(bits)
+        return self.choose(x < lowest, 0, y)
+
+
+def _operator(instruction: str, turned: bool = False):
+    """A method of _Value that emits an instruction on it and another one, which may become part of an FMA."""
+
+    def emit(x, y):
+        left, right = x.e.lanes_of(y if turned else x), x.e.lanes_of(x if turned else y)
+        return _Value(x.e, getattr(x.e.builder, instruction)(left, right, flags=("contract",)))
+
+    return emit
+
+
+class _Value:
+    """A vector whose operators emit instructions, one for a * b + c where the CPU has it; numbers are in all lanes."""
+
+    def __init__(self, e: _Rows, value):
+        self.e, self.value = e, value
+
+    __add__, __radd__ = _operator("fadd"), _operator("fadd", turned=True)
+    __sub__, __rsub__ = _operator("fsub"), _operator("fsub", turned=True)
+    __mul__, __rmul__ = _operator("fmul"), _operator("fmul", turned=True)
+    __truediv__ = _operator("fdiv")
+
+    def __lt__(self, other):
+        return self.e.builder.fcmp_ordered("<", self.value, self.e.lanes_of(other))
+
+    def size(self) -> _Value:
+        return _Value(self.e, self.e._call(f"llvm.fabs.{self.e.suffix}", self.e.vector, self.value))
+
+    def power_of_two(self, bits: int) -> _Value:
+        """2^n for the n in the low bits."""
+        e, builder = self.e, self.e.builder
+        integers = ir.VectorType(ir.IntType(e.itemsize * 8), e.lanes)
+        exponent = builder.shl(builder.bitcast(self.value, integers), ir.Constant(integers, [bits] * e.lanes))
+        one = builder.bitcast(e.lanes_of(1), integers)
+        return _Value(e, builder.bitcast(builder.add(one, exponent), e.vector))
 
 
 _AT, _BEGIN, _LEFT, _LINES, _APART, _STEP, _MASK, _AHEAD = range(8)
@@ -418,6 +545,139 @@ def _make_add_rows(rows: int):
 
 
 _add_many, _add_row = _make_add_rows(_STREAMS), _make_add_rows(1)
+
+
+@intrinsic
+def _softmax_row(typing, s, seen, scale):
+    """`seen` elements at s = exp(scale s - max) / sum."""
+
+    def emit(context, builder, signature, args):
+        e = _Rows(context, builder, signature.args[0].dtype)
+        s, seen, scale = args
+        factor, rest = _Value(e, e.broadcast(scale)), _Value(e, e.broadcast(s))
+        turn = e.choose(factor < 0, -1, 1)
+        size = turn * factor
+        most, sums = e.variable(-math.inf), e.variable()
+
+        def find(j, mask):
+            x, before = turn * e.take(s, j, mask, rest), e.get(most)
+            e.set(most, e.choose(before < x, x, before))
+
+        def raise_(j, mask):
+            y = e.exp((turn * e.take(s, j, mask, rest) - top) * size)
+            e.put(y, s, j, mask)
+            e.set(sums, e.get(sums) + (y if mask is None else e.choose(mask, y, 0)))
+
+        e.each(seen, find)
+        top = _Value(e, e.splat(e.largest(e.get(most))))
+        e.each(seen, raise_)
+        inverse = _Value(e, e.splat(builder.fdiv(e.scalar(1), e.sum(builder.load(sums)))))
+        e.each(seen, lambda j, mask: e.put(inverse * e.take(s, j, mask), s, j, mask))
+        return context.get_dummy_value()
+
+    return types.void(s, types.int64, scale), emit
+
+
+def _with_or_without(e, count, pointer, body):
+    """each() vector of count: body(whether there is a pointer, j, mask)."""
+    with e.builder.if_else(cgutils.is_not_null(e.builder, pointer)) as (present, missing):
+        for given, branch in ((True, present), (False, missing)):
+            with branch:
+                e.each(count, functools.partial(body, given))
+
+
+@intrinsic
+def _norm_row(typing, n, x, r, bias, gain, shift, eps, y):
+    """y = LayerNorm(x + r + bias) gain + shift; without r there is no bias either."""
+
+    def emit(context, builder, signature, args):
+        e = _Rows(context, builder, signature.args[1].dtype)
+        n, x, r, bias, gain, shift, eps, y = args
+        sums, squares, count = e.variable(), e.variable(), builder.sitofp(n, e.scalar)
+
+        def add(residual, j, mask):
+            v = e.take(x, j, mask)
+            if residual:
+                v = v + e.take(r, j, mask) + e.take(bias, j, mask)
+            e.put(v, y, j, mask)
+            e.set(sums, e.get(sums) + v)
+
+        def square(j, mask):
+            d = e.take(y, j, mask, mean) - mean
+            e.set(squares, d * d + e.get(squares))
+
+        def scale(j, mask):
+            d = (e.take(y, j, mask) - mean) * inverse
+            e.put(d * e.take(gain, j, mask) + e.take(shift, j, mask), y, j, mask)
+
+        _with_or_without(e, n, r, add)
+        mean = _Value(e, e.splat(builder.fdiv(e.sum(builder.load(sums)), count)))
+        e.each(n, square)
+        variance = builder.fadd(builder.fdiv(e.sum(builder.load(squares)), count), builder.load(eps))
+        inverse = _Value(e, e.splat(builder.fdiv(e.scalar(1), e.square_root(variance))))
+        e.each(n, scale)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, *[x] * 7), emit
+
+
+@intrinsic
+def _gelu_row(typing, tanh_form, n, x, bias):
+    """x = GELU(x + bias) = max(v, 0) - |v| Q(|v|)."""
+
+    def emit(context, builder, signature, args):
+        e = _Rows(context, builder, signature.args[2].dtype)
+        tanh_form, n, x, bias = args
+        far = 40
+
+        def activate(tanh, j, mask):
+            v = e.take(x, j, mask) + e.take(bias, j, mask)
+            size = v.size()
+            a, most = e.choose(size < far, size, far), e.choose(v < 0, 0, v)
+            if tanh:
+                power = e.exp((a + (a * a * a) * 0.044715) * -1.5957691216057308)  # -2 sqrt(2 / pi)
+                tail = power / (power + 1)
+            else:
+                tail = e.exp(a * a * -0.5) * e.polynomial(_TAIL, (a - 4) / (a + 4))
+            e.put(most - a * tail, x, j, mask)
+
+        with builder.if_else(tanh_form) as forms:
+            for tanh, form in zip((True, False), forms, strict=True):
+                with form:
+                    e.each(n, functools.partial(activate, tanh))
+        return context.get_dummy_value()
+
+    return types.void(types.boolean, types.int64, x, x), emit
+
+
+@intrinsic
+def _add_to_row(typing, n, x, r, bias):
+    """x += r + bias; r may be missing."""
+
+    def emit(context, builder, signature, args):
+        e = _Rows(context, builder, signature.args[1].dtype)
+        n, x, r, bias = args
+
+        def add(residual, j, mask):
+            v = e.take(x, j, mask)
+            if residual:
+                v = v + e.take(r, j, mask)
+            e.put(v + e.take(bias, j, mask), x, j, mask)
+
+        _with_or_without(e, n, r, add)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, x, x, x), emit
+
+
+@intrinsic
+def _pointer(typing, like, address):
+    """An address as a pointer."""
+
+    def emit(context, builder, signature, args):
+        return builder.inttoptr(args[1], args[0].type)
+
+    return like(like, types.int64), emit
 
 
 @intrinsic
@@ -719,10 +979,15 @@ def _batch(a, b, c, work, sizes, step, t, threads):
     while r < last:
         g, i = r // z.m, r % z.m
         h = min(z.m - i, last - r)
-        _small_product(
-            h, z.n, z.k, _at(a, g * z.stride_a + i * z.lda), z.lda, _at(b, g * z.stride_b), z.ldb, z.transposed,
-            _at(c, g * z.stride_c + i * z.ldc), z.ldc, strips, z.kc, z.nc,
-        )  # fmt: skip
+        left, right, to = _at(a, g * z.stride_a + i * z.lda), _at(b, g * z.stride_b), _at(c, g * z.stride_c + i * z.ldc)
+        if z.m > 1:
+            _small_product(
+                h, z.n, z.k, left, z.lda, right, z.ldb, z.transposed, to, z.ldc, strips, z.kc, z.nc
+            )  # fmt: skip
+        elif z.transposed:  # a single row isn't worth packing for
+            _dot_rows(0, z.n, z.k, right, z.ldb, left, to)
+        else:
+            _add_rows(0, z.k, z.n, left, right, z.ldb, to)
         r += h
 
 
@@ -850,12 +1115,10 @@ def _gemm_packed(a, b, c, m, n, k, pa, pb, threads):
 # ---- GEMV -----------------------------------------------------------------------------------------------------------
 
 
-def _gemv(w, x, y, work, sizes, step, t, threads):
-    """Thread t's rows of y = W x, as _STREAMS equally long streams: see csrc/per_isa/gemv.h."""
-    z = carray(sizes, 1)[0]
-    k, ld, whole = z.k, z.ldw, z.k - z.k % (2 * _lanes(w))
-    i, end = _begin(z.n, _LINE // z.itemsize, t, threads), _begin(z.n, _LINE // z.itemsize, t + 1, threads)
-    each = (end - i) // _STREAMS
+@_jit
+def _dot_rows(i, end, k, w, ld, x, y):
+    """Rows [i, end) of y = W[., k] x, as _STREAMS equally long streams: see csrc/per_isa/gemv.h."""
+    whole, each = k - k % (2 * _lanes(w)), (end - i) // _STREAMS
     for r in range(i, i + each):
         _dots_many(_at(w, r * ld), ld, each, x, whole, _at(y, r))
     for r in range(i + _STREAMS * each, end):
@@ -866,23 +1129,35 @@ def _gemv(w, x, y, work, sizes, step, t, threads):
                 y[r] += w[r * ld + p] * x[p]
 
 
+@_jit
+def _add_rows(first, end, n, x, w, ld, y):
+    """y[n] = the sum of x[p] W[p, n] over p in [first, end)."""
+    whole, each = n - n % _lanes(w), (end - first) // _STREAMS
+    for p in range(first, first + each):
+        _add_many(_at(x, p), each, _at(w, p * ld), ld, y, whole, p > first)
+    for p in range(first + _STREAMS * each, end):
+        _add_row(_at(x, p), 0, _at(w, p * ld), ld, y, whole, p > first)
+    for j in range(whole, n):
+        total = _zero(x)
+        for p in range(first, end):
+            total += x[p] * w[p * ld + j]
+        y[j] = total
+
+
+def _gemv(w, x, y, work, sizes, step, t, threads):
+    """Thread t's rows of y = W x."""
+    z = carray(sizes, 1)[0]
+    line = _LINE // z.itemsize
+    _dot_rows(_begin(z.n, line, t, threads), _begin(z.n, line, t + 1, threads), z.k, w, z.ldw, x, y)
+
+
 def _gemv_t(x, w, y, work, sizes, step, t, threads):
     """Thread t's rows of W into its own sums (step 0), then its columns of all sums into y (step 1)."""
     z = carray(sizes, 1)[0]
-    n, k, ld = z.n, z.k, z.ldw
+    n, k = z.n, z.k
     if step == 0:  # split by rows, not columns: each thread reads one contiguous piece of W
-        mine, whole = y if threads == 1 else _at(work, t * z.apart), n - n % _lanes(w)
-        first, end = k * t // threads, k * (t + 1) // threads
-        each = (end - first) // _STREAMS
-        for p in range(first, first + each):
-            _add_many(_at(x, p), each, _at(w, p * ld), ld, mine, whole, p > first)
-        for p in range(first + _STREAMS * each, end):
-            _add_row(_at(x, p), 0, _at(w, p * ld), ld, mine, whole, p > first)
-        for j in range(whole, n):
-            total = _zero(x)
-            for p in range(first, end):
-                total += x[p] * w[p * ld + j]
-            mine[j] = total
+        mine = y if threads == 1 else _at(work, t * z.apart)
+        _add_rows(k * t // threads, k * (t + 1) // threads, n, x, w, z.ldw, mine)
         return
     for j in range(_begin(n, _LINE // z.itemsize, t, threads), _begin(n, _LINE // z.itemsize, t + 1, threads)):
         total = _zero(x)
@@ -890,6 +1165,45 @@ def _gemv_t(x, w, y, work, sizes, step, t, threads):
             if k * s // threads < k * (s + 1) // threads:  # with k < threads some had no row
                 total += work[s * z.apart + j]
         y[j] = total
+
+
+# ---- Between the products -------------------------------------------------------------------------------------------
+# Threads take whole rows; vectors beyond three operands come as addresses among the sizes.
+
+
+def _softmax(a, b, c, work, sizes, step, t, threads):
+    """c = softmax(b[0] c) row by row; causal: row i of a matrix sees its first i + 1 + n - m columns."""
+    z = carray(sizes, 1)[0]
+    for i in range(z.rows * t // threads, z.rows * (t + 1) // threads):
+        row = i % z.m
+        s, seen = _at(c, i // z.m * z.stride + row * z.ldc), z.n
+        if z.causal:
+            seen = min(max(row + 1 + z.n - z.m, 0), z.n)
+        _softmax_row(s, seen, b)
+        for j in range(seen, z.n):
+            s[j] = 0
+
+
+def _norm(a, b, c, work, sizes, step, t, threads):
+    """c = LayerNorm(a + b + bias) gain + shift, row by row."""
+    z = carray(sizes, 1)[0]
+    bias, gain, shift, eps = _pointer(a, z.bias), _pointer(a, z.gain), _pointer(a, z.shift), _pointer(a, z.eps)
+    for i in range(z.m * t // threads, z.m * (t + 1) // threads):
+        _norm_row(z.n, _at(a, i * z.lda), _at(b, i * z.ldb), bias, gain, shift, eps, _at(c, i * z.ldc))
+
+
+def _gelu(a, b, c, work, sizes, step, t, threads):
+    """c = GELU(c + b)."""
+    z = carray(sizes, 1)[0]
+    for i in range(z.m * t // threads, z.m * (t + 1) // threads):
+        _gelu_row(z.tanh_form != 0, z.n, _at(c, i * z.ldc), b)
+
+
+def _add_to(a, b, c, work, sizes, step, t, threads):
+    """c += a + b, where there is an a."""
+    z = carray(sizes, 1)[0]
+    for i in range(z.m * t // threads, z.m * (t + 1) // threads):
+        _add_to_row(z.n, _at(c, i * z.ldc), _at(a, i * z.lda), b)
 
 
 # ---- Streams --------------------------------------------------------------------------------------------------------
@@ -1001,15 +1315,23 @@ def _compiled(function, dtype: str, fields: tuple[str, ...]):
 
 
 def _launch(function, a, b, c, threads, steps=1, room=1, **sizes):
-    """The call that runs a task on arrays and on scratch memory for `room` elements, with sizes; compiles the task."""
+    """The call that runs a task on arrays and on scratch memory for `room` elements, with sizes; compiles the task.
+
+    An operand that isn't there is None, its address 0; an array among the sizes becomes its address.
+    """
     sizes["itemsize"] = c.itemsize
     task, record = _compiled(function, f"f{c.itemsize * 8}", tuple(sizes))
-    keep = a, b, c, np.zeros(room + _LINE, c.dtype), np.array(tuple(sizes.values()), record)
-    work = keep[3][-keep[3].ctypes.data % _LINE // c.itemsize :]  # zeroed: the first touch belongs to the preparation
-    addresses = (x.ctypes.data for x in (a, b, c, work, keep[4]))
-    call = _bind("parallel", _run, task.address, steps, *addresses, threads)
-    call.keep = keep  # the addresses are only as good as the arrays are alive
+    memory = np.zeros(room + _LINE, c.dtype)  # zeroed: the first touch belongs to the preparation
+    work = memory[-memory.ctypes.data % _LINE // c.itemsize :]
+    values = np.array(tuple(map(_number, sizes.values())), record)
+    call = _bind("parallel", _run, task.address, steps, *map(_number, (a, b, c, work, values)), threads)
+    call.keep = a, b, c, memory, values, sizes  # the addresses are only as good as the arrays are alive
     return call
+
+
+def _number(value) -> int:
+    """An integer as it is, an array's address, 0 for None."""
+    return value.ctypes.data if isinstance(value, np.ndarray) else value or 0
 
 
 def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
@@ -1080,7 +1402,7 @@ def _prepare_batch(transposed: bool):
         kc = _up(k, _up(k, _kc(size)))
         nr = tile(f"f{size * 8}")[1]
         nc = min(n, max(4 * nr, _L1 // 2 // (kc * size) // nr * nr))
-        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size)
+        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size) if m > 1 else 0
         return _launch(
             _batch, a, b, c, threads, 1, threads * b_thread,
             batch=batch, m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
@@ -1113,6 +1435,43 @@ def _prepare_gemv_t(x, w, y, threads):
     )  # fmt: skip
 
 
+def _team(elements: int, threads: int) -> int:
+    return 1 if elements <= _ALONE else threads
+
+
+def _prepare_softmax(causal: bool):
+    def prepare(scale, s, threads):
+        batch, m, n = s.shape
+        return _launch(
+            _softmax, None, scale, s, _team(s.size, threads),
+            rows=batch * m, m=m, n=n, ldc=leading_dimension(s), stride=s.strides[0] // s.itemsize, causal=int(causal),
+        )  # fmt: skip
+
+    return prepare
+
+
+def _prepare_norm(x, r, bias, gain, shift, eps, y, threads):
+    return _launch(
+        _norm, x, r, y, _team(y.size, threads),
+        m=y.shape[0], n=y.shape[1], lda=leading_dimension(x), ldb=0 if r is None else leading_dimension(r),
+        ldc=leading_dimension(y), bias=bias, gain=gain, shift=shift, eps=eps,
+    )  # fmt: skip
+
+
+def _prepare_gelu(tanh_form: bool):
+    def prepare(bias, x, threads):
+        m, n = x.shape
+        sizes = {"m": m, "n": n, "ldc": leading_dimension(x), "tanh_form": int(tanh_form)}
+        return _launch(_gelu, None, bias, x, _team(x.size, threads), **sizes)
+
+    return prepare
+
+
+def _prepare_add_to(r, bias, x, threads):
+    (m, n), lda = x.shape, 0 if r is None else leading_dimension(r)
+    return _launch(_add_to, r, bias, x, _team(x.size, threads), m=m, n=n, lda=lda, ldc=leading_dimension(x))
+
+
 _OPERATIONS = {
     "gemm": _prepare_gemm,
     "gemm_naive": _prepare_plain(_gemm_naive),
@@ -1123,6 +1482,16 @@ _OPERATIONS = {
     "gemm_batch_t": _prepare_batch(transposed=True),
     "gemv": _prepare_gemv,
     "gemv_t": _prepare_gemv_t,
+    "softmax": _prepare_softmax(causal=False),
+    "softmax_causal": _prepare_softmax(causal=True),
+    "layer_norm": lambda x, *norm: _prepare_norm(x, None, None, *norm),
+    "residual_norm": _prepare_norm,
+    "gelu": _prepare_gelu(tanh_form=False),
+    "gelu_tanh": _prepare_gelu(tanh_form=True),
+    "bias": functools.partial(_prepare_add_to, None),
+    "residual": _prepare_add_to,
+}
+_STREAM_OPERATIONS = {
     "copy": lambda a, c, threads: (_copy, a, c, threads),
     "scale": lambda c, b, threads: (_scale, c, b, SCALAR, threads),
     "add": lambda a, b, c, threads: (_add, a, b, c, threads),
@@ -1149,9 +1518,11 @@ def _bind(name: str, function, *args):
 def binder(operation: str, dtype: str) -> Callable[..., Callable[[], None]]:
     """bind(*inputs, out, threads) for an operation on "f32" or "f64": a callable that runs it once on those arrays.
 
+    Of an operation in place the first input is `out`, and isn't given again.
+
     All preparation, compiling included, is done by bind; scratch memory belongs to the callable.
     """
-    prepare = _OPERATIONS[operation]
+    prepare = (_OPERATIONS | _STREAM_OPERATIONS)[operation]
 
     def bind(*inputs: np.ndarray, out: np.ndarray, threads: int) -> Callable[[], None]:
         prepared = prepare(*inputs, out, threads)
@@ -1160,8 +1531,9 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], None]]:
     return bind
 
 
-OPERATIONS: tuple[tuple[str, str], ...] = tuple(
-    (operation, dtype) for operation in _OPERATIONS for dtype in (DTYPES if operation.startswith("gem") else ("f64",))
+OPERATIONS: tuple[tuple[str, str], ...] = (
+    *((operation, dtype) for operation in _OPERATIONS for dtype in DTYPES),
+    *((operation, "f64") for operation in _STREAM_OPERATIONS),
 )
 """(operation, dtype) of every kernel."""
 

@@ -7,6 +7,7 @@ result with `reference()` within `error_bound()`, and every FLOP and byte that i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from scipy.special import ndtr
@@ -72,6 +73,14 @@ class Operation:
     def bytes(self, dims: Mapping[str, int], itemsize: int) -> int:
         """Compulsory bytes of one call: every operand read or written once."""
         return self.words(dims) * itemsize
+
+    def delivered(self, dims: Mapping[str, int], itemsize: int) -> int:
+        """Bytes that have to come from where the operands are: as bytes(), but what is changed in place comes once.
+
+        It goes back while other lines come: caches do both at once, and update moves twice the bytes that read does.
+        """
+        back = prod(dims.get(d, 1) for d in self.output[1]) if self.in_place else 0
+        return (self.words(dims) - back) * itemsize
 
     def intensity(self, dims: Mapping[str, int], itemsize: int) -> float:
         """Arithmetic intensity in FLOP/byte: flops / compulsory bytes."""

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import erf
 
 from bench.cli import BadInput
-from bench.inference import Decoder, Encoder, by_name, timed_steps
+from bench.inference import BACKENDS, Decoder, Encoder, by_name, timed_steps
 from bench.layers import Model, find
 from bench.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
 
@@ -72,22 +72,27 @@ def some_tokens(model: Model, count: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, model.vocabulary, count)
 
 
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@each_backend
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("length", [1, 2, 13, 40])
-def test_encoder(length: int, threads: int) -> None:
+def test_encoder(length: int, threads: int, backend: str) -> None:
     weights, tokens = random_weights(BERT), some_tokens(BERT, length)
-    encoder = Encoder(BERT, weights, length, threads)
+    encoder = Encoder(BERT, weights, length, threads, backend)
     expected = bert(BERT, weights, tokens)
     for _ in range(2):  # nothing of the last run is left in the buffers
         close(encoder.encode(tokens), expected)
 
 
+@each_backend
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("prompt", [1, 2, 33])
-def test_decoder(prompt: int, threads: int) -> None:
+def test_decoder(prompt: int, threads: int, backend: str) -> None:
     """Prefill, then 60 tokens one by one: the logits of each position, and the tokens chosen from them."""
     weights, given = random_weights(GPT2), some_tokens(GPT2, prompt)
-    decoder = Decoder(GPT2, weights, prompt, prompt + 60, threads)
+    decoder = Decoder(GPT2, weights, prompt, prompt + 60, threads, backend)
     made = decoder.generate(given, 61)
     hidden, logits = gpt2(GPT2, weights, np.array([*given, *made[:-1]]))
     assert made == list(logits[prompt - 1 :].argmax(axis=1))
@@ -105,10 +110,12 @@ def test_without_a_prompt_the_first_token_is_given() -> None:
     assert made == Decoder(GPT2, weights, 1, 20).generate([7], 20)
 
 
-def test_f64() -> None:
+@each_backend
+def test_f64(backend: str) -> None:
     """The same code in f64 agrees to rounding: what f32 loses is rounding, too."""
     weights, tokens = random_weights(BERT, dtype="float64"), some_tokens(BERT, 17)
-    np.testing.assert_allclose(Encoder(BERT, weights, 17).encode(tokens), bert(BERT, weights, tokens), rtol=1e-11)
+    encoder = Encoder(BERT, weights, 17, backend=backend)
+    np.testing.assert_allclose(encoder.encode(tokens), bert(BERT, weights, tokens), rtol=1e-11)
 
 
 def test_steps_are_what_the_model_counts() -> None:
@@ -132,12 +139,28 @@ def test_steps_are_what_the_model_counts() -> None:
         assert sum(step.cold for step in one[p.layer]) == p.count * p.n * p.k * 4
 
 
+def test_between_the_products_is_what_the_model_counts() -> None:
+    """Softmax, norms, GELU, biases and residuals: calls, FLOPs and bytes as bench.layers has them for the roofline."""
+    decoder = Decoder(GPT2, random_weights(GPT2), 16, 16)
+    assert decoder.prefill
+    for model, steps in ((BERT, Encoder(BERT, random_weights(BERT), 16).steps), (GPT2, decoder.prefill.steps)):
+        parts, counted = by_name(steps), model.between(16)
+        for name in {p.layer for p in counted}:
+            wanted = [p for p in counted if p.layer == name]
+            calls = [step for step in parts[name] if step.flops]
+            assert len(calls) == sum(p.count for p in wanted)
+            assert sum(step.flops for step in calls) == sum(p.count * p.flops for p in wanted)
+            assert sum(step.cold + step.hot for step in calls) == sum(p.count * p.bytes(4) for p in wanted)
+
+
 def test_refused() -> None:
     weights = random_weights(GPT2)
     with pytest.raises(ValueError, match="takes 1 to 40 tokens, not 41"):
         Encoder(BERT, random_weights(BERT), 41)
     with pytest.raises(ValueError, match="prompt: 0 to 20 tokens, not 21"):
         Decoder(GPT2, weights, 21, 20)
+    with pytest.raises(ValueError, match="backend must be c or numba, not 'blas'"):
+        Encoder(BERT, random_weights(BERT), 40, backend="blas")
     decoder = Decoder(GPT2, weights, 2, 20)
     for tokens, message in (([1, 101], "tokens must be 0 to 100"), ([1], "2 tokens, not of shape")):
         with pytest.raises(ValueError, match=message):
@@ -187,18 +210,18 @@ def arrays(made) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
     return {name: tensor.numpy() for name, tensor in made.state_dict().items()}
 
 
-def compare_encoder(model: Model, length: int) -> None:
+def compare_encoder(model: Model, length: int, backend: str) -> None:
     torch, theirs = hugging_face(model)
     tokens = some_tokens(model, length)
     with torch.no_grad():
         expected = theirs(torch.tensor(tokens)[None]).last_hidden_state[0].numpy()
-    close(Encoder(model, from_hugging_face(model, arrays(theirs)), length, 2).encode(tokens), expected)
+    close(Encoder(model, from_hugging_face(model, arrays(theirs)), length, 2, backend).encode(tokens), expected)
 
 
-def compare_decoder(model: Model, prompt: int, count: int = 64) -> None:
+def compare_decoder(model: Model, prompt: int, backend: str, count: int = 64) -> None:
     torch, theirs = hugging_face(model)
     tokens = some_tokens(model, prompt)
-    decoder = Decoder(model, from_hugging_face(model, arrays(theirs)), prompt, prompt + count, 2)
+    decoder = Decoder(model, from_hugging_face(model, arrays(theirs)), prompt, prompt + count, 2, backend)
     with torch.no_grad():
         expected = theirs(torch.tensor(tokens)[None], output_hidden_states=True)
         made = theirs.generate(torch.tensor(tokens)[None], max_new_tokens=count, do_sample=False, eos_token_id=None)
@@ -210,23 +233,27 @@ def compare_decoder(model: Model, prompt: int, count: int = 64) -> None:
         close(decoder.logits, theirs(made[:, :-1]).logits[0, -1].numpy())
 
 
-def test_encoder_is_that_of_transformers() -> None:
-    compare_encoder(BERT, 29)
+@each_backend
+def test_encoder_is_that_of_transformers(backend: str) -> None:
+    compare_encoder(BERT, 29, backend)
 
 
-def test_decoder_is_that_of_transformers() -> None:
-    compare_decoder(replace(GPT2, positions=128), 29)
+@each_backend
+def test_decoder_is_that_of_transformers(backend: str) -> None:
+    compare_decoder(replace(GPT2, positions=128), 29, backend)
 
 
 @pytest.mark.full_size
+@each_backend
 @pytest.mark.parametrize("name", ["BERT-Base", "BERT-Large"])
-def test_full_size_encoder(name: str) -> None:
-    compare_encoder(find(name), 128)
+def test_full_size_encoder(name: str, backend: str) -> None:
+    compare_encoder(find(name), 128, backend)
 
 
 @pytest.mark.full_size
-def test_full_size_decoder() -> None:
-    compare_decoder(find("GPT-2"), 128)
+@each_backend
+def test_full_size_decoder(backend: str) -> None:
+    compare_decoder(find("GPT-2"), 128, backend)
 
 
 @pytest.mark.parametrize("model", [BERT, GPT2], ids=["BERT", "GPT-2"])

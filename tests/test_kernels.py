@@ -101,16 +101,29 @@ def test_subnormal_values(kernel: Kernel) -> None:
         verify(kernel, inputs, threads)
 
 
-@pytest.mark.parametrize("scale", [0.125, -0.125, 3e4])
-@pytest.mark.parametrize(
+each_softmax = pytest.mark.parametrize(
     "kernel", [k for k in kernels.KERNELS.values() if k.operation.startswith("softmax")], ids=str, indirect=True
 )
+
+
+@pytest.mark.parametrize("scale", [0.125, -0.125, 3e4])
+@each_softmax
 def test_softmax_of_large_scores(kernel: Kernel, scale: float) -> None:
     """The largest score's exponent is exactly 0, whatever rounding does to its product with the scale."""
     scores, factor = make_inputs(kernel, {"batch": 2, "m": 9, "n": 33})
     scores *= 1e5
     factor[...] = scale
     verify(kernel, [scores, factor], threads=1)
+
+
+@each_softmax
+def test_softmax_of_any_nan(kernel: Kernel) -> None:
+    """A NaN makes its row NaN, whatever bits it has beside those that make it one."""
+    scores, factor = make_inputs(kernel, {"batch": 2, "m": 9, "n": 33})
+    bits = scores.view(f"u{scores.itemsize}")
+    for more in (1, 0x1FF, 1 << 8):
+        bits[1, 8, 3] = np.array(np.nan, scores.dtype).view(bits.dtype) | bits.dtype.type(more)
+        verify(kernel, [scores, factor], threads=1)
 
 
 def test_fewer_threads_than_asked(python: Run) -> None:

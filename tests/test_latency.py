@@ -34,14 +34,13 @@ def measured() -> Iterator[Latency]:
 
 def test_figures(measured: Latency) -> None:
     rows = measured.rows()
-    assert [(row["model"], row["phase"], row["length"]) for row in rows] == [
-        ("BERT-Base", "encode", 8),
-        ("BERT-Base", "encode", 128),
-        *(("GPT-2", phase, length) for phase in ("prefill", "decode") for length in (8, 128)),
+    places = [("BERT-Base", "encode"), ("GPT-2", "prefill"), ("GPT-2", "decode")]
+    assert [(row["model"], row["phase"], row["length"], row["backend"]) for row in rows] == [
+        (*place, length, backend) for place in places for length in (8, 128) for backend in ("c", "numba")
     ]
-    normal = rows[1]
-    assert (normal["normalised"], normal["normalised_bound"], normal["paper"]) == (1, 1, 1)
     for row in rows:
+        normal = rows[2 if row["backend"] == "c" else 3]
+        assert (normal["normalised"], normal["normalised_bound"], normal["paper"]) == (1, 1, 1)
         time, parts = row["seconds"], row["parts"]
         assert len(row["samples"]) >= latency.LEAST
         assert 0 < time["low"] <= time["value"] <= time["high"]
@@ -50,7 +49,25 @@ def test_figures(measured: Latency) -> None:
         assert row["tokens_per_second"] == pytest.approx(row["length"] / time["value"])
         assert row["bound_seconds"] == pytest.approx(sum(p["bound_seconds"] for p in parts))
         assert all(p["seconds"] > 0 and p["bound_seconds"] > 0 for p in parts)
-    assert [row["paper"] for row in rows] == [None, 1, None, None, None, 45]
+    assert [row["paper"] for row in rows[::2]] == [None, 1, None, None, None, 45]
+
+
+def test_backends_do_the_same_work(measured: Latency) -> None:
+    rows = measured.rows()
+    for c, numba in zip(rows[::2], rows[1::2], strict=True):
+        assert c["executed"] == numba["executed"]
+        assert [part["calls"] for part in c["parts"]] == [part["calls"] for part in numba["parts"]]
+        assert len(c["samples"]) == len(numba["samples"])
+    only = [task.backends for task in tasks([BERT], [8], ("numba",))]
+    assert only == [("numba",)]
+
+
+def test_tables(measured: Latency) -> None:
+    """A line per backend in one, columns of each in the others."""
+    rows = measured.rows()
+    assert transformer._latency_table(rows).row_count == len(rows)
+    headings = [column.header for column in transformer._parts_table(rows[:2]).columns]
+    assert {"c: time", "numba: time"} <= set(headings)
 
 
 def test_executed_is_what_is_counted(measured: Latency) -> None:
@@ -69,7 +86,7 @@ def test_executed_is_what_is_counted(measured: Latency) -> None:
 
 
 def test_pictures(measured: Latency, tmp_path: Path) -> None:
-    for rows in (measured.rows(), measured.rows()[3:4]):  # the second without what latencies are normalised by
+    for rows in (measured.rows(), measured.rows()[5:6]):  # the second without what latencies are normalised by
         for path in draw(rows, tmp_path / "picture", "a machine"):
             assert path.stat().st_size > 10_000
 
@@ -80,8 +97,8 @@ def test_longer_than_the_models_positions() -> None:
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "available_memory_bytes", lambda: 1 << 30)
-    with pytest.raises(BadInput, match=r"BERT-Large, encode, 128 tokens: takes 2\.5 GiB; 1\.0 GiB are available"):
-        Latency(Session("test", [1]), tasks([find("BERT-Large")], [128]), 1)
+    with pytest.raises(BadInput, match=r"BERT-Large, encode, 128 tokens: takes 2\.4 GiB; 1\.0 GiB are available"):
+        Latency(Session("test", [1]), tasks([find("BERT-Large")], [128], ("c",)), 1)
 
 
 @pytest.mark.parametrize(

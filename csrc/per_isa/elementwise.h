@@ -29,25 +29,27 @@ static inline __attribute__((always_inline)) void F(put)(T *p, vec v, int64_t le
         F(store_some)(p, v, left);
 }
 
-static inline __attribute__((always_inline)) vec F(polynomial)(const double *coefficients, const int degree, vec x) {
-    vec sum = (vec){0} + (T)coefficients[degree];
+static inline __attribute__((always_inline)) vec F(polynomial)(const double *coefficients, const int terms, vec x) {
+    vec sum = (vec){0} + (T)coefficients[terms - 1];
 #pragma GCC unroll 32
-    for (int p = degree - 1; p >= 0; p--) sum = sum * x + (T)coefficients[p];
+    for (int p = terms - 2; p >= 0; p--) sum = sum * x + (T)coefficients[p];
     return sum;
 }
 
 /* exp(x) for x <= 0, or above it by no more than rounding; what would be below the smallest normal number is 0. x = n
  * ln 2 + r; adding 1.5 times the last power of two whose ulp is 1 rounds x / ln 2 to n and leaves n in the low bits, from
- * where it is shifted into the exponent. ln 2 comes in two parts, the first with so few bits that n times it is exact. */
+ * where it is shifted into the exponent of 1. ln 2 comes in two parts, the first with so few bits that n times it is
+ * exact. */
 static inline __attribute__((always_inline)) vec F(exp)(vec x) {
     const T round = SINGLE ? 0x1.8p23 : 0x1.8p52, lowest = SINGLE ? -87.33654 : -708.3964;
     const T high = SINGLE ? 0x1.62ep-1 : 0x1.62e42fep-1;
     const T low = SINGLE ? 0x1.0bfbe8e7bcd5ep-15 : 0x1.f473de6af278fp-30;
     const vec shifted = x * (T)1.4426950408889634 + round, n = shifted - round;
     const vec r = (x - n * high) - n * low;
-    const whole power = (whole)shifted << (SINGLE ? 23 : 52); /* round's own bits leave at the top */
-    const vec y = F(polynomial)(EXP, SINGLE ? 7 : 13, r);
-    return (vec)(((whole)y + power) & ~(x < lowest)); /* a NaN isn't below it, and stays one */
+    const vec one = (vec){0} + 1;
+    const vec power = (vec)((whole)one + ((whole)shifted << (SINGLE ? 23 : 52))); /* round's own bits leave at the top */
+    const vec y = F(polynomial)(EXP, EXP_TERMS(SINGLE), r) * power; /* a NaN stays one, whatever its bits made of n */
+    return (vec)((whole)y & ~(x < lowest));
 }
 
 /* --- softmax, in place: s[batch,m,n] = exp(scale s - max) / sum, row by row. causal: row i attends to the first
@@ -125,7 +127,9 @@ static inline __attribute__((always_inline)) vec F(activated)(const int tanh_for
         return most - a * (e / (1 + e));
     }
     const vec t = (a - 4) / (a + 4), e = F(exp)((T)-0.5 * (a * a));
-    return most - a * e * (SINGLE ? F(polynomial)(TAIL_SHORT, 10, t) : F(polynomial)(TAIL_LONG, 22, t));
+    return most - a * e *
+                      (SINGLE ? F(polynomial)(TAIL_SHORT, TERMS(TAIL_SHORT), t)
+                              : F(polynomial)(TAIL_LONG, TERMS(TAIL_LONG), t));
 }
 
 static inline __attribute__((always_inline)) void F(gelu_row)(const int tanh_form, int64_t n, T *x, const T *bias) {

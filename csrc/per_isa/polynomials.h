@@ -1,4 +1,5 @@
-/* Coefficients of elementwise.h, of both element types, lowest power first. Made for Ridgeline.
+/* Coefficients of elementwise.h, of both element types, lowest power first. Made for Ridgeline. Numba's kernels get them
+ * through the C API.
  *
  * Q(a) = 1/2 erfc(a / sqrt 2), the normal distribution's tail beyond a >= 0, is exp(-a^2 / 2) S(t) with t = (a - 4) / (a + 4),
  * which takes [0, inf) to [-1, 1) as in Schonfelder, "Chebyshev Expansions for the Error and Related Functions" (Math.
@@ -24,3 +25,6 @@ static const double EXP[] = {
     1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800,
     1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800
 };
+
+#define TERMS(coefficients) ((int)(sizeof(coefficients) / sizeof *(coefficients)))
+#define EXP_TERMS(single) ((single) ? 8 : TERMS(EXP))

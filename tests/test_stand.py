@@ -1,0 +1,63 @@
+"""Kernels that work in place get ready and are checked as others are, though they work on their own results."""
+
+import pytest
+
+import kernels
+from bench.figures import moved_bytes
+from bench.layers import MODELS, Case, Model, distinct_shapes
+from bench.session import Session, make_row
+from bench.stand import Stand
+from bench.sweep import SWEEPS, between_cases, contestants
+from kernels.reference import OPERATIONS, WrongResult
+
+SMALL = Model("small", 2, 64, 4, 96, 50, 40)
+
+
+def cases(*models: Model) -> list[Case]:
+    return distinct_shapes(models, lengths=(24,), phases=("encode", "prefill"), of=Model.between)
+
+
+@pytest.mark.parametrize("case", cases(SMALL, MODELS[2]), ids=lambda case: case.label)
+def test_again_and_again(case: Case) -> None:
+    stand, chosen = Stand(), contestants(case, "f32", kernels.chosen_isa())
+    assert [kernel.backend for kernel in chosen] == ["c", "numba"]
+    for kernel in chosen:
+        (call,) = stand.prepare(case, "f32", 1, kernel)
+        for _ in range(50):
+            call()
+        stand.check_again(kernel, 0)
+
+
+def test_wrong_results_are_caught() -> None:
+    """Also where the operation is called once more to see one."""
+    stand = Stand()
+    for case in cases(SMALL):
+        for kernel in contestants(case, "f32", kernels.chosen_isa()):
+            stand.prepare(case, "f32", 1, kernel)
+            if OPERATIONS[kernel.operation].in_place:
+                stand._calls[kernel] = [lambda: None]
+            else:
+                stand._outputs[kernel][...] += 1
+            with pytest.raises(WrongResult):
+                stand.check_again(kernel, 0)
+
+
+def test_rows_are_hot_and_count_what_the_operation_moves() -> None:
+    case = next(c for c in between_cases(SWEEPS["default"]) if c.operation == "residual_norm" and c.n == 768)
+    chosen = contestants(case, "f32", kernels.chosen_isa())
+    rows = Session("test", [1]).measure(case, "f32", 1, chosen, 0.01)
+    assert [(row["dims"], row["cold"], row["backend"]) for row in rows] == [
+        ({"m": 128, "n": 768}, [], backend) for backend in ("c", "numba")
+    ]
+    assert case.bytes(4) == 4 * (3 * 128 * 768 + 3 * 768 + 1)
+    assert case.flops == 10 * 128 * 768
+
+
+def test_what_is_changed_in_place_comes_once() -> None:
+    """And it takes the room of one array, which decides on its level."""
+    for case in cases(SMALL):
+        row = make_row("kernel", case.operation, "f32", "c", "avx2", 1, dims=case.dims)
+        back = 4 * case.batch * case.m * case.n * OPERATIONS[case.operation].in_place
+        assert moved_bytes(row) == case.delivered(4) == case.bytes(4) - back
+    update = make_row("probe", "update", "f64", "c", "avx2", 1, dims={"n": 10})
+    assert moved_bytes(update) == 160
