@@ -14,6 +14,7 @@ from bench.peer_latency import OURS, PeerLatency
 from bench.report import interval, machine_line, table, trust_text
 from bench.session import Session
 from kernels.peers import PIP
+from kernels.reference import WrongResult
 
 
 def _table(rows: Sequence[dict[str, Any]], threads: int) -> Table:
@@ -51,7 +52,7 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
     """
     out = console(stderr=True)
     for line in peer_models.missing():
-        out.print(f"left out: {line}", style="yellow")
+        out.print(f"left out: {line}", style="yellow", markup=False)
     libraries = peer_models.present()
     if not libraries:
         raise BadInput(f"none of the libraries is installed: {PIP}")
@@ -71,6 +72,9 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
         except KeyboardInterrupt:
             status = 130
             out.print("interrupted: what was measured so far follows")
+        except WrongResult as error:
+            out.print(str(error), style="red", markup=False)
+            return 1
         finally:
             session.dismiss()
         record, rows = session.record(), latency.rows()

@@ -175,7 +175,11 @@ class PeerLatency:
         goal = min(MOST, max(LEAST, round(seconds / once)))
         collect(variants, samples, [goal] * len(names), pools=names)
         for worker in workers:
-            worker.check_again()
+            try:
+                worker.check_again()
+            except WrongResult:
+                self._measured.pop()  # a wrong result has no figures
+                raise
 
     def _worker(self, library: Library, model: Model) -> ModelWorker:
         make: Callable[[list[int]], ModelWorker] = lambda cpus: ModelWorker(library, cpus, model, self.path)  # noqa: E731

@@ -23,8 +23,9 @@ Run = Callable[[], Result]
 
 @dataclass(frozen=True)
 class Library:
-    """One library: the module of this package that runs models in it.
+    """One library.
 
+    module          runs models in it
     distributions   what it needs from PyPI, its own first
     path            what of the library is used, and what holds keys and values while it decodes
     """
@@ -39,12 +40,22 @@ class Library:
         return version_of(self.distributions)
 
     def prepare(self, model: Model, weights: Weights, phase: str, tokens: np.ndarray, threads: int) -> Run:
-        """One forward pass over `tokens` in f32; decode: from the first of them, as many are generated one by one."""
-        module = importlib.import_module(f"{__name__}.{self.module}")
-        return module.prepare(model, weights, phase, tokens, threads)  # type: ignore[no-any-return]
+        """One forward pass over `tokens`; decode: from the first of them, as many are generated one by one.
+
+        Weights and tokens are used where they lie, and have to stay there.
+        """
+        made: Run = importlib.import_module(self.module).prepare(model, weights, phase, tokens, threads)
+        return made
 
 
-LIBRARIES = (Library("torch", "pytorch", ("torch",), "linear layers packed by oneDNN; SDPA; a cache written in place"),)
+LIBRARIES = (
+    Library("torch", f"{__name__}.pytorch", ("torch",), "weights packed for oneDNN, SDPA, a cache written in place"),
+    Library("transformers", f"{__name__}.transformers_", ("transformers", "torch"), "eager, SDPA, StaticCache"),
+    Library(
+        "onnxruntime", f"{__name__}.onnx", ("onnxruntime", "onnx"), "GroupQueryAttention, its past and present one"
+    ),
+    Library("openvino", f"{__name__}.openvino", ("openvino",), "one stream; SDPA appends to keys and values, a state"),
+)
 
 
 def present() -> list[Library]:
