@@ -17,31 +17,31 @@ from kernels.peers import PIP
 from kernels.reference import WrongResult
 
 
-def _table(rows: Sequence[dict[str, Any]], threads: int) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    threads = rows[0]["threads"]
     made = table(
         f"Latency beside other libraries, {threads} thread{'s' * (threads > 1)}, f32",
-        ("<model", "<phase", "tokens", "<", *names, "C / best", "<best library"),
-        caption="ms: medians [95 %] of samples taken in turn. C / best: speed of C over the fastest library's. "
-        "% of peak, % of read: the FLOPs and the bytes from memory that C executes, over each one's time, beside this "
-        "session's FMA peak and read bandwidth. decode: all tokens one by one, from an empty cache.",
+        ("<model", "<phase", "tokens", "<by", "ms [95 %]", "tokens/s", "% of peak", "% of read", "C / it"),
+        caption="Medians of samples taken in turn. % of peak and of read: the FLOPs and the bytes from memory that C "
+        "executes, over each one's time, beside this session's FMA peak and read bandwidth. C / it: how many times its "
+        "speed C's is; of the fastest library in colour. decode: all tokens one by one, from an empty cache.",
     )
     for row in rows:
-        decode = row["phase"] == "decode"
-        share, what = ("share_of_read", "% of read") if decode else ("share_of_peak", "% of peak")
-        milliseconds = {name: {k: 1e3 * x for k, x in row["seconds"].get(name, {}).items()} for name in names}
-        lines = [
-            ("ms", [interval(x, 1) if x else "-" for x in milliseconds.values()]),
-            (what, [f"{100 * row[share][name]:.0f}" if name in row[share] else "-" for name in names]),
-        ]
-        if decode:
-            rates = row["tokens_per_second"]
-            lines.append(("tokens/s", [f"{rates[name]:.1f}" if name in rates else "-" for name in names]))
-        for i, (unit, cells) in enumerate(lines):
-            what_is_it = (row["model"], row["phase"], str(row["length"])) if i == 0 else ("", "", "")
-            better = Text(f"{row['over_best']:.2f}", style="green" if row["over_best"] >= 1 else "red")
-            ends = (better, row["best_library"]) if i == 0 else ("", "")
-            made.add_row(*what_is_it, unit, *cells, *ends)
+        made.add_section()
+        head = [row["model"], row["phase"], str(row["length"])]
+        for name, figure in row["seconds"].items():
+            over = row["seconds"][OURS]["value"]
+            colour = "" if name != row["best_library"] else "bold green" if row["over_best"] >= 1 else "bold red"
+            made.add_row(
+                *head,
+                name,
+                interval({key: 1e3 * value for key, value in figure.items()}, 1),
+                f"{row['tokens_per_second'][name]:,.1f}",
+                f"{100 * row['share_of_peak'][name]:.0f}",
+                f"{100 * row['share_of_read'][name]:.0f}",
+                Text("" if name == OURS else f"{figure['value'] / over:.2f}", style=colour),
+            )
+            head = [""] * 3
     return made
 
 
@@ -86,9 +86,14 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
         return status
     plain = console()
     plain.print(machine_line(record["machine"], record["session"]))
-    plain.print(_table(rows, threads))
+    plain.print(_table(rows))
     for name, how in used.items():
         plain.print(f"{name} {how['version']}: {how['path']}")
+    best = ", ".join(
+        f"{row['over_best']:.2f} ({row['model']}, {row['phase']}, {row['length']}: {row['best_library']})"
+        for row in rows
+    )
+    plain.print(f"C over the best library: {best}")
     plain.print(f"Every result is within 1e-4 of {OURS}'s largest element, and every token the same.")
     plain.print(trust_text(Figures(record)))
     return status
