@@ -75,8 +75,11 @@ class ModelWorker(Process):
         super().__init__(library.name, cpus, _Server, library, cpus, model, path)
 
     def prepare(self, task: Task, expected: tuple[np.ndarray, list[int]]) -> Elsewhere:
-        """Raises WrongResult where the first run's result isn't the expected one."""
-        self._ask("prepare", task, expected)
+        """Raises WrongResult where the first run's result isn't the expected one, BadInput where there is none."""
+        try:
+            self._ask("prepare", task, expected)
+        except RuntimeError as error:
+            raise BadInput(f"{self.backend}, {task.label}: {error}") from error
         return Elsewhere(1, lambda *region: self._ask("time", *region))
 
     def check_again(self) -> None:
@@ -140,7 +143,7 @@ class PeerLatency:
         free = available_memory_bytes()
         for task in todo:
             refuse(task.model)
-            needed = 4 * (2 * task.model.parameters() * (1 + len(libraries)))  # as they are, and packed
+            needed = 4 * 2 * task.model.parameters() * (1 + len(libraries))  # weights as they are, and packed
             if free is not None and needed > free:
                 raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,15 @@ def _raise_missing() -> str:
 def test_refused(arguments: list[str]) -> None:
     with pytest.raises(BadInput, match="--peers: latency in f32"):
         transformer.main(["--peers", *arguments])
+
+
+def test_what_a_library_cannot_run_is_named() -> None:
+    library = next(one for one in LIBRARIES if one.name == "onnxruntime")
+    if library.version() is None:
+        pytest.skip("onnxruntime is not installed")
+    odd = replace(GPT2, width=48, head_dim=12)  # heads of 12
+    values, made = ours(Task(odd, "prefill", 3), random_weights(odd), 1)[0]()
+    worker = ModelWorker(library, cpus_for(1), odd, None)
+    with pytest.raises(BadInput, match=r"onnxruntime, tiny GPT-2, prefill, 3 tokens: .*multiple of 8"):
+        worker.prepare(Task(odd, "prefill", 3), (np.array(values), list(made)))
+    worker.close()
