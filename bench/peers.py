@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise BadInput(f"--seconds {options.seconds}: more than 0, less than 60")
     out = console(stderr=True)
     for line in peers.missing():
-        out.print(f"left out: {line}", style="yellow")
+        out.print(f"left out: {line}", style="yellow", markup=False)
     present = {row.backend for row in peers.rows() if row.reason is None}
     if not present:
         raise BadInput(f"none of the libraries is installed: {peers.PIP}")

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import kernels
 from bench import record as records
@@ -27,9 +27,11 @@ from bench.measure import (
 )
 from bench.probes import READS, Probe, clock_probe, fma_probe, make_row, stream_probe
 from bench.stand import Stand
-from bench.workers import Worker
+from bench.workers import Process, Worker
 from kernels import Kernel, jit, native, peers
 from kernels.reference import DTYPES
+
+Hired = TypeVar("Hired", bound=Process)
 
 
 def machine_facts() -> dict[str, Any]:
@@ -74,7 +76,7 @@ class Session:
         self.pages: dict[str, int] | None = None
         self.cpus = {t: cpus_for(t) for t in self.threads}
         self.stand = Stand(arrays=4 + 3 * len(list(others)))
-        self._workers: dict[tuple[str, int], Worker] = {}
+        self._workers: dict[tuple[str, int], Process] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
         self._watch = Conditions(own=self._cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
@@ -277,10 +279,14 @@ class Session:
         """Where the kernel is measured: here, or in its library's process, which is started when it is first needed."""
         if kernel.backend not in peers.BACKENDS:
             return self.stand
-        key = (kernel.backend, threads)
+        return self.hire(kernel.backend, threads, lambda cpus: Worker(kernel.backend, cpus, self.stand.weights.arrays))
+
+    def hire(self, backend: str, threads: int, make: Callable[[list[int]], Hired]) -> Hired:
+        """A library's process, made when it is first asked for, with the CPUs for its threads; dismiss() ends it."""
+        key = (backend, threads)
         if key not in self._workers:
-            self._workers[key] = Worker(kernel.backend, self.cpus[threads], self.stand.weights.arrays)
-        return self._workers[key]
+            self._workers[key] = make(self.cpus[threads])
+        return cast(Hired, self._workers[key])
 
     def dismiss(self) -> None:
         """Ends the other libraries' processes, and with them their memory."""

@@ -17,6 +17,7 @@ from bench.inference import BACKENDS
 from bench.latency import Latency, Task, tasks
 from bench.layers import MODELS, PHASES, Model, find
 from bench.measure import thread_counts
+from bench.model_standings import beside
 from bench.report import compiled_text, interval, machine_line, seconds, table, trust_text
 from bench.session import Session
 from bench.transformer_picture import draw
@@ -193,6 +194,8 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
     if not 0 < options.seconds <= 600:
         raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 600")
     todo, out = _todo(options, lengths), console(stderr=True)
+    if options.peers:
+        return beside(todo, options, counts[0])
     status = 0
     with out.status("roofs") as now:
         session = Session("python -m bench.transformer", counts, [options.dtype], now.update)
@@ -249,6 +252,7 @@ def _parser() -> Parser:
         "--seconds", type=float, default=1.0, help="measuring time per model, phase and length, 3 runs at least"
     )
     parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
+    parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
     parser.add_argument("--picture", type=Path, default=Path("results/transformer"), help="without .png and .svg")
     return parser
 
@@ -261,6 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.full and (options.length is not None or options.counts):
         raise BadInput("--full goes with neither --length nor --counts")
+    if options.peers and (options.counts or options.dtype != "f32"):
+        raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
     default = LENGTHS if options.counts or options.full else MEASURED
     lengths = _lengths(_listed(default) if options.length is None else options.length)
     return _counted(options, lengths) if options.counts else _measured(options, lengths)

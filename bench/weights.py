@@ -182,6 +182,37 @@ def from_hugging_face(model: Model, tensors: Mapping[str, np.ndarray], source: s
     return _assemble(model, linear, norm, lambda name, *shape: tensor(names[name], "weight", *shape))
 
 
+def to_hugging_face(model: Model, weights: Weights) -> dict[str, np.ndarray]:
+    """The tensors by the names of a BertModel, which gets one segment, or a GPT2Model: mostly views. The inverse of
+    from_hugging_face().
+    """
+    names = _GPT2 if model.decoder else _BERT
+    tables = [("tokens", weights.tokens), ("positions", weights.positions)]
+    tensors = {f"{names[name]}.weight": table for name, table in tables}
+    if model.segments:
+        tensors[f"{names['segments']}.weight"] = weights.segment[np.newaxis]
+
+    def add(path: str, weight: np.ndarray, bias: np.ndarray) -> None:
+        tensors[f"{path}.weight"], tensors[f"{path}.bias"] = weight, bias
+
+    add(names["norm"], weights.norm.gain, weights.norm.shift)
+    for i, layer in enumerate(weights.layers):
+        at = f"{'h.' if model.decoder else 'encoder.layer.'}{i}."
+        for name in ("attention_norm", "ffn_norm"):
+            norm = getattr(layer, name)
+            add(at + names[name], norm.gain, norm.shift)
+        for name in ("qkv", "o", "ffn_up", "ffn_down"):
+            linear = getattr(layer, name)
+            weight = linear.weight if model.conv1d else linear.weight.T
+            if name in names:
+                add(at + names[name], weight, linear.bias)
+            else:
+                whose = [f"{at}attention.self.{which}" for which in ("query", "key", "value")]
+                for path, w, b in zip(whose, np.split(weight, 3), np.split(linear.bias, 3), strict=True):
+                    add(path, w, b)
+    return tensors
+
+
 def read_weights(model: Model, path: Path) -> Weights:
     """A .safetensors file's weights, or those of the model.safetensors in a folder.
 

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,21 @@ PR_SET_PDEATHSIG = 1
 SPREAD_SECONDS = 0.02
 
 
-class Worker:
-    """One library's process. cpu_seconds: what it has used so far."""
+class Process:
+    """One library's process, where a `server` is made and its methods are called. cpu_seconds: what it has used so far.
 
-    def __init__(self, backend: str, cpus: list[int], arrays: int) -> None:
+    server     a class, or a function that returns an object; it is called over there, after pinning to `cpus`
+    arguments  the server's
+    """
+
+    def __init__(self, backend: str, cpus: list[int], server: Callable[..., Any], *arguments: Any) -> None:
         self.backend, self.cpu_seconds = backend, 0.0
         context = multiprocessing.get_context("spawn")  # a fork would copy a team of threads that isn't there
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, cpus, arrays), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, cpus, server, arguments), daemon=True)
         self._process.start()
         theirs.close()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for a stopped process
-
-    def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Elsewhere:
-        """As Stand.prepare(), over there."""
-        ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies)
-        return Elsewhere(ready, lambda *region: self._ask("time", kernel.operation, *region))
-
-    def check_again(self, kernel: Kernel, copy: int) -> None:
-        """As Stand.check_again(), over there."""
-        self._ask("check_again", kernel.operation, copy)
 
     def _ask(self, request: str, *arguments: Any) -> Any:
         """Raises what the request raised; BadInput where the process is gone."""
@@ -77,6 +73,22 @@ class Worker:
         self._pipe.close()
 
 
+class Worker(Process):
+    """Where one library's kernels are measured."""
+
+    def __init__(self, backend: str, cpus: list[int], arrays: int) -> None:
+        super().__init__(backend, cpus, _Server, cpus, arrays)
+
+    def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Elsewhere:
+        """As Stand.prepare(), over there."""
+        ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies)
+        return Elsewhere(ready, lambda *region: self._ask("time", kernel.operation, *region))
+
+    def check_again(self, kernel: Kernel, copy: int) -> None:
+        """As Stand.check_again(), over there."""
+        self._ask("check_again", kernel.operation, copy)
+
+
 class _Server:
     """The other end: the same stand as in the first process, for one library's kernels."""
 
@@ -93,7 +105,11 @@ class _Server:
         find = peers.find if backend in peers.BACKENDS else kernels.find
         kernel = find(operation, dtype, backend)
         variant = self.stand.prepare(case, dtype, threads, kernel, copies)
-        _spread(variant, self.cpus)
+        with spread(self.cpus):
+            begin, runs = time.perf_counter(), 0
+            while time.perf_counter() - begin < SPREAD_SECONDS:
+                timed(variant, runs, 1)
+                runs += 1
         self.variants[operation] = kernel, variant
         return len(variant)
 
@@ -104,12 +120,11 @@ class _Server:
         self.stand.check_again(self.variants[operation][0], copy)
 
 
-def _spread(variant: Variant, cpus: list[int]) -> None:
-    """Pins the threads that run the variant to one CPU each."""
-    before, begin, runs = _thread_seconds(), time.perf_counter(), 0
-    while time.perf_counter() - begin < SPREAD_SECONDS:
-        timed(variant, runs, 1)
-        runs += 1
+@contextlib.contextmanager
+def spread(cpus: list[int]) -> Iterator[None]:
+    """Pins the threads of this process that used the most CPU time within the block to one CPU each."""
+    before = _thread_seconds()
+    yield
     used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in _thread_seconds().items()}
     busiest = sorted(used, key=lambda thread: -used[thread])
     for thread, cpu in zip(busiest, cpus, strict=False):
@@ -125,11 +140,12 @@ def _thread_seconds() -> dict[int, float]:
     return found
 
 
-def _serve(pipe: Connection, cpus: list[int], arrays: int) -> None:
+def _serve(pipe: Connection, cpus: list[int], serve: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's affair
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process wouldn't see the pipe close
     gc.disable()
-    server = _Server(cpus, arrays)
+    os.sched_setaffinity(0, cpus)  # before a library is imported: some count the CPUs then
+    server = serve(*arguments)
     while True:
         try:
             request, arguments = pipe.recv()

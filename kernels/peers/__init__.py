@@ -10,7 +10,7 @@ spin while they wait disturb each other, so bench gives each library a process o
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,6 +23,15 @@ from kernels.reference import DTYPES
 
 PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
 PIP = "pip install 'ridgeline[peers]'"
+
+
+def version_of(distributions: Sequence[str]) -> str | None:
+    """The first one's version where all are installed, else None."""
+    try:
+        first, *_ = [importlib.metadata.version(name) for name in distributions]
+        return first
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,7 @@ class Library:
         if not self.distributions:
             name = find_library(self.backend)
             return name.partition(".")[2] if name else None
-        try:
-            first, *_ = [importlib.metadata.version(name) for name in self.distributions]
-            return first
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distributions)
 
     def rows(self) -> list[Kernel]:
         """Its rows, in the order of KERNELS; isa is its version."""

@@ -1,0 +1,240 @@
+"""Whole models in other libraries: the same results as this project's, and how they stand beside each other."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from bench import model_standings, peer_latency, peer_models, transformer
+from bench.cli import BadInput
+from bench.host import one_cpu_per_core
+from bench.latency import Task, tasks
+from bench.layers import Model
+from bench.measure import cpus_for, timed
+from bench.peer_latency import ModelWorker, PeerLatency, compare, ours, weights_of
+from bench.peer_models import LIBRARIES, Library
+from bench.session import Session
+from bench.weights import from_hugging_face, random_weights, to_hugging_face
+from kernels.reference import WrongResult
+
+BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
+GPT2 = Model("tiny GPT-2", 2, 64, 4, 256, 101, 64, decoder=True, fused_qkv=True, conv1d=True)
+TASKS = [
+    *(Task(BERT, "encode", length) for length in (1, 2, 13, 40)),
+    *(Task(GPT2, "prefill", length) for length in (1, 2, 33)),
+    *(Task(GPT2, "decode", length) for length in (1, 2, 60)),
+]
+COUNTS = [1, 2] if len(one_cpu_per_core()) > 1 else [1]
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
+def library(request: pytest.FixtureRequest) -> Library:
+    if request.param.version() is None:
+        pytest.skip(next(line for line in peer_models.missing() if line.startswith(f"{request.param.name}:")))
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("threads", COUNTS)
+def test_results_are_this_projects(library: Library, threads: int) -> None:
+    """In its own process; twice, since a cache and buffers are left from the first time."""
+    for model in (BERT, GPT2):
+        weights = random_weights(model)
+        worker = ModelWorker(library, cpus_for(threads), model, None)
+        for task in TASKS:
+            if task.model == model:
+                values, made = ours(task, weights, threads)[0]()
+                there = worker.prepare(task, (np.array(values), list(made)))
+                assert timed(there, 0, 2, waken=True) > 0
+                worker.check_again()
+                with pytest.raises(WrongResult, match=library.name):
+                    worker.prepare(task, (np.array(values) * 1.01, list(made)))
+        worker.close()
+
+
+def test_a_checkpoints_weights_are_read_there(library: Library, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from safetensors.numpy import save_file
+
+    tensors = to_hugging_face(GPT2, random_weights(GPT2, seed=8))
+    save_file({name: np.ascontiguousarray(x) for name, x in tensors.items()}, tmp_path / "model.safetensors")
+    task = Task(GPT2, "prefill", 7)
+    values, made = ours(task, weights_of(GPT2, tmp_path), 1)[0]()
+    worker = ModelWorker(library, cpus_for(1), GPT2, tmp_path)
+    worker.prepare(task, (np.array(values), list(made)))
+    worker.close()
+
+
+@pytest.mark.parametrize("model", [BERT, GPT2], ids=["BERT", "GPT-2"])
+def test_hugging_faces_names_and_back(model: Model) -> None:
+    given = random_weights(model)
+    tensors = to_hugging_face(model, given)
+    if model.segments:
+        name = "embeddings.token_type_embeddings.weight"
+        tensors[name] = np.repeat(tensors[name], model.segments, axis=0)
+    back = from_hugging_face(model, tensors)
+    for a, b in zip(given.layers, back.layers, strict=True):
+        for name in ("qkv", "o", "ffn_up", "ffn_down"):
+            np.testing.assert_array_equal(getattr(a, name).weight, getattr(b, name).weight)
+            np.testing.assert_array_equal(getattr(a, name).bias, getattr(b, name).bias)
+        np.testing.assert_array_equal(a.ffn_norm.shift, b.ffn_norm.shift)
+    for name in ("tokens", "positions", "segment"):
+        np.testing.assert_array_equal(getattr(given, name), getattr(back, name))
+    np.testing.assert_array_equal(given.norm.gain, back.norm.gain)
+
+
+def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
+    modules = "{'torch', 'transformers', 'onnxruntime', 'openvino'}"
+    script = "import sys, bench.transformer; bench.model_standings.peer_models.present()"
+    ran = python("-c", f"{script}; print({modules} & {{*sys.modules}})")
+    assert ran.stdout == "set()\n", ran.stderr
+
+
+def test_what_differs_is_named() -> None:
+    expected = np.array([1.0, -4.0]), [3, 5]
+    compare("x", (np.array([1.0003, -4.0]), [3, 5]), expected)
+    for result, message in (
+        ((np.array([1.0005, -4.0]), [3, 5]), "x: 1.2e-04 of the largest element away from c's result"),
+        ((np.array([np.nan, -4.0]), [3, 5]), "x: nan of the largest"),
+        ((np.array([1.0, -4.0]), [3, 6]), "x: token 1 is 6, not 5"),
+        ((np.array([1.0]), [3, 5]), r"x: a result of shape \(1,\), not \(2,\)"),
+    ):
+        with pytest.raises(WrongResult, match=message):
+            compare("x", result, expected)
+
+
+# --- figures, with this project's kernels in the place of a library
+
+
+def own(name: str) -> Library:
+    return Library(name, "own_models", ("numpy",), "as it is")
+
+
+@pytest.fixture
+def latency(monkeypatch: pytest.MonkeyPatch) -> Iterator[PeerLatency]:
+    """Under roofs that are made up: those of a session take a while."""
+    session = Session("test", [1], ["f32"])
+    monkeypatch.setattr(session, "probe_round", lambda threads: None)
+    found = PeerLatency(session, tasks([BERT, GPT2], [8]), 1, None, [own("own"), own("other")])
+    monkeypatch.setattr(found, "_roofs", lambda: (1e11, 2e10))
+    yield found
+    session.dismiss()
+
+
+def test_figures(latency: PeerLatency) -> None:
+    assert latency.rows() == []
+    assert latency.estimate(0.001) > 0
+    assert [task.label for task in latency.measure(0.001)] == [task.label for task in latency.tasks]
+    assert not latency.session._workers
+    rows = latency.rows()
+    assert [(row["model"], row["phase"]) for row in rows] == [
+        ("tiny BERT", "encode"),
+        ("tiny GPT-2", "prefill"),
+        ("tiny GPT-2", "decode"),
+    ]
+    for row in rows:
+        medians = {name: figure["value"] for name, figure in row["seconds"].items()}
+        assert list(medians) == ["c", "own", "other"]
+        (count,) = {len(samples) for samples in row["samples"].values()}
+        assert peer_latency.LEAST <= count <= peer_latency.MOST
+        best = min(medians["own"], medians["other"])
+        assert medians[row["best_library"]] == best
+        assert row["over_best"] == pytest.approx(best / medians["c"])
+        assert row["tokens_per_second"]["own"] == pytest.approx(8 / medians["own"])
+        ratio = row["share_of_peak"]["c"] / row["share_of_peak"]["own"]
+        assert ratio == pytest.approx(medians["own"] / medians["c"])
+    assert model_standings._table(rows).row_count == 3 * 3
+
+
+def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C amid a task: it counts with the samples of those that have one."""
+
+    def interrupted(variants: Any, samples: Any, *_: Any, **__: Any) -> None:
+        samples[0].seconds += [2.0, 4.0]
+        samples[2].seconds.append(6.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peer_latency, "collect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(latency.measure(0.001))
+    (row,) = latency.rows()
+    assert (row["best_library"], row["over_best"], set(row["seconds"])) == ("other", 2.0, {"c", "other"})
+
+
+def test_wrong_results_leave_no_figure(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_latency, "weights_of", lambda model, path: random_weights(model, seed=4))
+    with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
+        list(latency.measure(0.001))
+    assert latency.rows() == []
+
+
+def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_latency, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
+        PeerLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
+
+
+# --- the command
+
+
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    absent = Library("absent", "absent", ("no-such-distribution",), "")
+    monkeypatch.setattr(peer_models, "LIBRARIES", (own("own"), absent))
+    for name in ("start", "finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    monkeypatch.setattr(PeerLatency, "_roofs", lambda self: (1e11, 2e10))
+    monkeypatch.setattr(transformer, "MODELS", [BERT])
+    arguments = ["--peers", "--length", "8", "--threads", "1", "--seconds", "0.001"]
+    assert transformer.main(arguments) == 0
+    ran = capsys.readouterr()
+    assert "left out: absent: not installed (no-such-distribution): pip install 'ridgeline[peers]'" in ran.err
+    assert f"own {np.__version__}: as it is" in ran.out
+    assert transformer.main([*arguments, "--json"]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert given["latency"][0]["best_library"] == "own"
+    assert given["libraries"] == {"own": {"version": np.__version__, "path": "as it is"}}
+
+    def wrong(self: Any, *_: Any) -> None:
+        raise WrongResult("own: wrong")
+
+    monkeypatch.setattr(ModelWorker, "check_again", wrong)
+    assert transformer.main(arguments) == 1
+    ran = capsys.readouterr()
+    assert (ran.out, "own: wrong" in ran.err) == ("", True)
+
+
+def test_without_any_library(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: _raise_missing())
+    with pytest.raises(BadInput, match=r"none of the libraries is installed: pip install 'ridgeline\[peers\]'"):
+        transformer.main(["--peers"])
+    err = capsys.readouterr().err
+    for library in LIBRARIES:
+        assert f"left out: {library.name}: not installed" in err
+
+
+def _raise_missing() -> str:
+    import importlib.metadata
+
+    raise importlib.metadata.PackageNotFoundError
+
+
+@pytest.mark.parametrize("arguments", [["--counts"], ["--dtype", "f64"]])
+def test_refused(arguments: list[str]) -> None:
+    with pytest.raises(BadInput, match="--peers: latency in f32"):
+        transformer.main(["--peers", *arguments])
+
+
+def test_what_a_library_cannot_run_is_named() -> None:
+    library = next(one for one in LIBRARIES if one.name == "onnxruntime")
+    if library.version() is None:
+        pytest.skip("onnxruntime is not installed")
+    odd = replace(GPT2, width=48, head_dim=12)  # heads of 12
+    values, made = ours(Task(odd, "prefill", 3), random_weights(odd), 1)[0]()
+    worker = ModelWorker(library, cpus_for(1), odd, None)
+    with pytest.raises(BadInput, match=r"onnxruntime, tiny GPT-2, prefill, 3 tokens: .*multiple of 8"):
+        worker.prepare(Task(odd, "prefill", 3), (np.array(values), list(made)))
+    worker.close()
