@@ -92,58 +92,33 @@ static inline __attribute__((always_inline)) void F(tile_any)(const int h, const
 typedef void F(tile)(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart, T *copy, T *c, int64_t ldc,
                      int accumulate, struct F(ahead) *ahead);
 
-#define TILE(name, h, v, a_packed, b_strips, copying)                                                                  \
-    static void F(name##_##h##x##v)(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart, T *copy, T *c,      \
+/* The kinds of tiles, each with a function per height and width and a table of them: a_packed, b_strips, copying. */
+#define FORM_packed 1, 1, 0  /* A packed, B in strips */
+#define FORM_copying 1, 0, 1 /* A packed, B as it lies, and copied into strips on the way */
+#define FORM_lying 1, 0, 0   /* A packed, B as it lies */
+#define FORM_direct 0, 1, 0  /* A as it lies, B in strips */
+#define FORM_both 0, 0, 0    /* both as they lie */
+
+#define TILE(kind, h, v)                                                                                               \
+    static void F(kind##_##h##x##v)(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart, T *copy, T *c,      \
                                     int64_t ldc, int accumulate, struct F(ahead) *ahead) {                             \
-        F(tile_any)(h, v, a_packed, b_strips, copying, k, a, lda, b, apart, copy, c, ldc, accumulate, ahead);          \
+        F(tile_any)(h, v, FORM_##kind, k, a, lda, b, apart, copy, c, ldc, accumulate, ahead);                          \
     }
-#define WIDTHS(X, h) X(h, 1) X(h, 2) X(h, 3) X(h, 4) X(h, 5) X(h, 6)
-#define HEIGHTS_4(X) X(1) X(2) X(3) X(4)
-#define HEIGHTS_6(X) HEIGHTS_4(X) X(5) X(6)
-#define HEIGHTS_7(X) HEIGHTS_6(X) X(7)
-#define HEIGHTS_14(X) HEIGHTS_7(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#define HEIGHTS PASTE(HEIGHTS_, MR)
-
-/* Each kind's functions, and its table: [height][width - 1]. */
-#define PACKED(h, v) TILE(packed, h, v, 1, 1, 0)   /* A packed, B in strips */
-#define COPYING(h, v) TILE(copying, h, v, 1, 0, 1) /* A packed, B as it lies, and copied into strips on the way */
-#define LYING(h, v) TILE(lying, h, v, 1, 0, 0)     /* A packed, B as it lies */
-#define DIRECT(h, v) TILE(direct, h, v, 0, 1, 0)   /* A as it lies, B in strips */
-#define BOTH(h, v) TILE(both, h, v, 0, 0, 0)       /* both as they lie */
-#define ENTRY_PACKED(h, v) F(packed_##h##x##v),
-#define ENTRY_COPYING(h, v) F(copying_##h##x##v),
-#define ENTRY_LYING(h, v) F(lying_##h##x##v),
-#define ENTRY_DIRECT(h, v) F(direct_##h##x##v),
-#define ENTRY_BOTH(h, v) F(both_##h##x##v),
-#define TABLE(name) static F(tile) *const F(name##_tile)[MR + 1][WIDEST]
-
-#define KIND(h) WIDTHS(PACKED, h)
-#define ROW(h) {WIDTHS(ENTRY_PACKED, h)},
-HEIGHTS(KIND)
-TABLE(packed) = {{NULL}, HEIGHTS(ROW)};
-#undef KIND
-#undef ROW
-#define KIND(h) WIDTHS(COPYING, h)
-#define ROW(h) {WIDTHS(ENTRY_COPYING, h)},
-HEIGHTS(KIND)
-TABLE(copying) = {{NULL}, HEIGHTS(ROW)};
-#undef KIND
-#undef ROW
-#define KIND(h) WIDTHS(LYING, h)
-#define ROW(h) {WIDTHS(ENTRY_LYING, h)},
-HEIGHTS(KIND)
-TABLE(lying) = {{NULL}, HEIGHTS(ROW)};
-#undef KIND
-#undef ROW
-#define KIND(h) WIDTHS(DIRECT, h)
-#define ROW(h) {WIDTHS(ENTRY_DIRECT, h)},
-HEIGHTS(KIND)
-TABLE(direct) = {{NULL}, HEIGHTS(ROW)};
-#undef KIND
-#undef ROW
-#define KIND(h) WIDTHS(BOTH, h)
-#define ROW(h) {WIDTHS(ENTRY_BOTH, h)},
-HEIGHTS(KIND)
-TABLE(both) = {{NULL}, HEIGHTS(ROW)};
-#undef KIND
-#undef ROW
+#define ENTRY(kind, h, v) F(kind##_##h##x##v),
+#define WIDTHS(X, kind, h) X(kind, h, 1) X(kind, h, 2) X(kind, h, 3) X(kind, h, 4) X(kind, h, 5) X(kind, h, 6)
+#define TILES(kind, h) WIDTHS(TILE, kind, h)
+#define ROW(kind, h) {WIDTHS(ENTRY, kind, h)},
+#define HEIGHTS_4(X, kind) X(kind, 1) X(kind, 2) X(kind, 3) X(kind, 4)
+#define HEIGHTS_6(X, kind) HEIGHTS_4(X, kind) X(kind, 5) X(kind, 6)
+#define HEIGHTS_7(X, kind) HEIGHTS_6(X, kind) X(kind, 7)
+#define HEIGHTS_14(X, kind)                                                                                            \
+    HEIGHTS_7(X, kind) X(kind, 8) X(kind, 9) X(kind, 10) X(kind, 11) X(kind, 12) X(kind, 13) X(kind, 14)
+#define KIND(kind)                                                                                                     \
+    PASTE(HEIGHTS_, MR)(TILES, kind)                                                                                   \
+    static F(tile) *const F(kind##_tile)[MR + 1][WIDEST] /* [height][width - 1] */                                     \
+        = {{NULL}, PASTE(HEIGHTS_, MR)(ROW, kind)};
+KIND(packed)
+KIND(copying)
+KIND(lying)
+KIND(direct)
+KIND(both)
