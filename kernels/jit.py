@@ -1,6 +1,7 @@
 """The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
 
-The design, and the reasons for it, are those of csrc/per_isa. What C leaves to vector types is emitted here as vector
+The design, and the reasons for it, are those of csrc/per_isa, but for plain GEMM: B is still packed ahead of its use,
+and up to 16 rows read it in blocks along its rows. What C leaves to vector types is emitted here as vector
 LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the copying into strips, the rows of
 softmax, LayerNorm and GELU), since a width left to the auto-vectoriser depends on the CPU's name (Intel names get half
 of AVX-512) and a float sum isn't vectorised at all. The loops around them are plain Python that Numba compiles, and
@@ -61,7 +62,8 @@ _LINE = 64  # bytes of a cache line, and the alignment of every buffer made here
 _L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
 _STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
-_FEW, _DEEP, _NARROW = 16, 4, 4  # see csrc/per_isa/few.h
+# Up to _FEW rows B is read as it lies, _DEEP rows at once; up to _NARROW of A, whose sums are small, in one pass.
+_FEW, _DEEP, _NARROW = 16, 4, 4
 _ALONE = 4096  # see csrc/per_isa/elementwise.h
 
 
@@ -298,7 +300,7 @@ class _Value:
 
 _AT, _BEGIN, _LEFT, _LINES, _APART, _STEP, _MASK, _AHEAD = range(8)
 """What memory has to deliver meanwhile, as int64: every MASK + 1 steps (a power of two) one line of each stream, APART
-bytes from each other; after LINES of them they go on STEP bytes behind their last BEGIN. See csrc/per_isa/tile.h."""
+bytes from each other; after LINES of them they go on STEP bytes behind their last BEGIN."""
 _NEVER = 2**63 - 1  # as a mask: only step 0 asks, for a line that is there anyway
 
 
@@ -1348,7 +1350,10 @@ def _kc(itemsize: int, packed: bool = False) -> int:
 
 
 def _prepare_blocks(a, b, c, threads, ldb):
-    """The five loops, planned as make_plan() of csrc/per_isa/gemm.h does it. Without ldb B is packed."""
+    """The five loops, planned by what fits into each cache: see csrc/per_isa/gemm.h. Without ldb B is packed.
+
+    Of a B that is not, groups of strips are packed on the way, an eighth of L2 each, while the next is asked for.
+    """
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
     lanes, line = VECTOR_BYTES // size, _LINE // size
     kc = _up(k, _up(k, _kc(size, packed=not ldb)))
@@ -1374,7 +1379,7 @@ def _prepare_blocks(a, b, c, threads, ldb):
 
 
 def _prepare_few(a, b, c, threads):
-    """Few rows, planned as plan_few() of csrc/per_isa/few.h does it."""
+    """Few rows: blocks of four times _DEEP rows of B fill an eighth of L2, the sums they meet an eighth of L1."""
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
     line, width = _LINE // size, _up(n, threads)
     if m <= _NARROW:
