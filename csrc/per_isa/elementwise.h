@@ -8,16 +8,26 @@
 #define ALONE 4096 /* elements that aren't worth a second thread */
 #define TEAM(elements) ((elements) <= ALONE ? 1 : threads)
 
-/* The first `count` elements at p, the other lanes `rest`; and back, the other lanes dropped. */
+/* The first `count` elements at p, the other lanes `rest`; and back, the other lanes dropped. Loops that must become vectors:
+ * masked ones where the ISA has them. */
 static inline vec F(load_some)(const T *p, int64_t count, T rest) {
-    T lane[LANES];
-    for (int64_t l = 0; l < LANES; l++) lane[l] = l < count ? p[l] : rest;
+    alignas(VECTOR_BYTES) T lane[LANES];
+#pragma omp simd
+    for (int l = 0; l < (int)LANES; l++) lane[l] = l < (int)count ? p[l] : rest;
     return F(load)(lane);
 }
 static inline void F(store_some)(T *p, vec v, int64_t count) {
-    T lane[LANES];
+    alignas(VECTOR_BYTES) T lane[LANES];
     F(store)(lane, v);
-    memcpy(p, lane, count * sizeof(T));
+#pragma omp simd
+    for (int l = 0; l < (int)LANES; l++)
+        if (l < (int)count) p[l] = lane[l];
+}
+static inline vec F(only)(vec v, int64_t count) { /* the first `count` lanes, the others 0 */
+    whole lane;
+#pragma GCC unroll 16
+    for (int l = 0; l < (int)LANES; l++) lane[l] = l;
+    return (vec)((whole)v & (lane < (int)count));
 }
 static inline __attribute__((always_inline)) vec F(take)(const T *p, int64_t left, T rest) {
     return left >= LANES ? F(load)(p) : F(load_some)(p, left, rest);
@@ -27,6 +37,15 @@ static inline __attribute__((always_inline)) void F(put)(T *p, vec v, int64_t le
         F(store)(p, v);
     else
         F(store_some)(p, v, left);
+}
+
+/* The larger of two, lane by lane; b where a is NaN. And the largest lane. */
+static inline vec F(larger)(vec a, vec b) { return CHOOSE(a > b, a, b); }
+static inline T F(largest)(vec v) {
+    if (LANES > 8) v = F(larger)(v, TURNED(v, 8));
+    if (LANES > 4) v = F(larger)(v, TURNED(v, 4));
+    if (LANES > 2) v = F(larger)(v, TURNED(v, 2));
+    return F(larger)(v, TURNED(v, 1))[0];
 }
 
 static inline __attribute__((always_inline)) vec F(polynomial)(const double *coefficients, const int terms, vec x) {
@@ -59,20 +78,23 @@ static void F(softmax_row)(int64_t seen, int64_t n, T scale, T *s) {
      * above it. scale x - top could be far above, by the rounding of a product of any size. */
     const T turn = scale < 0 ? -1 : 1, size = turn * scale;
     vec most = (vec){0} - (T)__builtin_inff(), sums = {0};
-    for (int64_t j = 0; j < seen; j += LANES) {
-        const vec x = turn * F(take)(s + j, seen - j, s[0]);
-        most = CHOOSE(x > most, x, most);
+    int64_t i = 0;
+    for (; i + 4 * LANES <= seen; i += 4 * LANES) { /* in pairs, lest every vector wait for the one before */
+        vec x[4];
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; q++) x[q] = turn * F(load)(s + i + q * LANES);
+        most = F(larger)(F(larger)(F(larger)(x[0], x[1]), F(larger)(x[2], x[3])), most);
     }
-    T top = -(T)__builtin_inff();
-    for (int64_t l = 0; l < LANES; l++) top = most[l] > top ? most[l] : top;
+    for (; i < seen; i += LANES) most = F(larger)(turn * F(take)(s + i, seen - i, s[0]), most);
+    const T top = F(largest)(most);
     for (int64_t j = 0; j < seen; j += LANES) {
         const vec e = F(exp)((turn * F(take)(s + j, seen - j, s[0]) - top) * size);
         F(put)(s + j, e, seen - j);
-        sums += seen - j >= LANES ? e : F(load_some)(s + j, seen - j, 0);
+        sums += seen - j >= LANES ? e : F(only)(e, seen - j);
     }
     const T inverse = 1 / F(sum)(sums);
     for (int64_t j = 0; j < seen; j += LANES) F(put)(s + j, inverse * F(take)(s + j, seen - j, 0), seen - j);
-    memset(s + seen, 0, (n - seen) * sizeof(T));
+    if (seen < n) memset(s + seen, 0, (n - seen) * sizeof(T));
 }
 
 static void F(softmax_rows)(int threads, int causal, int64_t batch, int64_t m, int64_t n, T *s, int64_t ld,
@@ -119,7 +141,7 @@ static void F(norm_rows)(int threads, int64_t m, int64_t n, const T *x, int64_t 
  * which nothing cancels; from 40 on Q is 0. */
 static inline __attribute__((always_inline)) vec F(activated)(const int tanh_form, vec v) {
     const T far = 40;
-    const vec size = CHOOSE(v < 0, -v, v), a = CHOOSE(size < far, size, (vec){0} + far);
+    const vec size = (vec)((whole)v & ~(whole)-(vec){0}), a = CHOOSE(size < far, size, (vec){0} + far);
     const vec most = CHOOSE(v < 0, (vec){0}, v); /* a NaN stays one */
     if (tanh_form) {
         const T two_root = 1.5957691216057308; /* 2 sqrt(2 / pi) */

@@ -9,17 +9,6 @@ typedef T F(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 static inline vec F(load)(const T *p) { return *(const F(unaligned) *)p; }
 static inline void F(store)(T *p, vec v) { *(F(unaligned) *)p = v; }
 
-/* Pairwise, as vectors: log2(LANES) adds in a row instead of LANES. */
-static inline T F(sum)(vec v) {
-    union {
-        vec whole;
-        T lane[LANES];
-    } u = {v};
-    for (int64_t half = LANES / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; i++) u.lane[i] += u.lane[i + half];
-    return u.lane[0];
-}
-
 /* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. */
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
@@ -27,6 +16,18 @@ static inline T F(sum)(vec v) {
         _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) order[e] = (which);                               \
         __builtin_shuffle(a, b, order);                                                                                \
     })
+/* The lanes `apart`, a literal, change places with each other. */
+#define TURNED(v, apart) PICK(v, v, e ^ (apart))
+
+/* Pairwise: log2(LANES) adds in a row instead of LANES, and all in registers. */
+static inline T F(sum)(vec v) {
+    if (LANES > 8) v += TURNED(v, 8);
+    if (LANES > 4) v += TURNED(v, 4);
+    if (LANES > 2) v += TURNED(v, 2);
+    v += TURNED(v, 1);
+    return v[0];
+}
+
 #define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
 
 /* One round of transposing: in squares twice as wide, the off-diagonal ones of `half` change places. A literal, for
