@@ -26,9 +26,14 @@ static inline __attribute__((always_inline)) void F(steps)(const int h, const in
                                                            const T **a, int64_t lda, const T **b, int64_t apart,
                                                            T *copy, int64_t strip, vec acc[MR][WIDEST],
                                                            struct F(ahead) *next) {
-    const T *x = *a, *y = *b;
+    const T *x = *a, *y = *b, *four[(MR + 3) / 4];
+#pragma GCC unroll 4
+    for (int i = 0; i < h; i += 4) four[i / 4] = x + i * lda;
 #pragma GCC unroll 4
     for (int64_t p = 0; p < k; p++, x += a_packed ? h : 1, y += b_strips ? LANES : apart) {
+        if (!a_packed)
+#pragma GCC unroll 4
+            for (int i = 0; i < h; i += 4) __asm__("" : "+r"(four[i / 4]));
         vec row[WIDEST];
 #pragma GCC unroll 8
         for (int j = 0; j < v; j++) {
@@ -38,7 +43,10 @@ static inline __attribute__((always_inline)) void F(steps)(const int h, const in
 #pragma GCC unroll 16
         for (int i = 0; i < h; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < v; j++) acc[i][j] += x[a_packed ? i : i * lda] * row[j];
+            for (int j = 0; j < v; j++) acc[i][j] += (a_packed ? x[i] : four[i / 4][i % 4 * lda]) * row[j];
+        if (!a_packed)
+#pragma GCC unroll 4
+            for (int i = 0; i < h; i += 4) four[i / 4]++;
 
         if (a_packed && b_strips && !(p & next->mask)) {
 #pragma GCC unroll 8
