@@ -5,6 +5,7 @@ Heads are views of the activations. Q, K and V are one product. Where many token
 one token they are read as they lie, row by row.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from bench.host import cache_bytes
 from bench.layers import Model
 from bench.measure import isa_in_use
 from bench.weights import Layer, Linear, Norm, Weights
@@ -89,6 +91,12 @@ def _heads(x: np.ndarray, heads: int) -> np.ndarray:
     return x.reshape(x.shape[0], heads, -1).swapaxes(0, 1)
 
 
+def _together(heads: int, scores: int, threads: int) -> int:
+    """How many heads' scores, of so many bytes each, to keep at once: what all L2 hold, but a head a thread at least."""
+    most = threads * max(1, (cache_bytes(2) or 0) // scores)
+    return math.ceil(heads / math.ceil(heads / most))
+
+
 def _checked(tokens: Sequence[int] | np.ndarray, count: int, vocabulary: int) -> np.ndarray:
     """Token ids, as many as asked for. Raises ValueError for others."""
     given = np.asarray(tokens, np.int64)
@@ -113,7 +121,7 @@ class Pass:
         self.tokens = np.zeros(length, np.int64)
         self.x, self.y, self.r = (bench.empty(length, d) for _ in range(3))
         self.qkv, self.context, self.inner = bench.empty(length, 3 * d), bench.empty(length, d), bench.empty(length, f)
-        self.scores = bench.empty(h, length, length)
+        self.scores = bench.empty(_together(h, length * length * self.x.itemsize, bench.threads), length, length)
         self.scale = bench.scalar(model.head_dim**-0.5)
         self.eps = bench.scalar(EPSILON[model.decoder])
         self.steps: list[Step] = []
@@ -141,13 +149,21 @@ class Pass:
     def attention(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, scores: np.ndarray, cold: int | None
     ) -> list[Step]:
-        """context = softmax(q k^T / sqrt(head_dim)) v for every head; all are [heads, tokens, head_dim]."""
+        """context = softmax(q k^T / sqrt(head_dim)) v for every head, as many at once as `scores` has room for.
+
+        All but scores[heads at once, q's tokens, k's tokens] are [heads, tokens, head_dim].
+        """
         step, softmax = self.bench.step, "softmax_causal" if self.model.decoder else "softmax"
-        return [
-            step("scores", "gemm_batch_t", q, k, out=scores, cold=cold),
-            step("softmax", softmax, scores, self.scale, out=scores),
-            step("values", "gemm_batch", scores, v, out=_heads(self.context, self.model.heads), cold=cold),
-        ]
+        context, steps = _heads(self.context, self.model.heads), []
+        for first in range(0, len(q), len(scores)):
+            some = slice(first, first + len(scores))
+            s = scores[: len(q[some])]
+            steps += [
+                step("scores", "gemm_batch_t", q[some], k[some], out=s, cold=cold),
+                step("softmax", softmax, s, self.scale, out=s),
+                step("values", "gemm_batch", s, v[some], out=context[some], cold=cold),
+            ]
+        return steps
 
     def norm(self, x: np.ndarray, norm: Norm, out: np.ndarray) -> Step:
         return self.bench.step("norm", "layer_norm", x, norm.gain, norm.shift, self.eps, out=out)
