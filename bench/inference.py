@@ -92,7 +92,7 @@ def _heads(x: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _together(heads: int, scores: int, threads: int) -> int:
-    """How many heads' scores, of so many bytes each, to keep at once: what all L2 hold, but a head a thread at least."""
+    """Heads to attend at once, their scores so many bytes each: what all L2 hold, but a head a thread at least."""
     most = threads * max(1, (cache_bytes(2) or 0) // scores)
     return math.ceil(heads / math.ceil(heads / most))
 
