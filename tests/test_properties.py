@@ -107,3 +107,14 @@ def test_aligned_empty(shape: list[int], size: int, align: int) -> None:
     array = aligned_empty(tuple(shape), f"V{size}", align)
     assert (array.shape, array.itemsize, array.flags.c_contiguous) == (tuple(shape), size, True)
     assert array.ctypes.data % align == 0
+
+
+@stable
+@given(st.integers(1, 3 << 20), st.sampled_from([16, 64, 1 << 23]))
+def test_large_arrays_begin_with_a_huge_page(more: int, align: int) -> None:
+    """Linux gives huge pages only to whole ones. The array is writable from end to end, and apart from the next one."""
+    arrays = [aligned_empty(more + (2 << 20), np.uint8, align) for _ in range(2)]
+    for i, array in enumerate(arrays):
+        assert array.ctypes.data % max(align, 2 << 20) == 0
+        array[[0, -1]] = i
+    assert [array[[0, -1]].tolist() for array in arrays] == [[0, 0], [1, 1]]
