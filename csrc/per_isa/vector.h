@@ -9,17 +9,6 @@ typedef T F(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 static inline vec F(load)(const T *p) { return *(const F(unaligned) *)p; }
 static inline void F(store)(T *p, vec v) { *(F(unaligned) *)p = v; }
 
-/* Pairwise, as vectors: log2(LANES) adds in a row instead of LANES. */
-static inline T F(sum)(vec v) {
-    union {
-        vec whole;
-        T lane[LANES];
-    } u = {v};
-    for (int64_t half = LANES / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; i++) u.lane[i] += u.lane[i + half];
-    return u.lane[0];
-}
-
 /* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. */
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
@@ -28,6 +17,14 @@ static inline T F(sum)(vec v) {
         __builtin_shuffle(a, b, order);                                                                                \
     })
 #define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
+
+/* Pairwise, in registers: log2(LANES) adds in a row instead of LANES. */
+#define FOLD(half)                                                                                                     \
+    if (half < LANES) v += PICK(v, v, e ^ half);
+static inline T F(sum)(vec v) {
+    FOLD(8) FOLD(4) FOLD(2) FOLD(1)
+    return v[0];
+}
 
 /* One round of transposing: in squares twice as wide, the off-diagonal ones of `half` change places. A literal, for
  * compilers don't see that an order is constant where it depends on a loop's variable. */
