@@ -1,29 +1,40 @@
 /* GEMV: every weight is read once and used for one multiply-add, so the only thing to get right is the reading. A thread's
- * part of W is contiguous, and it reads it as STREAMS streams from as many equally long pieces: rows that follow each
+ * part of W is contiguous, and it reads it as a few streams from as many equally long pieces: rows that follow each
  * other directly would make streams that end, and have to be found again by the prefetchers, after every row. */
 
-enum { F(STREAMS) = 4 }; /* the read probe's best on most cores; gemv's accumulators and x then take 10 registers */
+enum {
+    F(STREAMS) = 4, /* y = x W: y costs a load and a store for so many rows */
+    /* y = W x, and vectors of each stream in turn. Fewer streams are read faster, but a long x that W drives out of L1 comes
+     * back more often: AVX-512 has registers for three with more lines of each, measured on Zen 4. */
+    F(DOTS) = VECTOR_BYTES == 64 ? 3 : 4,
+    F(PIECE) = VECTOR_BYTES == 64 ? 4 : 2
+};
 
-/* `rows` dot products side by side, 1 or STREAMS: y[r * apart] = W[r * apart,k] x[k]. Two chains for each keep the adds
- * of a short row from waiting for one another. */
+/* `rows` dot products side by side: y[r * apart] = W[r * apart,k] x[k]. The chains of a row keep its adds from waiting for
+ * one another. */
 static inline __attribute__((always_inline)) void F(dots)(const int rows, int64_t apart, int64_t k, const T *w,
                                                           int64_t ldw, const T *x, T *y) {
-    vec acc[F(STREAMS)][2];
+    vec acc[F(STREAMS)][F(PIECE)];
     const int64_t next = apart * ldw;
 #pragma GCC unroll 4
-    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){0};
-    int64_t p = 0;
-    for (; p + 2 * LANES <= k; p += 2 * LANES) {
-        vec x0 = F(load)(x + p), x1 = F(load)(x + p + LANES);
+    for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            acc[r][0] += F(load)(w + r * next + p) * x0;
-            acc[r][1] += F(load)(w + r * next + p + LANES) * x1;
-        }
-    }
+        for (int v = 0; v < F(PIECE); v++) acc[r][v] = (vec){0};
+    int64_t p = 0;
+    for (; p + F(PIECE) * LANES <= k; p += F(PIECE) * LANES)
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < F(PIECE); v++)
+                acc[r][v] += F(load)(w + r * next + p + v * LANES) * F(load)(x + p + v * LANES);
+    for (; p + LANES <= k; p += LANES)
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) acc[r][0] += F(load)(w + r * next + p) * F(load)(x + p);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
-        T sum = F(sum)(acc[r][0] + acc[r][1]);
+#pragma GCC unroll 4
+        for (int v = 1; v < F(PIECE); v++) acc[r][0] += acc[r][v];
+        T sum = F(sum)(acc[r][0]);
         for (int64_t q = p; q < k; q++) sum += w[r * next + q] * x[q];
         y[r * apart] = sum;
     }
@@ -34,9 +45,9 @@ static void F(gemv_rows)(int threads, int64_t n, int64_t k, const T *w, int64_t 
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads();
         int64_t end = share(n, CACHE_LINE / sizeof(T), t + 1, team), i = share(n, CACHE_LINE / sizeof(T), t, team);
-        const int64_t each = (end - i) / F(STREAMS), last = i + each;
-        for (; i < last; i++) F(dots)(F(STREAMS), each, k, w + i * ldw, ldw, x, y + i);
-        for (i += (F(STREAMS) - 1) * each; i < end; i++) F(dots)(1, 0, k, w + i * ldw, ldw, x, y + i);
+        const int64_t each = (end - i) / F(DOTS), last = i + each;
+        for (; i < last; i++) F(dots)(F(DOTS), each, k, w + i * ldw, ldw, x, y + i);
+        for (i += (F(DOTS) - 1) * each; i < end; i++) F(dots)(1, 0, k, w + i * ldw, ldw, x, y + i);
     }
 }
 
