@@ -30,14 +30,6 @@ static inline T F(sum)(vec v) {
 
 #define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
 
-/* Pairwise, in registers: log2(LANES) adds in a row instead of LANES. */
-#define FOLD(half)                                                                                                     \
-    if (half < LANES) v += PICK(v, v, e ^ half);
-static inline T F(sum)(vec v) {
-    FOLD(8) FOLD(4) FOLD(2) FOLD(1)
-    return v[0];
-}
-
 /* One round of transposing: in squares twice as wide, the off-diagonal ones of `half` change places. A literal, for
  * compilers don't see that an order is constant where it depends on a loop's variable. */
 #define SWAP(half)                                                                                                     \
