@@ -17,6 +17,7 @@ Everything sits in one file because Numba's cache notices only edits of the file
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -63,7 +64,7 @@ _LINE = 64  # bytes of a cache line, and the alignment of every buffer made here
 _L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
 _STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
-_SOON, _LEAD = 32, 160  # see csrc/per_isa/tile.h and gemm.h
+_SOON, _LEAD = 32, 160  # steps, rows of B: see csrc/per_isa/tile.h and gemm.h
 _FEW, _DEEP = 4 if VECTOR_BYTES == 64 else 16, 4  # see csrc/per_isa/few.h
 _ALONE = 4096  # see csrc/per_isa/elementwise.h
 
@@ -134,13 +135,13 @@ _use_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))
 
 
 class _Emitter:
-    """The vector operations the intrinsics are made of, for one element type."""
+    """The vector operations the intrinsics are made of, for one element type and whole vectors or so many lanes."""
 
-    def __init__(self, context, builder, dtype):
+    def __init__(self, context, builder, dtype, lanes: int = 0):
         self.builder, self.dtype = builder, dtype
         self.scalar = context.get_value_type(dtype)
         self.itemsize = dtype.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.itemsize
+        self.lanes = lanes or VECTOR_BYTES // self.itemsize
         self.line = _LINE // self.itemsize
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
@@ -187,6 +188,17 @@ class _Emitter:
         byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
         at = self.builder.bitcast(pointer, byte)
         self._call("llvm.prefetch.p0", ir.VoidType(), at, flag(int(write)), flag(3 if write else 2), flag(1))
+
+    @contextlib.contextmanager
+    def loop(self, first, end, unrolled: int = 1):
+        """The index from first to end, unrolled so often; by itself LLVM goes by the CPU's name."""
+        with cgutils.for_range(self.builder, end, first) as loop:
+            yield loop.index
+        module, latch = self.builder.module, loop.index.incomings[-1][1]
+        count = ir.MetaDataString(module, "llvm.loop.unroll.count"), ir.Constant(ir.IntType(32), unrolled)
+        node = ir.MDValue(module, (), str(len(module.metadata)))
+        node.operands = node, module.add_metadata(count)
+        latch.terminator.set_metadata("llvm.loop", node)
 
     def accumulators(self, count: int):
         return [cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None)) for _ in range(count)]
@@ -388,7 +400,7 @@ def _tile(typing, form, h, v, k, a, lda, b, apart, copy, c, ldc, accumulate, ahe
         k, a, lda, b, apart, copy, c, ldc, accumulate, memory = args[3:]
         sums, ahead = e.accumulators(rows * width), _Ahead(e, memory) if a_packed else None
 
-        def one(p, totals):
+        def one(p):
             x = e.step(a, e.times(rows if a_packed else 1, p))
             y = e.step(b, e.times(e.lanes, p) if b_strips else builder.mul(apart, p))
             row = [e.load(e.step(y, e.times(j, apart) if b_strips else j * e.lanes)) for j in range(width)]
@@ -397,36 +409,31 @@ def _tile(typing, form, h, v, k, a, lda, b, apart, copy, c, ldc, accumulate, ahe
                     e.store(vector, e.step(e.step(copy, e.times(j * e.lanes, k)), e.times(e.lanes, p)))
             for i in range(rows):
                 factor = e.broadcast(e.step(x, i if a_packed else e.times(i, lda)))
-                for j, vector in enumerate(row, i * width):
-                    totals[j] = e.fma(factor, vector, totals[j])
+                for at, vector in zip(sums[i * width :], row, strict=False):
+                    builder.store(e.fma(factor, vector, builder.load(at)), at)
             if a_packed:
                 ahead.ask_of_strips(p, width, apart) if b_strips else ahead.ask_of_rows(width, apart)
 
-        def steps(first, end, each):
-            with cgutils.for_range_slice(builder, first, end, e.index(each)) as (p, _):
-                totals = [builder.load(at) for at in sums]
-                for u in range(each):
-                    one(builder.add(p, e.index(u)), totals)
-                for total, at in zip(totals, sums, strict=True):
-                    builder.store(total, at)
+        # What the loop itself costs is shared by four steps where most of the work is done. Of operands as they lie
+        # LLVM would load so many steps ahead that accumulators spill.
+        each = 4 if a_packed and b_strips else 1
 
-        fours = builder.and_(k, e.index(-4))
+        def steps(first, end):
+            with e.loop(first, end, unrolled=each) as p:
+                one(p)
+
         if a_packed:
             before = builder.sub(k, e.index(_SOON))
-            soon = builder.select(
-                builder.icmp_signed(">", before, e.index(0)), builder.and_(before, e.index(-4)), e.index(0)
-            )
-            with cgutils.for_range(builder, e.index(2)) as loop:  # the same code before and after asking for C
-                late = builder.icmp_signed("!=", loop.index, e.index(0))
-                steps(builder.select(late, soon, e.index(0)), builder.select(late, fours, soon), 4)
-                with builder.if_then(builder.not_(late)), cgutils.for_range(builder, e.index(rows)) as line:
+            soon = builder.select(builder.icmp_signed(">", before, e.index(0)), before, e.index(0))
+            with e.loop(e.index(0), e.index(2)) as part:  # the same code before and after asking for C
+                late = builder.icmp_signed("!=", part, e.index(0))
+                steps(builder.select(late, soon, e.index(0)), builder.select(late, k, soon))
+                with builder.if_then(builder.not_(late)), e.loop(e.index(0), e.index(rows)) as i:
                     for j in range(0, width * e.lanes, e.line):
-                        e.prefetch(e.step(e.step(c, builder.mul(line.index, ldc)), j), write=True)
-        else:
-            steps(e.index(0), fours, 4)
-        steps(fours, k, 1)
-        if a_packed:
+                        e.prefetch(e.step(e.step(c, builder.mul(i, ldc)), j), write=True)
             ahead.save()
+        else:
+            steps(e.index(0), k)
 
         places = [e.step(e.step(c, e.times(i, ldc)), j * e.lanes) for i in range(rows) for j in range(width)]
         with builder.if_then(builder.icmp_signed("!=", accumulate, e.index(0))):
@@ -451,38 +458,43 @@ def _make_add_deep(u: int):
     def add_deep(typing, m, columns, a, b, apart, sums, ld, accumulate, ahead):
         """sums[m, columns] = or += A[m, u] B[u, columns]: rows of B `apart` from each other, of sums ld; A as used.
 
-        Two vectors at a time: columns is a multiple of them. What lies `ahead` behind them in B is asked for, if any.
+        What lies `ahead` elements behind it in B is asked for, if any.
         """
 
         def emit(context, builder, signature, args):
-            e = _Emitter(context, builder, signature.args[2].dtype)
             m, columns, a, b, apart, sums, ld, accumulate, ahead = args
-            starts = [e.step(b, e.times(p, apart)) for p in range(u)]
-            zero, asks = ir.Constant(e.vector, None), builder.icmp_signed("!=", ahead, e.index(0))
-            with cgutils.for_range_slice(builder, e.index(0), columns, e.index(2 * e.lanes)) as (j, _):
-                here = [e.step(start, j) for start in starts]
-                rows = [[e.load(e.step(at, x * e.lanes)) for x in range(2)] for at in here]
-                with builder.if_then(asks):
-                    for at in here:
-                        for x in range(0, 2 * e.lanes, e.line):
-                            e.prefetch(e.step(e.step(at, x), ahead))
-                with cgutils.for_range(builder, m) as loop:
-                    to = e.step(e.step(sums, builder.mul(loop.index, ld)), j)
-                    factors = [e.broadcast(e.step(e.step(a, e.times(u, loop.index)), p)) for p in range(u)]
-                    totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
-                    with builder.if_else(accumulate) as (add, begin):
-                        for branch, start in (
-                            (add, lambda x, to=to: e.load(e.step(to, x * e.lanes))),
-                            (begin, lambda x: zero),
-                        ):
-                            with branch:
-                                for x, total in enumerate(totals):
-                                    builder.store(start(x), total)
-                    for x, at in enumerate(totals):
-                        total = builder.load(at)
-                        for factor, row in zip(factors, rows, strict=True):
-                            total = e.fma(factor, row[x], total)
-                        e.store(total, e.step(to, x * e.lanes))
+            dtype, asks = signature.args[2].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
+
+            def add(e, vectors, first, end):
+                parts = range(0, vectors * e.lanes, e.lanes)
+                with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
+                    here = [e.step(e.step(b, e.times(p, apart)), j) for p in range(u)]
+                    rows = [[e.load(e.step(at, part)) for at in here] for part in parts]
+                    with builder.if_then(asks):
+                        for at in here:
+                            for x in range(0, vectors * e.lanes, e.line):
+                                e.prefetch(e.step(e.step(at, x), ahead))
+                    with cgutils.for_range(builder, m) as loop:
+                        to = e.step(e.step(sums, builder.mul(loop.index, ld)), j)
+                        factors = [e.broadcast(e.step(e.step(a, e.times(u, loop.index)), p)) for p in range(u)]
+                        totals = e.accumulators(vectors)
+                        with builder.if_else(accumulate) as (more, anew):
+                            with more:
+                                for total, part in zip(totals, parts, strict=True):
+                                    builder.store(e.load(e.step(to, part)), total)
+                            with anew:
+                                for total in totals:
+                                    builder.store(ir.Constant(e.vector, None), total)
+                        for at, part, row in zip(totals, parts, rows, strict=True):
+                            total = builder.load(at)
+                            for factor, vector in zip(factors, row, strict=True):
+                                total = e.fma(factor, vector, total)
+                            e.store(total, e.step(to, part))
+
+            e, one = _Emitter(context, builder, dtype), _Emitter(context, builder, dtype, lanes=1)
+            whole = builder.and_(columns, e.index(-2 * e.lanes))
+            add(e, 2, e.index(0), whole)  # two vectors at a time, then element by element
+            add(one, 1, whole, columns)
             return context.get_dummy_value()
 
         i8 = types.int64
@@ -721,6 +733,17 @@ def _add_to_row(typing, n, x, r, bias):
 
 
 @intrinsic
+def _not_vectorised(typing):
+    """No instruction, but the loop around it stays scalar: vectors would be slower to compile, or another rung."""
+
+    def emit(context, builder, signature, args):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
 def _pointer(typing, like, address):
     """An address as a pointer."""
 
@@ -876,6 +899,7 @@ def _pack_a(h, k, a, lda, to):
     while p < k:
         for i in range(h):
             to[p * h + i] = a[i * lda + p]
+            _not_vectorised()
         p += 1
 
 
@@ -891,7 +915,7 @@ def _column(tiles_, kb, rows, tiles, tile, last, columns, a, b, apart, form, cop
     whole = columns == wide * lanes
     asking = 1 if form != _PACKED else 4 if last - tile >= 4 else 2 if last - tile >= 2 else 1
     if form == _PACKED and ahead[_MASK] != _NEVER:
-        ahead[_MASK] = max(1, _LINE // VECTOR_BYTES) * asking - 1  # a line of a strip lasts that many steps
+        ahead[_MASK] = _LINE // VECTOR_BYTES * asking - 1  # a line of a strip lasts that many steps
     for i in range(tile, last):
         first = rows * i // tiles
         h, to, ld = rows * (i + 1) // tiles - first, _at(c, first * ldc), ldc
@@ -899,7 +923,7 @@ def _column(tiles_, kb, rows, tiles, tile, last, columns, a, b, apart, form, cop
             to, ld = scratch, wide * lanes
         run = _pointer(none, tiles_)[_place(form, h, wide)]
         ask = ahead if i - tile < asking else none
-        _call(run, kb, _at(a, first * kb), 0, b, apart, copy, to, ld, int(whole and accumulate), ask)
+        _call(run, kb, _at(a, first * kb), 0, b, apart, copy, to, ld, 1 if whole and accumulate else 0, ask)
         if not whole:
             _copy_edge(h, columns, scratch, ld, _at(c, first * ldc), ldc, accumulate)
         if form == _COPYING:
@@ -911,6 +935,7 @@ def _copy_edge(h, columns, scratch, wide, c, ldc, accumulate):
     for r in range(h):
         for j in range(columns):
             c[r * ldc + j] = scratch[r * wide + j] + (c[r * ldc + j] if accumulate else 0)
+            _not_vectorised()
 
 
 @_jit
@@ -927,7 +952,39 @@ def _gemm(a, b, c, work, sizes, step, t, threads):
     """
     z = carray(sizes, 1)[0]
     if step > 0 and t // z.across < z.down:  # the others only help to pack
-        _multiply(z, _block(z, step - 1), _at(work, (step - 1) % 2 * z.a_block), b, c, work, t)
+        jc, pc, ic = _block(z, step - 1)
+        lanes, line, k, ldb, width = _lanes(b), _LINE // z.itemsize, z.k, z.ldb, z.width
+        nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
+        column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
+        tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
+        first, end = _begin(nb, width, column, z.across), _begin(nb, width, column + 1, z.across)
+        packed, mine = _at(work, (step - 1) % 2 * z.a_block), _at(work, 2 * z.a_block + t * z.b_thread)
+        ahead = _nothing_ahead(b)
+        # Of B as it lies, several tiles ask for the next panel, row by row; a single one not so far ahead.
+        lead = kb if last - tile > 1 else min(kb, _LEAD)
+        if ldb > 0 and step == 1:
+            for p in range(lead):
+                for j in range(first, first + width, line):
+                    _prefetch(_at(b, p * ldb + j))
+        for jr in range(first, end, width):  # LOOP 2: panels of B; LOOP 1: tiles of A
+            columns, more, lying = min(width, end - jr), jr + width < end, _at(b, pc * ldb + jc + jr)
+            kept = _at(mine, (jr - first) // width % z.panels * kb * width)
+            panel, apart, form = kept, kb * lanes, _PACKED
+            ahead[_AT], ahead[_MASK] = _address(_at(kept, kb * width)), 0 if more else _NEVER
+            if ldb == 0:
+                panel, apart = _at(b, (jc + jr) * k + pc * lanes), k * lanes
+                ahead[_AT] = _address(_at(panel, width * k))
+            elif ic == 0 and columns % lanes == 0:
+                panel, apart, form = lying, ldb, _LYING if last - tile == 1 and z.m <= z.mc else _COPYING
+                then = _at(lying, width) if more else _at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else b
+                ahead[_AT] = _address(_at(lying, lead * ldb) if lead < kb else then)
+                ahead[_THEN], ahead[_LEFT] = _address(then), kb - lead
+            elif ic == 0:
+                _pack_strips(kb, columns, lying, ldb, kept, kb * lanes)
+            to = _at(c, ic * z.ldc + jc + jr)
+            _column(
+                z.tiles, kb, mb, tiles, tile, last, columns, packed, panel, apart, form, kept, to, z.ldc, pc > 0, ahead
+            )
     if step < z.blocks:
         _, pc, ic = _block(z, step)
         mb, kb, packed = min(z.mc, z.m - ic), min(z.kc, z.k - pc), _at(work, step % 2 * z.a_block)
@@ -936,41 +993,6 @@ def _gemm(a, b, c, work, sizes, step, t, threads):
             i = mb * tile // tiles
             h = mb * (tile + 1) // tiles - i
             _pack_a(h, kb, _at(a, (ic + i) * z.lda + pc), z.lda, _at(packed, i * kb))
-
-
-@_inlined
-def _multiply(z, block, packed, b, c, work, t):
-    """Thread t's part of a packed block of A times B: its panels (LOOP 2), its tiles of rows (LOOP 1)."""
-    jc, pc, ic = block
-    lanes, line, k, ldb, width = _lanes(b), _LINE // z.itemsize, z.k, z.ldb, z.width
-    nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
-    column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
-    tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
-    first, end = _begin(nb, width, column, z.across), _begin(nb, width, column + 1, z.across)
-    mine, ahead = _at(work, 2 * z.a_block + t * z.b_thread), _nothing_ahead(b)
-    # Of B as it lies, several tiles ask for the next panel, row by row; a single one not so far ahead.
-    lead = kb if last - tile > 1 else min(kb, _LEAD)
-    if ldb > 0 and jc + pc + ic == 0:
-        for p in range(lead):
-            for j in range(first, first + width, line):
-                _prefetch(_at(b, p * ldb + j))
-    for jr in range(first, end, width):
-        columns, more, lying = min(width, end - jr), jr + width < end, _at(b, pc * ldb + jc + jr)
-        kept = _at(mine, (jr - first) // width % z.panels * kb * width)
-        panel, apart, form = kept, kb * lanes, _PACKED
-        ahead[_AT], ahead[_MASK] = _address(_at(kept, kb * width)), 0 if more else _NEVER
-        if ldb == 0:
-            panel, apart = _at(b, (jc + jr) * k + pc * lanes), k * lanes
-            ahead[_AT] = _address(_at(panel, width * k))
-        elif ic == 0 and columns % lanes == 0:
-            panel, apart, form = lying, ldb, _LYING if last - tile == 1 and z.m <= z.mc else _COPYING
-            then = _at(lying, width) if more else _at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else b
-            ahead[_AT] = _address(_at(lying, lead * ldb) if lead < kb else then)
-            ahead[_THEN], ahead[_LEFT] = _address(then), kb - lead
-        elif ic == 0:
-            _pack_strips(kb, columns, lying, ldb, kept, kb * lanes)
-        to = _at(c, ic * z.ldc + jc + jr)
-        _column(z.tiles, kb, mb, tiles, tile, last, columns, packed, panel, apart, form, kept, to, z.ldc, pc > 0, ahead)
 
 
 def _pack(a, b, c, work, sizes, step, t, threads):
@@ -982,22 +1004,11 @@ def _pack(a, b, c, work, sizes, step, t, threads):
         _pack_strips(z.k, min(unit, end - jc), _at(b, jc), z.ldb, _at(c, jc * z.k), z.k * _lanes(b))
 
 
-@_jit
-def _add_edge(u, m, first, columns, a, b, apart, sums, ld, accumulate):
-    """add_deep for the columns that don't fill two vectors."""
-    for j in range(first, columns):
-        for i in range(m):
-            total = sums[i * ld + j] if accumulate else _zero(b)
-            for p in range(u):
-                total += a[i * u + p] * b[p * apart + j]
-            sums[i * ld + j] = total
-
-
 def _few_rows(a, b, c, work, sizes, step, t, threads):
     """C = A B for few rows of A: B is read once, as it lies, along its rows; the sums stay in cache."""
     z = carray(sizes, 1)[0]
     m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
-    deep, line, pair = k // _DEEP, _LINE // z.itemsize, 2 * _lanes(b)
+    deep, line = k // _DEEP, _LINE // z.itemsize
     body = deep * _DEEP
     if step == 0:  # A in the order of use: for each step the _DEEP elements of every row; then what is left of k
         for s in range(deep * t // threads, deep * (t + 1) // threads):
@@ -1012,18 +1023,13 @@ def _few_rows(a, b, c, work, sizes, step, t, threads):
     sums, end = _at(work, z.packed_a + t * m * ld), _begin(n, line, t + 1, threads)
     for j in range(_begin(n, line, t, threads), end, z.nb):
         columns = min(z.nb, end - j)
-        whole = columns - columns % pair
         # sums that leave no room in L1 for what prefetchers bring there: ask for the next rows, into L2
         ahead = ldb if 2 * m * columns * z.itemsize > _L1 else 0
         for s in range(deep):
             x, rows = _at(work, s * m * _DEEP), _at(b, s * ldb + j)
-            _add_deep(m, whole, x, rows, deep * ldb, sums, ld, s > 0, ahead)
-            if whole < columns:
-                _add_edge(_DEEP, m, whole, columns, x, rows, deep * ldb, sums, ld, s > 0)
+            _add_deep(m, columns, x, rows, deep * ldb, sums, ld, s > 0, ahead)
         for p in range(body, k):
-            x, rows = _at(work, p * m), _at(b, p * ldb + j)
-            _add_one(m, whole, x, rows, 0, sums, ld, p > 0, 0)
-            _add_edge(1, m, whole, columns, x, rows, 0, sums, ld, p > 0)
+            _add_one(m, columns, _at(work, p * m), _at(b, p * ldb + j), 0, sums, ld, p > 0, 0)
         for i in range(m):
             for q in range(columns):
                 c[i * z.ldc + j + q] = sums[i * ld + q]
@@ -1058,6 +1064,7 @@ def _pack_transposed(k, n, b, ldb, to, strip):
         while p < k:
             for lane in range(lanes):
                 target[p * lanes + lane] = rows[lane * ldb + p] if j + lane < n else 0
+                _not_vectorised()
             p += 1
 
 
@@ -1087,20 +1094,9 @@ def _small_product(z, m, a, b, c, strips):
                     to, ld = (here, z.ldc) if whole else (scratch, wide * lanes)
                     run = _pointer(none, z.tiles)[_place(form, h, wide)]
                     x = _at(a, i * z.lda + pc)
-                    _call(run, kb, x, z.lda, panel, apart, strips, to, ld, int(whole and pc > 0), none)
+                    _call(run, kb, x, z.lda, panel, apart, strips, to, ld, 1 if whole and pc > 0 else 0, none)
                     if not whole:
                         _copy_edge(h, columns, scratch, ld, here, z.ldc, pc > 0)
-
-
-@intrinsic
-def _not_vectorised(typing):
-    """No instruction, but the loop around it stays scalar: vectors are a rung of their own."""
-
-    def emit(context, builder, signature, args):
-        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
-        return context.get_dummy_value()
-
-    return types.void(), emit
 
 
 @_parallel(fastmath={"contract"})
@@ -1461,7 +1457,7 @@ def _prepare_blocks(a, b, c, threads, ldb):
     mc = _up(m, _up(m, mc))
     blocks = [_tile_heights(min(mc, m - ic)) for ic in range(0, m, mc)]
     width = _at_once(max(map(max, blocks))) * lanes
-    piece = 2 * line if width > 2 * line else line
+    piece = 2 * line if width > 2 * line else line  # of B as it lies, what memory delivers together is a pair of lines
     if ldb and width > piece:
         width = width // piece * piece
     nc = n if m <= mc else min(n, max(width * threads, _L3 // 2 // (kc * size) // width * width))
