@@ -474,9 +474,9 @@ def _make_add_deep(u: int):
                         for at in here:
                             for x in range(0, vectors * e.lanes, e.line):
                                 e.prefetch(e.step(e.step(at, x), ahead))
-                    with cgutils.for_range(builder, m) as loop:
-                        to = e.step(e.step(sums, builder.mul(loop.index, ld)), j)
-                        factors = [e.broadcast(e.step(e.step(a, e.times(u, loop.index)), p)) for p in range(u)]
+                    with e.loop(e.index(0), m, unrolled=4) as i:
+                        to = e.step(e.step(sums, builder.mul(i, ld)), j)
+                        factors = [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
                         totals = e.accumulators(vectors)
                         with builder.if_else(accumulate) as (more, anew):
                             with more:
