@@ -1,15 +1,15 @@
 """The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
 
-The design, and the reasons for it, are those of csrc/per_isa, but for plain GEMM: B is still packed ahead of its use,
-and up to 16 rows read it in blocks along its rows. What C leaves to vector types is emitted here as vector
-LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the copying into strips, the rows of
+The design, the names and the reasons are those of csrc/per_isa. What C leaves to vector types is emitted here as
+vector LLVM IR by intrinsics (the register tiles, the inner loops of GEMV and of few rows, the packing, the rows of
 softmax, LayerNorm and GELU), since a width left to the auto-vectoriser depends on the CPU's name (Intel names get half
 of AVX-512) and a float sum isn't vectorised at all. The loops around them are plain Python that Numba compiles, and
-what is planned ahead of them is plain Python that runs when a call is bound.
+what is planned ahead of them is plain Python that runs when a call is bound. A plan knows which register tiles will
+run; only those are compiled.
 
-B is packed in strips: k rows of one vector of columns. The last strip is padded with zeros, and a tile at the edge is
-computed whole in scratch, its valid part copied out. A padded lane never meets a valid output, hence NaN and Inf go
-exactly where the mathematics sends them.
+Strips of B are k rows of one vector of columns. The last strip is padded with zeros, and a tile at the edge is computed
+whole in scratch, its valid part copied out. A padded lane never meets a valid output, hence NaN and Inf go exactly
+where the mathematics sends them.
 
 Everything sits in one file because Numba's cache notices only edits of the file that holds the cached function.
 """
@@ -17,8 +17,10 @@ Everything sits in one file because Numba's cache notices only edits of the file
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
+import itertools
 import math
 import os
 import platform
@@ -62,8 +64,8 @@ _LINE = 64  # bytes of a cache line, and the alignment of every buffer made here
 _L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
 _STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
-# Up to _FEW rows B is read as it lies, _DEEP rows at once; up to _NARROW of A, whose sums are small, in one pass.
-_FEW, _DEEP, _NARROW = 16, 4, 4
+_SOON, _LEAD = 32, 160  # steps, rows of B: see csrc/per_isa/tile.h and gemm.h
+_FEW, _DEEP = 4 if VECTOR_BYTES == 64 else 16, 4  # see csrc/per_isa/few.h
 _ALONE = 4096  # see csrc/per_isa/elementwise.h
 
 
@@ -133,13 +135,13 @@ _use_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))
 
 
 class _Emitter:
-    """The vector operations the intrinsics are made of, for one element type."""
+    """The vector operations the intrinsics are made of, for one element type and whole vectors or so many lanes."""
 
-    def __init__(self, context, builder, dtype):
+    def __init__(self, context, builder, dtype, lanes: int = 0):
         self.builder, self.dtype = builder, dtype
         self.scalar = context.get_value_type(dtype)
         self.itemsize = dtype.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.itemsize
+        self.lanes = lanes or VECTOR_BYTES // self.itemsize
         self.line = _LINE // self.itemsize
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
@@ -187,8 +189,44 @@ class _Emitter:
         at = self.builder.bitcast(pointer, byte)
         self._call("llvm.prefetch.p0", ir.VoidType(), at, flag(int(write)), flag(3 if write else 2), flag(1))
 
+    @contextlib.contextmanager
+    def loop(self, first, end, unrolled: int = 1):
+        """The index from first to end, unrolled so often; by itself LLVM goes by the CPU's name."""
+        with cgutils.for_range(self.builder, end, first) as loop:
+            yield loop.index
+        module, latch = self.builder.module, loop.index.incomings[-1][1]
+        count = ir.MetaDataString(module, "llvm.loop.unroll.count"), ir.Constant(ir.IntType(32), unrolled)
+        node = ir.MDValue(module, (), str(len(module.metadata)))
+        node.operands = node, module.add_metadata(count)
+        latch.terminator.set_metadata("llvm.loop", node)
+
     def accumulators(self, count: int):
         return [cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None)) for _ in range(count)]
+
+    def picks(self, a, b, which: Callable[[int, int], int]):
+        """Two vectors q of elements of a, then of b: element e is number which(e, q)."""
+        order = ir.VectorType(ir.IntType(32), self.lanes)
+        for q in (0, 1):
+            yield self.builder.shuffle_vector(a, b, ir.Constant(order, [which(e, q) for e in range(self.lanes)]))
+
+    def transpose(self, x: list) -> None:
+        """`lanes` vectors as a square, transposed in place: see csrc/per_isa/vector.h."""
+        lanes, half = self.lanes, 1
+        if self.itemsize == 4:
+            for i in range(0, lanes, 4):
+                (a, c), (b, d) = (
+                    self.picks(*two, lambda e, q: e // 4 * 4 + 2 * q + e % 4 // 2 + e % 2 * lanes)
+                    for two in (x[i : i + 2], x[i + 2 : i + 4])
+                )
+                for at, two in ((i, (a, b)), (i + 2, (c, d))):
+                    x[at : at + 2] = self.picks(*two, lambda e, q: 2 * q + (e if e % 4 < 2 else lanes + e - 2))
+            half = 4
+        while half < lanes:
+            which = functools.partial(lambda half, e, q: q * half + (lanes + e - half if e & half else e), half)
+            for i in range(lanes):
+                if not i & half:
+                    x[i], x[i + half] = self.picks(x[i], x[i + half], which)
+            half *= 2
 
 
 class _Rows(_Emitter):
@@ -298,130 +336,121 @@ class _Value:
         return _Value(e, builder.bitcast(builder.add(one, exponent), e.vector))
 
 
-_AT, _BEGIN, _LEFT, _LINES, _APART, _STEP, _MASK, _AHEAD = range(8)
-"""What memory has to deliver meanwhile, as int64: every MASK + 1 steps (a power of two) one line of each stream, APART
-bytes from each other; after LINES of them they go on STEP bytes behind their last BEGIN."""
+_AT, _THEN, _LEFT, _MASK, _AHEAD = range(5)
+"""What memory has to deliver meanwhile, _AHEAD int64: see struct ahead in csrc/per_isa/tile.h."""
 _NEVER = 2**63 - 1  # as a mask: only step 0 asks, for a line that is there anyway
 
 
 class _Ahead:
-    """_AHEAD in registers, for as long as a kernel runs."""
+    """_AHEAD in registers, for as long as a tile runs."""
 
-    def __init__(self, v: _Emitter, memory):
-        self.v, self.memory = v, memory
-        load = v.builder.load
-        self.at, self.begin, self.left = (
-            cgutils.alloca_once_value(v.builder, load(v.step(memory, field))) for field in (_AT, _BEGIN, _LEFT)
-        )
-        self.lines, self.apart, self.step, self.mask = (
-            load(v.step(memory, field)) for field in (_LINES, _APART, _STEP, _MASK)
-        )
+    def __init__(self, e: _Emitter, memory):
+        self.e, self.memory = e, memory
+        at, then, left, self.mask = (e.builder.load(e.step(memory, field)) for field in range(_AHEAD))
+        self.then = e.builder.inttoptr(then, e.scalar.as_pointer())
+        self.at = cgutils.alloca_once_value(e.builder, e.builder.inttoptr(at, e.scalar.as_pointer()))
+        self.left = cgutils.alloca_once_value(e.builder, left)
 
-    def ask(self, step, streams: int) -> None:
-        """In step number `step`: a line of each stream, if it is time."""
-        v, builder = self.v, self.v.builder
-        with builder.if_then(builder.icmp_signed("==", builder.and_(step, self.mask), v.index(0))):
+    def ask_of_strips(self, p, v: int, apart) -> None:
+        """In step p: the next line of each strip, if it is time."""
+        e, builder = self.e, self.e.builder
+        with builder.if_then(builder.icmp_signed("==", builder.and_(p, self.mask), e.index(0))):
             at = builder.load(self.at)
-            for j in range(streams):
-                line = builder.add(at, v.times(j, self.apart))
-                v.prefetch(builder.inttoptr(line, ir.IntType(8).as_pointer()))
-            builder.store(builder.add(at, v.index(_LINE)), self.at)
-            left = builder.sub(builder.load(self.left), v.index(1))
-            builder.store(left, self.left)
-            with builder.if_then(builder.icmp_signed("==", left, v.index(0))):
-                begin = builder.add(builder.load(self.begin), self.step)
-                for value, place in ((self.lines, self.left), (begin, self.begin), (begin, self.at)):
-                    builder.store(value, place)
+            for j in range(v):
+                e.prefetch(e.step(at, e.times(j, apart)))
+            builder.store(e.step(at, e.line), self.at)
+
+    def ask_of_rows(self, v: int, apart) -> None:
+        """The next row's lines."""
+        e, builder = self.e, self.e.builder
+        at, left = builder.load(self.at), builder.sub(builder.load(self.left), e.index(1))
+        for j in (*range(0, v * e.lanes, e.line), v * e.lanes - 1):  # one more where rows don't begin with a line
+            e.prefetch(e.step(at, j))
+        ends = builder.icmp_signed("==", left, e.index(0))
+        builder.store(builder.select(ends, self.then, e.step(at, apart)), self.at)
+        builder.store(left, self.left)
 
     def save(self) -> None:
-        for field, value in ((_AT, self.at), (_BEGIN, self.begin), (_LEFT, self.left)):
-            self.v.builder.store(self.v.builder.load(value), self.v.step(self.memory, field))
+        builder, step = self.e.builder, functools.partial(self.e.step, self.memory)
+        builder.store(builder.ptrtoint(builder.load(self.at), ir.IntType(64)), step(_AT))
+        builder.store(builder.load(self.left), step(_LEFT))
 
 
-def _tile_function(context, module, dtype, types_, h: int, v: int, packed: bool):
-    """The LLVM function of one tile height and width, see _make_tile; defined on its first use in a module."""
-    name = f"ridgeline.{'packed' if packed else 'direct'}.{dtype}.{h}x{v}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types_), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    e = _Emitter(context, builder, dtype)
-    k, a, lda, b, strip, c, ldc, accumulate, memory = function.args
-    rows = [e.step(c, e.times(i, ldc)) for i in range(h)]
-    for row in rows:  # read or written only after the k loop: ask for its lines now
-        for j in range(0, v * e.lanes, e.line):
-            e.prefetch(e.step(row, j), write=True)
-    sums, ahead = e.accumulators(h * v), _Ahead(e, memory)
+_FORMS = {  # A packed, B in strips, copying: see csrc/per_isa/tile.h
+    "packed": (True, True, False),
+    "copying": (True, False, True),
+    "lying": (True, False, False),
+    "direct": (False, True, False),
+    "both": (False, False, False),
+}
+_PACKED, _COPYING, _LYING, _DIRECT, _BOTH = range(len(_FORMS))
 
-    def one(p):
-        ap, bp = e.step(a, e.times(h if packed else 1, p)), e.step(b, e.times(e.lanes, p))
-        columns = [e.load(e.step(bp, e.times(j, strip))) for j in range(v)]
-        for i in range(h):
-            factor = e.broadcast(e.step(ap, i if packed else e.times(i, lda)))
-            for at, column in zip(sums[i * v :], columns, strict=False):
-                builder.store(e.fma(factor, column, builder.load(at)), at)
-        ahead.ask(p, v)
 
-    rest = e.index(0)
-    if packed and h >= MR - 1:  # what the loop itself costs is shared by four steps where most of the work is done
-        rest = builder.and_(k, e.index(-4))
-        with cgutils.for_range_slice(builder, e.index(0), rest, e.index(4)) as (p, _):
-            for u in range(4):
-                one(builder.add(p, e.index(u)))
-    with cgutils.for_range_slice(builder, rest, k, e.index(1)) as (p, _):
-        one(p)
-    ahead.save()
-    places = [e.step(row, j * e.lanes) for row in rows for j in range(v)]
-    with builder.if_then(accumulate):
+@intrinsic(prefer_literal=True)
+def _tile(typing, form, h, v, k, a, lda, b, apart, copy, c, ldc, accumulate, ahead):
+    """C[h, v vectors] = or += A[h, k] B[k, v vectors]; C stays in registers for all k steps.
+
+    form, h and v are literals, v at most _at_once(h).
+    """
+    rows, width = h.literal_value, v.literal_value
+    a_packed, b_strips, copying = [*_FORMS.values()][form.literal_value]
+
+    def emit(context, builder, signature, args):
+        e = _Emitter(context, builder, signature.args[4].dtype)
+        k, a, lda, b, apart, copy, c, ldc, accumulate, memory = args[3:]
+        sums, ahead = e.accumulators(rows * width), _Ahead(e, memory) if a_packed else None
+
+        def one(p):
+            x = e.step(a, e.times(rows if a_packed else 1, p))
+            y = e.step(b, e.times(e.lanes, p) if b_strips else builder.mul(apart, p))
+            row = [e.load(e.step(y, e.times(j, apart) if b_strips else j * e.lanes)) for j in range(width)]
+            if copying:
+                for j, vector in enumerate(row):
+                    e.store(vector, e.step(e.step(copy, e.times(j * e.lanes, k)), e.times(e.lanes, p)))
+            for i in range(rows):
+                factor = e.broadcast(e.step(x, i if a_packed else e.times(i, lda)))
+                for at, vector in zip(sums[i * width :], row, strict=False):
+                    builder.store(e.fma(factor, vector, builder.load(at)), at)
+            if a_packed:
+                ahead.ask_of_strips(p, width, apart) if b_strips else ahead.ask_of_rows(width, apart)
+
+        # What the loop itself costs is shared by four steps where most of the work is done. Of operands as they lie
+        # LLVM would load so many steps ahead that accumulators spill.
+        each = 4 if a_packed and b_strips else 1
+
+        def steps(first, end):
+            with e.loop(first, end, unrolled=each) as p:
+                one(p)
+
+        if a_packed:
+            before = builder.sub(k, e.index(_SOON))
+            soon = builder.select(builder.icmp_signed(">", before, e.index(0)), before, e.index(0))
+            with e.loop(e.index(0), e.index(2)) as part:  # the same code before and after asking for C
+                late = builder.icmp_signed("!=", part, e.index(0))
+                steps(builder.select(late, soon, e.index(0)), builder.select(late, k, soon))
+                with builder.if_then(builder.not_(late)), e.loop(e.index(0), e.index(rows)) as i:
+                    for j in range(0, width * e.lanes, e.line):
+                        e.prefetch(e.step(e.step(c, builder.mul(i, ldc)), j), write=True)
+            ahead.save()
+        else:
+            steps(e.index(0), k)
+
+        places = [e.step(e.step(c, e.times(i, ldc)), j * e.lanes) for i in range(rows) for j in range(width)]
+        with builder.if_then(builder.icmp_signed("!=", accumulate, e.index(0))):
+            for at, place in zip(sums, places, strict=True):
+                builder.store(builder.fadd(builder.load(at), e.load(place)), at)
         for at, place in zip(sums, places, strict=True):
-            builder.store(builder.fadd(e.load(place), builder.load(at)), at)
-    for at, place in zip(sums, places, strict=True):
-        e.store(builder.load(at), place)
-    builder.ret_void()
-    return function
+            e.store(builder.load(at), place)
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(form, h, v, i8, a, i8, b, i8, copy, c, i8, i8, ahead), emit
 
 
-def _make_tile(packed: bool):
-    @intrinsic
-    def tile_(typing, h, v, k, a, lda, b, strip, c, ldc, accumulate, ahead):
-        """C[h, v vectors] = or += A[h, k] B[k, v vectors]; C stays in registers for all k steps.
-
-        A is packed, k columns of h elements, or lies there as rows lda apart. B comes in strips: k rows of one vector,
-        the next strip `strip` elements on. h is 1 .. MR, v as _widths() has it.
-        """
-
-        def emit(context, builder, signature, args):
-            dtype, module = signature.args[3].dtype, builder.module
-            h, v, *rest = args
-            end = builder.append_basic_block("tile.end")
-            switch = builder.switch(builder.add(builder.mul(h, h.type(8)), v), end)
-            for height in range(1, MR + 1):
-                for width in _widths(height):
-                    function = _tile_function(
-                        context, module, dtype, [value.type for value in rest], height, width, packed
-                    )
-                    block = builder.append_basic_block(f"tile.{height}x{width}")
-                    switch.add_case(h.type(height * 8 + width), block)
-                    with builder.goto_block(block):
-                        builder.call(function, rest)
-                        builder.branch(end)
-            builder.position_at_end(end)
-            return context.get_dummy_value()
-
-        i8 = types.int64
-        return types.void(i8, i8, i8, a, i8, b, i8, c, i8, types.boolean, ahead), emit
-
-    return tile_
-
-
-def _widths(h: int) -> set[int]:
-    """Vectors of the tiles of h rows that occur: its own width, that of a neighbour one row higher, one at the edge."""
-    return {_at_once(h), _at_once(min(h + 1, MR)), 1}
-
-
-_tile_packed, _tile_direct = _make_tile(True), _make_tile(False)
+@register_jitable
+def _place(form: int, h: int, v: int) -> int:
+    """Where a tile's address is in the table of tiles."""
+    return (form * (MR + 1) + h) * _WIDEST + v - 1
 
 
 def _make_add_deep(u: int):
@@ -429,40 +458,71 @@ def _make_add_deep(u: int):
     def add_deep(typing, m, columns, a, b, apart, sums, ld, accumulate, ahead):
         """sums[m, columns] = or += A[m, u] B[u, columns]: rows of B `apart` from each other, of sums ld; A as used.
 
-        Two vectors at a time: columns is a multiple of them.
+        What lies `ahead` elements behind it in B is asked for, if any.
         """
 
         def emit(context, builder, signature, args):
-            e = _Emitter(context, builder, signature.args[2].dtype)
-            m, columns, a, b, apart, sums, ld, accumulate, memory = args
-            asked = _Ahead(e, memory)
-            starts = [e.step(b, e.times(p, apart)) for p in range(u)]
-            zero = ir.Constant(e.vector, None)
-            with cgutils.for_range_slice(builder, e.index(0), columns, e.index(2 * e.lanes)) as (j, _):
-                rows = [[e.load(e.step(e.step(start, j), x * e.lanes)) for x in range(2)] for start in starts]
-                asked.ask(j, u)
-                with cgutils.for_range(builder, m) as loop:
-                    to = e.step(e.step(sums, builder.mul(loop.index, ld)), j)
-                    factors = [e.broadcast(e.step(e.step(a, e.times(u, loop.index)), p)) for p in range(u)]
-                    totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
-                    with builder.if_then(accumulate):
-                        for x, total in enumerate(totals):
-                            builder.store(e.load(e.step(to, x * e.lanes)), total)
-                    for x, at in enumerate(totals):
-                        total = builder.load(at)
-                        for factor, row in zip(factors, rows, strict=True):
-                            total = e.fma(factor, row[x], total)
-                        e.store(total, e.step(to, x * e.lanes))
-            asked.save()
+            m, columns, a, b, apart, sums, ld, accumulate, ahead = args
+            dtype, asks = signature.args[2].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
+
+            def add(e, vectors, first, end):
+                parts = range(0, vectors * e.lanes, e.lanes)
+                with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
+                    here = [e.step(e.step(b, e.times(p, apart)), j) for p in range(u)]
+                    rows = [[e.load(e.step(at, part)) for at in here] for part in parts]
+                    with builder.if_then(asks):
+                        for at in here:
+                            for x in range(0, vectors * e.lanes, e.line):
+                                e.prefetch(e.step(e.step(at, x), ahead))
+                    with e.loop(e.index(0), m, unrolled=4) as i:
+                        to = e.step(e.step(sums, builder.mul(i, ld)), j)
+                        factors = [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
+                        totals = e.accumulators(vectors)
+                        with builder.if_else(accumulate) as (more, anew):
+                            with more:
+                                for total, part in zip(totals, parts, strict=True):
+                                    builder.store(e.load(e.step(to, part)), total)
+                            with anew:
+                                for total in totals:
+                                    builder.store(ir.Constant(e.vector, None), total)
+                        for at, part, row in zip(totals, parts, rows, strict=True):
+                            total = builder.load(at)
+                            for factor, vector in zip(factors, row, strict=True):
+                                total = e.fma(factor, vector, total)
+                            e.store(total, e.step(to, part))
+
+            e, one = _Emitter(context, builder, dtype), _Emitter(context, builder, dtype, lanes=1)
+            whole = builder.and_(columns, e.index(-2 * e.lanes))
+            add(e, 2, e.index(0), whole)  # two vectors at a time, then element by element
+            add(one, 1, whole, columns)
             return context.get_dummy_value()
 
         i8 = types.int64
-        return types.void(i8, i8, a, b, i8, sums, i8, types.boolean, ahead), emit
+        return types.void(i8, i8, a, b, i8, sums, i8, types.boolean, i8), emit
 
     return add_deep
 
 
 _add_deep, _add_one = _make_add_deep(_DEEP), _make_add_deep(1)
+
+
+@intrinsic
+def _transpose(typing, rows, source, lds, target, ldt):
+    """LANES x LANES elements, transposed; of fewer rows the last one is taken for those that aren't there."""
+
+    def emit(context, builder, signature, args):
+        e = _Emitter(context, builder, signature.args[1].dtype)
+        rows, source, lds, target, ldt = args
+        end = builder.sub(rows, e.index(1))
+        which = [builder.select(builder.icmp_signed("<", end, e.index(i)), end, e.index(i)) for i in range(e.lanes)]
+        square = [e.load(e.step(source, builder.mul(row, lds))) for row in which]
+        e.transpose(square)
+        for i, vector in enumerate(square):
+            e.store(vector, e.step(target, e.times(i, ldt)))
+        return context.get_dummy_value()
+
+    i8 = types.int64
+    return types.void(i8, source, i8, target, i8), emit
 
 
 def _make_copy_rows(u: int):
@@ -673,6 +733,17 @@ def _add_to_row(typing, n, x, r, bias):
 
 
 @intrinsic
+def _not_vectorised(typing):
+    """No instruction, but the loop around it stays scalar: vectors would be slower to compile, or another rung."""
+
+    def emit(context, builder, signature, args):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
 def _pointer(typing, like, address):
     """An address as a pointer."""
 
@@ -715,12 +786,23 @@ def _zero(typing, pointer):
 
 
 @intrinsic
+def _prefetch(typing, pointer):
+    """Asks for a line, into L2."""
+
+    def emit(context, builder, signature, args):
+        _Emitter(context, builder, signature.args[0].dtype).prefetch(args[0])
+        return context.get_dummy_value()
+
+    return types.void(pointer), emit
+
+
+@intrinsic
 def _scratch(typing, like):
-    """Room for a tile of one vector, on the stack: the edge."""
+    """Room for a tile, on the stack: the edge."""
 
     def emit(context, builder, signature, args):
         e = _Emitter(context, builder, signature.args[0].dtype)
-        room = cgutils.alloca_once(builder, e.scalar, MR * e.lanes)
+        room = cgutils.alloca_once(builder, e.scalar, MR * _WIDEST * e.lanes)
         room.align = _LINE
         return room
 
@@ -734,8 +816,7 @@ def _nothing_ahead(typing, like):
     def emit(context, builder, signature, args):
         e = _Emitter(context, builder, signature.args[0].dtype)
         memory = cgutils.alloca_once(builder, ir.IntType(64), _AHEAD)
-        here = builder.ptrtoint(args[0], ir.IntType(64))
-        fields = {_AT: here, _BEGIN: here, _MASK: e.index(_NEVER)}
+        fields = {_AT: builder.ptrtoint(args[0], ir.IntType(64)), _MASK: e.index(_NEVER)}
         for field in range(_AHEAD):
             builder.store(fields.get(field, e.index(0)), e.step(memory, field))
         return memory
@@ -750,16 +831,17 @@ def _nothing_ahead(typing, like):
 
 
 @intrinsic
-def _call(typing, task, a, b, c, work, sizes, step, t, threads):
-    """Calls the task at an address; its pointers are addresses too."""
+def _call(typing, function, *args):
+    """Calls the C function at an address, with pointers and int64; an address is passed as a pointer is."""
 
-    def emit(context, builder, signature, args):
-        task, *rest = args
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in rest])  # an int64 is passed as a pointer is
-        builder.call(builder.inttoptr(task, function.as_pointer()), rest)
+    def emit(context, builder, signature, values):
+        function, packed = values
+        arguments = cgutils.unpack_tuple(builder, packed, len(args))
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 9), emit
+    return types.void(function, types.BaseTuple.from_types(args)), emit
 
 
 @_parallel
@@ -808,52 +890,52 @@ def _pack_strips(k, columns, b, ldb, to, strip):
 
 @_jit
 def _pack_a(h, k, a, lda, to):
-    """h rows of k elements to k columns of h elements."""
-    if h == MR:  # the constant trip counts unroll
-        for p in range(k):
-            for i in range(MR):
-                to[p * MR + i] = a[i * lda + p]
-    elif h == MR - 1:
-        for p in range(k):
-            for i in range(MR - 1):
-                to[p * (MR - 1) + i] = a[i * lda + p]
-    else:
-        for p in range(k):
-            for i in range(h):
-                to[p * h + i] = a[i * lda + p]
+    """h rows of k elements to k columns of h elements, a square at a time: see csrc/per_isa/gemm.h."""
+    lanes, p = _lanes(a), 0
+    while (p + lanes) * h + lanes <= k * h:
+        for i in range((h - 1) // lanes * lanes, -1, -lanes):
+            _transpose(h - i, _at(a, i * lda + p), lda, _at(to, p * h + i), h)
+        p += lanes
+    while p < k:
+        for i in range(h):
+            to[p * h + i] = a[i * lda + p]
+            _not_vectorised()
+        p += 1
 
 
 @_inlined
-def _column(kb, rows, tiles, tile, last, columns, width, a, b, strip, c, ldc, accumulate, ahead, asks):
-    """A tile's width of strips of B against the row tiles [tile, last) of a packed block of A.
+def _column(tiles_, kb, rows, tiles, tile, last, columns, a, b, apart, form, copy, c, ldc, accumulate, ahead):
+    """A panel of B, for tiles of a form, against the row tiles [tile, last) of a packed block of A.
 
-    Where it asks, the first one, two or four tiles ask for what is ahead, together a line for each that they read of B.
+    Of strips the first one, two or four tiles ask for what memory has to deliver meanwhile, together one line for each
+    that they read of B.
     """
     lanes, scratch, none = _lanes(b), _scratch(b), _nothing_ahead(a)
-    asking = (4 if last - tile >= 4 else 2 if last - tile >= 2 else 1) if asks else 0
-    if asks:
-        ahead[_MASK] = max(1, _LINE // VECTOR_BYTES) * asking - 1  # a line of a strip lasts that many steps
+    wide = (columns + lanes - 1) // lanes
+    whole = columns == wide * lanes
+    asking = 1 if form != _PACKED else 4 if last - tile >= 4 else 2 if last - tile >= 2 else 1
+    if form == _PACKED and ahead[_MASK] != _NEVER:
+        ahead[_MASK] = _LINE // VECTOR_BYTES * asking - 1  # a line of a strip lasts that many steps
     for i in range(tile, last):
         first = rows * i // tiles
-        h, rows_of_a = rows * (i + 1) // tiles - first, _at(a, first * kb)
+        h, to, ld = rows * (i + 1) // tiles - first, _at(c, first * ldc), ldc
+        if not whole:
+            to, ld = scratch, wide * lanes
+        run = _pointer(none, tiles_)[_place(form, h, wide)]
         ask = ahead if i - tile < asking else none
-        if columns == width:
-            _tile_packed(h, width // lanes, kb, rows_of_a, 0, b, strip, _at(c, first * ldc), ldc, accumulate, ask)
-            continue
-        for j in range(0, columns, lanes):  # at the edge, vector by vector
-            to, strips = _at(c, first * ldc + j), _at(b, j // lanes * strip)
-            if j + lanes <= columns:
-                _tile_packed(h, 1, kb, rows_of_a, 0, strips, strip, to, ldc, accumulate, none)
-            else:
-                _tile_packed(h, 1, kb, rows_of_a, 0, strips, strip, scratch, lanes, False, none)
-                _copy_edge(h, columns - j, scratch, lanes, to, ldc, accumulate)
+        _call(run, kb, _at(a, first * kb), 0, b, apart, copy, to, ld, 1 if whole and accumulate else 0, ask)
+        if not whole:
+            _copy_edge(h, columns, scratch, ld, _at(c, first * ldc), ldc, accumulate)
+        if form == _COPYING:
+            b, apart, form = copy, kb * lanes, _PACKED
 
 
 @_jit
-def _copy_edge(h, columns, scratch, lanes, c, ldc, accumulate):
+def _copy_edge(h, columns, scratch, wide, c, ldc, accumulate):
     for r in range(h):
-        for q in range(columns):
-            c[r * ldc + q] = scratch[r * lanes + q] + (c[r * ldc + q] if accumulate else 0)
+        for j in range(columns):
+            c[r * ldc + j] = scratch[r * wide + j] + (c[r * ldc + j] if accumulate else 0)
+            _not_vectorised()
 
 
 @_jit
@@ -870,7 +952,39 @@ def _gemm(a, b, c, work, sizes, step, t, threads):
     """
     z = carray(sizes, 1)[0]
     if step > 0 and t // z.across < z.down:  # the others only help to pack
-        _multiply(z, _block(z, step - 1), _at(work, (step - 1) % 2 * z.a_block), b, c, work, t)
+        jc, pc, ic = _block(z, step - 1)
+        lanes, line, k, ldb, width = _lanes(b), _LINE // z.itemsize, z.k, z.ldb, z.width
+        nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
+        column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
+        tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
+        first, end = _begin(nb, width, column, z.across), _begin(nb, width, column + 1, z.across)
+        packed, mine = _at(work, (step - 1) % 2 * z.a_block), _at(work, 2 * z.a_block + t * z.b_thread)
+        ahead = _nothing_ahead(b)
+        # Of B as it lies, several tiles ask for the next panel, row by row; a single one not so far ahead.
+        lead = kb if last - tile > 1 else min(kb, _LEAD)
+        if ldb > 0 and step == 1:
+            for p in range(lead):
+                for j in range(first, first + width, line):
+                    _prefetch(_at(b, p * ldb + j))
+        for jr in range(first, end, width):  # LOOP 2: panels of B; LOOP 1: tiles of A
+            columns, more, lying = min(width, end - jr), jr + width < end, _at(b, pc * ldb + jc + jr)
+            kept = _at(mine, (jr - first) // width % z.panels * kb * width)
+            panel, apart, form = kept, kb * lanes, _PACKED
+            ahead[_AT], ahead[_MASK] = _address(_at(kept, kb * width)), 0 if more else _NEVER
+            if ldb == 0:
+                panel, apart = _at(b, (jc + jr) * k + pc * lanes), k * lanes
+                ahead[_AT] = _address(_at(panel, width * k))
+            elif ic == 0 and columns % lanes == 0:
+                panel, apart, form = lying, ldb, _LYING if last - tile == 1 and z.m <= z.mc else _COPYING
+                then = _at(lying, width) if more else _at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else b
+                ahead[_AT] = _address(_at(lying, lead * ldb) if lead < kb else then)
+                ahead[_THEN], ahead[_LEFT] = _address(then), kb - lead
+            elif ic == 0:
+                _pack_strips(kb, columns, lying, ldb, kept, kb * lanes)
+            to = _at(c, ic * z.ldc + jc + jr)
+            _column(
+                z.tiles, kb, mb, tiles, tile, last, columns, packed, panel, apart, form, kept, to, z.ldc, pc > 0, ahead
+            )
     if step < z.blocks:
         _, pc, ic = _block(z, step)
         mb, kb, packed = min(z.mc, z.m - ic), min(z.kc, z.k - pc), _at(work, step % 2 * z.a_block)
@@ -879,35 +993,6 @@ def _gemm(a, b, c, work, sizes, step, t, threads):
             i = mb * tile // tiles
             h = mb * (tile + 1) // tiles - i
             _pack_a(h, kb, _at(a, (ic + i) * z.lda + pc), z.lda, _at(packed, i * kb))
-
-
-@_inlined
-def _multiply(z, block, packed, b, c, work, t):
-    """Thread t's part of a packed block of A times B: its strips (LOOP 2), its tiles of rows (LOOP 1)."""
-    jc, pc, ic = block
-    lanes, line, k, ldb, width = _lanes(b), _LINE // z.itemsize, z.k, z.ldb, z.width
-    nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
-    column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
-    tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
-    first, end = _begin(nb, width, column, z.across), _begin(nb, width, column + 1, z.across)
-    mine, ahead, asks = _at(work, 2 * z.a_block + t * z.b_thread), _nothing_ahead(b), False
-    for jr in range(first, end, width):
-        j, index, columns = jc + jr, (jr - first) // lanes, min(width, end - jr)
-        strip, strips = z.kc * lanes, _at(mine, index % z.slots * z.kc * lanes)
-        if ldb == 0:
-            strip, strips = k * lanes, _at(b, j * k + pc * lanes)
-        if ldb == 0 or ic > 0:
-            after, asks = _at(strips, width // lanes * strip), jr + width < end
-            ahead[_AT], ahead[_LEFT], ahead[_APART] = _address(after), _NEVER, strip * z.itemsize
-        elif index % z.group == 0:
-            wide, source = z.group * lanes, _at(b, pc * ldb + j)
-            _pack_strips(kb, min(wide, end - jr), source, ldb, strips, strip)
-            asks = jr + wide < end
-            ahead[_AT] = ahead[_BEGIN] = _address(_at(source, wide))
-            ahead[_LEFT] = ahead[_LINES] = (min(wide, end - jr - wide) + line - 1) // line
-            ahead[_APART], ahead[_STEP] = ldb * z.itemsize, ldb * (width // lanes) * z.itemsize
-        to = _at(c, ic * z.ldc + j)
-        _column(kb, mb, tiles, tile, last, columns, width, packed, strips, strip, to, z.ldc, pc > 0, ahead, asks)
 
 
 def _pack(a, b, c, work, sizes, step, t, threads):
@@ -919,63 +1004,39 @@ def _pack(a, b, c, work, sizes, step, t, threads):
         _pack_strips(z.k, min(unit, end - jc), _at(b, jc), z.ldb, _at(c, jc * z.k), z.k * _lanes(b))
 
 
-@_jit
-def _add_edge(u, m, first, columns, a, b, apart, sums, ld, accumulate):
-    """add_deep for the columns that don't fill two vectors."""
-    for j in range(first, columns):
-        for i in range(m):
-            total = sums[i * ld + j] if accumulate else _zero(b)
-            for p in range(u):
-                total += a[i * u + p] * b[p * apart + j]
-            sums[i * ld + j] = total
-
-
 def _few_rows(a, b, c, work, sizes, step, t, threads):
     """C = A B for few rows of A: B is read once, as it lies, along its rows; the sums stay in cache."""
     z = carray(sizes, 1)[0]
-    m, n, k, ldb, nb_most, sub, ld = z.m, z.n, z.k, z.ldb, z.nb, z.sub, z.ld
-    deep, line, pair = k // _DEEP, _LINE // z.itemsize, 2 * _lanes(b)
+    m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
+    deep, line = k // _DEEP, _LINE // z.itemsize
     body = deep * _DEEP
     if step == 0:  # A in the order of use: for each step the _DEEP elements of every row; then what is left of k
         for s in range(deep * t // threads, deep * (t + 1) // threads):
             for i in range(m):
                 for p in range(_DEEP):
-                    work[(s * m + i) * _DEEP + p] = a[i * z.lda + s * z.step + p * z.apart]
+                    work[(s * m + i) * _DEEP + p] = a[i * z.lda + s + p * deep]
         if t == 0:
             for p in range(body, k):
                 for i in range(m):
                     work[p * m + i] = a[i * z.lda + p]
         return
-    sums, ahead, end = _at(work, z.packed_a + t * z.sums), _nothing_ahead(b), _begin(n, line, t + 1, threads)
-    for jc in range(_begin(n, line, t, threads), end, nb_most):
-        nb = min(nb_most, end - jc)
-        for pc in range(0, body, z.kb):
-            kb, block = min(z.kb, body - pc), _at(b, pc * ldb + jc)
-            follows = _at(block, kb * ldb) if pc + kb < body else _at(b, jc + nb)
-            if m > _NARROW:
-                ahead[_AT] = ahead[_BEGIN] = _address(follows)
-                ahead[_LEFT] = ahead[_LINES] = (nb + line - 1) // line
-                ahead[_APART], ahead[_STEP] = ldb * z.itemsize, _DEEP * ldb * z.itemsize
-                ahead[_MASK] = line - 1
-            for j in range(0, nb, sub):
-                columns = min(sub, nb - j)
-                whole = columns - columns % pair
-                for s in range(pc // _DEEP, (pc + kb) // _DEEP):
-                    x, rows = _at(work, s * m * _DEEP), _at(b, s * z.step * ldb + jc + j)
-                    _add_deep(m, whole, x, rows, z.apart * ldb, _at(sums, j), ld, s > 0, ahead)
-                    if whole < columns:
-                        _add_edge(_DEEP, m, whole, columns, x, rows, z.apart * ldb, _at(sums, j), ld, s > 0)
+    sums, end = _at(work, z.packed_a + t * m * ld), _begin(n, line, t + 1, threads)
+    for j in range(_begin(n, line, t, threads), end, z.nb):
+        columns = min(z.nb, end - j)
+        # sums that leave no room in L1 for what prefetchers bring there: ask for the next rows, into L2
+        ahead = ldb if 2 * m * columns * z.itemsize > _L1 else 0
+        for s in range(deep):
+            x, rows = _at(work, s * m * _DEEP), _at(b, s * ldb + j)
+            _add_deep(m, columns, x, rows, deep * ldb, sums, ld, s > 0, ahead)
         for p in range(body, k):
-            x, rows, whole = _at(work, p * m), _at(b, p * ldb + jc), nb - nb % pair
-            _add_one(m, whole, x, rows, 0, sums, ld, p > 0, _nothing_ahead(b))
-            _add_edge(1, m, whole, nb, x, rows, 0, sums, ld, p > 0)
+            _add_one(m, columns, _at(work, p * m), _at(b, p * ldb + j), 0, sums, ld, p > 0, 0)
         for i in range(m):
-            for j in range(nb):
-                c[i * z.ldc + jc + j] = sums[i * ld + j]
+            for q in range(columns):
+                c[i * z.ldc + j + q] = sums[i * ld + q]
 
 
 def _batch(a, b, c, work, sizes, step, t, threads):
-    """Independent products: equal pieces of all their rows. B is packed into strips, A read as it lies."""
+    """Independent products: equal pieces of all their rows. Operands are read as they lie, but for a transposed B."""
     z = carray(sizes, 1)[0]
     r, last, strips = z.batch * z.m * t // threads, z.batch * z.m * (t + 1) // threads, _at(work, t * z.b_thread)
     while r < last:
@@ -983,9 +1044,7 @@ def _batch(a, b, c, work, sizes, step, t, threads):
         h = min(z.m - i, last - r)
         left, right, to = _at(a, g * z.stride_a + i * z.lda), _at(b, g * z.stride_b), _at(c, g * z.stride_c + i * z.ldc)
         if z.m > 1:
-            _small_product(
-                h, z.n, z.k, left, z.lda, right, z.ldb, z.transposed, to, z.ldc, strips, z.kc, z.nc
-            )  # fmt: skip
+            _small_product(z, h, left, right, to, strips)
         elif z.transposed:  # a single row isn't worth packing for
             _dot_rows(0, z.n, z.k, right, z.ldb, left, to)
         else:
@@ -993,47 +1052,51 @@ def _batch(a, b, c, work, sizes, step, t, threads):
         r += h
 
 
+@_jit
+def _pack_transposed(k, n, b, ldb, to, strip):
+    """n rows of k elements to strips of the transposed, as _pack_strips makes them."""
+    lanes = _lanes(b)
+    for j in range(0, n, lanes):
+        rows, target, p = _at(b, j * ldb), _at(to, j // lanes * strip), 0
+        while j + lanes <= n and p + lanes <= k:
+            _transpose(lanes, _at(rows, p), ldb, _at(target, p * lanes), lanes)
+            p += lanes
+        while p < k:
+            for lane in range(lanes):
+                target[p * lanes + lane] = rows[lane * ldb + p] if j + lane < n else 0
+                _not_vectorised()
+            p += 1
+
+
 @_inlined
-def _small_product(m, n, k, a, lda, b, ldb, transposed, c, ldc, strips, kc, nc):
-    """C[m, n] = A[m, k] B[k, n], or B[n, k] transposed, on one thread."""
-    lanes, scratch, none, tiles = _lanes(b), _scratch(b), _nothing_ahead(a), (m + MR - 1) // MR
-    width = _at_once((m + tiles - 1) // tiles)
-    for jc in range(0, n, nc):
-        nb = min(nc, n - jc)
-        for pc in range(0, k, kc):
-            kb = min(kc, k - pc)
-            strip = kb * lanes
-            if transposed:
-                for j in range(0, nb, lanes):
-                    for lane in range(lanes):
-                        to, row = _at(strips, j * kb + lane), _at(b, (jc + min(j + lane, nb - 1)) * ldb + pc)
-                        for p in range(kb):
-                            to[p * lanes] = row[p]
-            else:
-                _pack_strips(kb, nb, _at(b, pc * ldb + jc), ldb, strips, strip)
+def _small_product(z, m, a, b, c, strips):
+    """C[m, n] = A[m, k] B[k, n] on one thread."""
+    lanes, scratch, none, tiles, ldb = _lanes(b), _scratch(b), _nothing_ahead(a), (m + MR - 1) // MR, z.ldb
+    width = _at_once((m + tiles - 1) // tiles) * lanes
+    for jc in range(0, z.n, z.nc):
+        for pc in range(0, z.k, z.kc):
+            nb, kb = min(z.nc, z.n - jc), min(z.kc, z.k - pc)
+            # the columns from `edge` on come in strips: a tile at the edge may not read beyond B
+            edge, strip = 0 if z.transposed else nb // width * width, kb * lanes
+            if z.transposed:
+                _pack_transposed(kb, nb, _at(b, jc * ldb + pc), ldb, strips, strip)
+            elif edge < nb:
+                _pack_strips(kb, nb - edge, _at(b, pc * ldb + jc + edge), ldb, _at(strips, edge * kb), strip)
             for tile in range(tiles):
                 i = m * tile // tiles
-                h, j = m * (tile + 1) // tiles - i, 0
-                while j < nb:
-                    x, source, to = _at(a, i * lda + pc), _at(strips, j * kb), _at(c, i * ldc + jc + j)
-                    v = width if j + width * lanes <= nb else 1
-                    if j + v * lanes <= nb:
-                        _tile_direct(h, v, kb, x, lda, source, strip, to, ldc, pc > 0, none)
-                    else:
-                        _tile_direct(h, 1, kb, x, lda, source, strip, scratch, lanes, False, none)
-                        _copy_edge(h, nb - j, scratch, lanes, to, ldc, pc > 0)
-                    j += v * lanes
-
-
-@intrinsic
-def _not_vectorised(typing):
-    """No instruction, but the loop around it stays scalar: vectors are a rung of their own."""
-
-    def emit(context, builder, signature, args):
-        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
-        return context.get_dummy_value()
-
-    return types.void(), emit
+                h = m * (tile + 1) // tiles - i
+                for j in range(0, nb, width):
+                    columns, form, panel, apart = min(width, nb - j), _DIRECT, _at(strips, j * kb), strip
+                    if j < edge:
+                        form, panel, apart = _BOTH, _at(b, pc * ldb + jc + j), ldb
+                    wide = (columns + lanes - 1) // lanes
+                    whole, here = columns == wide * lanes, _at(c, i * z.ldc + jc + j)
+                    to, ld = (here, z.ldc) if whole else (scratch, wide * lanes)
+                    run = _pointer(none, z.tiles)[_place(form, h, wide)]
+                    x = _at(a, i * z.lda + pc)
+                    _call(run, kb, x, z.lda, panel, apart, strips, to, ld, 1 if whole and pc > 0 else 0, none)
+                    if not whole:
+                        _copy_edge(h, columns, scratch, ld, here, z.ldc, pc > 0)
 
 
 @_parallel(fastmath={"contract"})
@@ -1303,17 +1366,53 @@ def _whole(a: int, b: int) -> int:
     return _up(a, b) * b
 
 
+def _c_function(name: str, function, *kinds):
+    """A C function without a result, compiled or from the cache."""
+    start = time.perf_counter()
+    compiled = cfunc(types.void(*kinds), cache=True, error_model="numpy")(function)
+    _first_call[name] = time.perf_counter() - start
+    return compiled
+
+
 @functools.cache
 def _compiled(function, dtype: str, fields: tuple[str, ...]):
     """A task as a C function, and the dtype of its sizes."""
     record = np.dtype([(field, np.int64) for field in fields])
     number, pointer = types.int64, types.CPointer(numba.from_dtype(DTYPES[dtype]))
     sizes = types.CPointer(numba.from_dtype(record))
-    signature = types.void(pointer, pointer, pointer, pointer, sizes, number, number, number)
-    start = time.perf_counter()
-    task = cfunc(signature, cache=True, error_model="numpy")(function)
-    _first_call[f"{function.__name__.lstrip('_')}_{dtype}"] = time.perf_counter() - start
-    return task, record
+    name = f"{function.__name__.lstrip('_')}_{dtype}"
+    return _c_function(name, function, *[pointer] * 4, sizes, number, number, number), record
+
+
+@functools.cache
+def _compiled_tile(form: int, h: int, v: int, dtype: str):
+    """A tile as a C function."""
+
+    def tile(k, a, lda, b, apart, copy, c, ldc, accumulate, ahead):
+        _tile(form, h, v, k, a, lda, b, apart, copy, c, ldc, accumulate, ahead)
+
+    i, p = types.int64, types.CPointer(numba.from_dtype(DTYPES[dtype]))
+    name = f"{[*_FORMS][form]}_{h}x{v}_{dtype}"
+    return _c_function(name, tile, i, p, i, p, i, p, p, i, i, types.CPointer(i))
+
+
+def _tiles(itemsize: int, needed: set[tuple[int, int, int]]) -> np.ndarray:
+    """The table of tiles, by _place(), with those that are needed: (form, height, vectors)."""
+    table = np.zeros(_place(len(_FORMS), 0, 1), np.int64)
+    for which in needed:
+        table[_place(*which)] = _compiled_tile(*which, f"f{itemsize * 8}").address
+    return table
+
+
+def _tile_heights(rows: int) -> list[int]:
+    """Of the tiles over which rows are spread."""
+    tiles = _up(rows, MR)
+    return [rows * (i + 1) // tiles - rows * i // tiles for i in range(tiles)]
+
+
+def _panel_widths(columns: int, width: int) -> set[int]:
+    """Of the panels that so many columns are cut into: whole ones, and what is left."""
+    return {min(columns, width), columns % width} - {0}
 
 
 def _launch(function, a, b, c, threads, steps=1, room=1, **sizes):
@@ -1344,56 +1443,58 @@ def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
     return packed
 
 
-def _kc(itemsize: int, packed: bool = False) -> int:
-    """Steps of k after which a tile's rows of A and columns of B fill 3/4 of L1; four times more of a packed B."""
-    return max(64, _L1 * 3 // (1 if packed else 4) // (MR * itemsize + _NV * VECTOR_BYTES))
+def _kc(itemsize: int) -> int:
+    """Steps of k after which a tile's columns of B and its rows of A fill three L1s: see csrc/per_isa/gemm.h."""
+    return max(64, _L1 * 3 // (MR * itemsize + _NV * VECTOR_BYTES))
 
 
 def _prepare_blocks(a, b, c, threads, ldb):
-    """The five loops, planned by what fits into each cache: see csrc/per_isa/gemm.h. Without ldb B is packed.
-
-    Of a B that is not, groups of strips are packed on the way, an eighth of L2 each, while the next is asked for.
-    """
+    """The five loops, planned by what fits into each cache: see csrc/per_isa/gemm.h. Without ldb B is packed."""
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
     lanes, line = VECTOR_BYTES // size, _LINE // size
-    kc = _up(k, _up(k, _kc(size, packed=not ldb)))
+    kc = _up(k, _up(k, _L2 // 2 // (MR * size) if m <= MR else _kc(size)))
     mc = max(MR, _L2 // 2 // (kc * size) // MR * MR)
     mc = _up(m, _up(m, mc))
-    tiles = _up(mc, MR)
-    across_one = _at_once(_up(mc, tiles))
-    width = across_one * lanes
+    blocks = [_tile_heights(min(mc, m - ic)) for ic in range(0, m, mc)]
+    width = _at_once(max(map(max, blocks))) * lanes
+    piece = 2 * line if width > 2 * line else line  # of B as it lies, what memory delivers together is a pair of lines
+    if ldb and width > piece:
+        width = width // piece * piece
     nc = n if m <= mc else min(n, max(width * threads, _L3 // 2 // (kc * size) // width * width))
-    panels = _up(nc, width)
+    panels, tiles = _up(nc, width), _up(mc, MR)
     # the grid of threads with the shortest longest share; on a tie the wider one
     grids = [(w, threads // w) for w in range(1, threads + 1)]
     across, down = min(grids, key=lambda grid: (_up(panels, grid[0]) * _up(tiles, grid[1]), -grid[0]))
-    group = max(1, _L2 // 8 // (kc * size) // width) * across_one
-    slots = group if m <= mc else _whole((_up(panels, across) + 1) * across_one, group)
-    a_block, b_thread = _whole(mc * kc, line), slots * kc * lanes if ldb else 0
-    blocks = _up(m, mc) * _up(n, nc) * _up(k, kc)
+    needed = set()
+    for i, heights in enumerate(blocks):
+        for row in range(down):
+            mine = heights[len(heights) * row // down : len(heights) * (row + 1) // down]
+            for columns in _panel_widths(n, width):
+                form = _LYING if len(mine) == 1 and m <= mc else _COPYING
+                if not ldb or i > 0 or columns % lanes:
+                    form = _PACKED
+                needed |= {(_PACKED if tile else form, h, _up(columns, lanes)) for tile, h in enumerate(mine)}
+    kept = 1 if m <= mc else _up(panels, across) + 1
+    a_block, b_thread = _whole(mc * kc, line), kept * kc * width if ldb else 0
+    steps = len(blocks) * _up(n, nc) * _up(k, kc)
     return _launch(
-        _gemm, a, b, c, threads, blocks + 1, 2 * a_block + threads * b_thread,
+        _gemm, a, b, c, threads, steps + 1, 2 * a_block + threads * b_thread,
         m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=kc, mc=mc, nc=nc, width=width,
-        group=group, slots=slots, across=across, down=down, a_block=a_block, b_thread=b_thread, blocks=blocks,
+        panels=kept, across=across, down=down, a_block=a_block, b_thread=b_thread, blocks=steps,
+        tiles=_tiles(size, needed),
     )  # fmt: skip
 
 
 def _prepare_few(a, b, c, threads):
-    """Few rows: blocks of four times _DEEP rows of B fill an eighth of L2, the sums they meet an eighth of L1."""
-    (m, k), n, size = a.shape, c.shape[1], c.itemsize
-    line, width = _LINE // size, _up(n, threads)
-    if m <= _NARROW:
-        kb, apart, step = max(k, 1), k // _DEEP, 1
-        nb = sub = _whole(width, line)
-    else:
-        kb, apart, step = 4 * _DEEP, 1, _DEEP
-        nb = _whole(_up(width, _up(width, _L2 // 8 // (kb * size))), 2 * line)
-        sub = max(2 * line, _L1 // 8 // (m * size) // (2 * line) * (2 * line))
+    """Few rows, in columns whose sums fill a quarter of L2: see csrc/per_isa/few.h."""
+    (m, k), n, line = a.shape, c.shape[1], _LINE // c.itemsize
+    width = _up(n, threads)
+    nb = _whole(_up(width, _up(width, _L2 // 4 // (m * c.itemsize))), line)
     packed_a, ld = _whole(m * k, line), nb + line  # rows of sums are off powers of two
     return _launch(
         _few_rows, a, b, c, threads, 2, packed_a + threads * m * ld,
-        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), kb=kb, nb=nb,
-        sub=sub, apart=apart, step=step, ld=ld, packed_a=packed_a, sums=m * ld,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=nb, ld=ld,
+        packed_a=packed_a,
     )  # fmt: skip
 
 
@@ -1402,17 +1503,28 @@ def _prepare_gemm(a, b, c, threads):
 
 
 def _prepare_batch(transposed: bool):
+    """Many small products: see csrc/per_isa/batch.h."""
+
     def prepare(a, b, c, threads):
         (batch, m, k), n, size = a.shape, c.shape[2], c.itemsize
-        kc = _up(k, _up(k, _kc(size)))
-        nr = tile(f"f{size * 8}")[1]
+        lanes, kc = VECTOR_BYTES // size, _up(k, _up(k, _kc(size)))
+        nr = _NV * lanes
         nc = min(n, max(4 * nr, _L1 // 2 // (kc * size) // nr * nr))
-        b_thread = _whole(_whole(nc, VECTOR_BYTES // size) * kc, _LINE // size) if m > 1 else 0
+        b_thread = _whole(_whole(nc, lanes) * kc, _LINE // size) if m > 1 else 0
+        ends = sorted({*range(0, batch * m + 1, m), *(batch * m * t // threads for t in range(threads))})
+        needed = set()
+        for rows in {end - begin for begin, end in itertools.pairwise(ends)} if m > 1 else ():
+            heights = set(_tile_heights(rows))
+            width = _at_once(max(heights)) * lanes
+            for nb in {nc, n - (n - 1) // nc * nc}:
+                edge = 0 if transposed else nb // width * width
+                for form, columns in ((_BOTH, edge), (_DIRECT, nb - edge)):
+                    needed |= {(form, h, _up(w, lanes)) for h in heights for w in _panel_widths(columns, width)}
         return _launch(
             _batch, a, b, c, threads, 1, threads * b_thread,
             batch=batch, m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
             stride_a=a.strides[0] // size, stride_b=b.strides[0] // size, stride_c=c.strides[0] // size,
-            transposed=int(transposed), kc=kc, nc=nc, b_thread=b_thread,
+            transposed=int(transposed), kc=kc, nc=nc, b_thread=b_thread, tiles=_tiles(size, needed),
         )  # fmt: skip
 
     return prepare
@@ -1569,7 +1681,7 @@ def evidence() -> dict[str, dict[str, int | bool]]:
     for dtype, kind in (("f32", types.float32), ("f64", types.float64)):
         i, p = types.int64, types.CPointer(kind)
         for operation, kernel, signature in (
-            ("gemm", lambda k, a, c: _tile_packed(MR, _NV, k, a, 0, a, k, c, k, True, _nothing_ahead(a)), (i, p, p)),
+            ("gemm", lambda k, a, c: _tile(_PACKED, MR, _NV, k, a, 0, a, k, a, c, k, 1, _nothing_ahead(a)), (i, p, p)),
             ("gemv", lambda w, x, y, k: _dots_many(w, k, k, x, k, y), (p, p, p, i)),
             ("gemv_t", lambda x, w, y, n: _add_many(x, 1, w, n, y, n, True), (p, p, p, i)),
         ):

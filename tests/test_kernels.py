@@ -36,9 +36,10 @@ def test_shapes(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", ["gemm", "gemm_prepacked"])
-def test_more_columns_than_half_of_l3_holds(operation: str, dtype: str) -> None:
-    """The outermost of C's five loops; it runs only where several blocks of A need the same packed B."""
-    kernel = kernels.find(operation, dtype, "c")
+@pytest.mark.parametrize("backend", ["c", "numba"])
+def test_more_columns_than_half_of_l3_holds(backend: str, operation: str, dtype: str) -> None:
+    """The outermost of the five loops; it runs only where several blocks of A need the same packed B."""
+    kernel = kernels.find(operation, dtype, backend)
     _, nr, _, kc = blocks(kernel)
     l2, l3 = (native.lib.cache_bytes(level) // DTYPES[dtype].itemsize for level in (2, 3))
     n = l3 // 2 // kc + nr + 1
