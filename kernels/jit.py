@@ -976,7 +976,7 @@ def _gemm(a, b, c, work, sizes, step, t, threads):
                 ahead[_AT] = _address(_at(panel, width * k))
             elif ic == 0 and columns % lanes == 0:
                 panel, apart, form = lying, ldb, _LYING if last - tile == 1 and z.m <= z.mc else _COPYING
-                then = _at(lying, width) if more else _at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else b
+                then = _at(lying, width) if more else _at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else lying
                 ahead[_AT] = _address(_at(lying, lead * ldb) if lead < kb else then)
                 ahead[_THEN], ahead[_LEFT] = _address(then), kb - lead
             elif ic == 0:

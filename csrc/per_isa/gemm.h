@@ -37,8 +37,9 @@ static struct F(plan) F(make_plan)(int threads, int packed, int64_t m, int64_t n
     int64_t mc = l2 / 2 / (z.kc * size) / MR * MR;
     mc = mc < MR ? MR : mc;
     z.mc = divide_up(m, divide_up(m, mc));
-    int64_t tiles = divide_up(z.mc, MR);
-    z.width = AT_ONCE(divide_up(z.mc, tiles)) * LANES;
+    int64_t tiles = divide_up(z.mc, MR), rest = (m - 1) % z.mc + 1; /* the last block's rows; its tiles may be taller */
+    int64_t height = divide_up(z.mc, tiles), last = divide_up(rest, divide_up(rest, MR));
+    z.width = AT_ONCE(height > last ? height : last) * LANES;
     const int64_t piece = z.width > PAIR ? PAIR : LINE;
     if (!packed && z.width > piece) z.width = z.width / piece * piece;
 
@@ -197,7 +198,9 @@ static void F(five_loops)(int threads, int64_t m, int64_t n, int64_t k, const T 
                             panel.at = packed + (jc + jr) * k + pc * LANES, panel.apart = k * LANES;
                             ahead.at = panel.at + z.width * k;
                         } else if (ic == 0 && whole) {
-                            const T *then = more ? lying + z.width : pc + kb < k ? b + (pc + kb) * ldb + jc + first : b;
+                            /* at the very end, what is there anyway */
+                            const T *next = pc + kb < k ? b + (pc + kb) * ldb + jc + first : lying;
+                            const T *then = more ? lying + z.width : next;
                             panel = (struct F(panel)){lying, ldb, 0, last - tile == 1 && m <= z.mc ? NULL : kept};
                             ahead = (struct F(ahead)){lead < kb ? lying + lead * ldb : then, then, kb - lead, 0};
                         } else if (ic == 0)
