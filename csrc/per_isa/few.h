@@ -89,11 +89,14 @@ static int64_t F(few_columns)(int threads, int64_t m, int64_t n) {
     const int64_t most = cache_bytes(2) / 4 / (m * (int64_t)sizeof(T)), width = divide_up(n, threads);
     return round_up(divide_up(width, divide_up(width, most)), LINE);
 }
-static int64_t F(few_sums)(int threads, int64_t m, int64_t n) { /* elements, rows off powers of two */
-    return m * (F(few_columns)(threads, m, n) + LINE);
+/* Rows of sums are a sixteenth of 4 KiB apart, beyond whole ones: a load waits for an earlier store to another row where
+ * the last 12 bits of their addresses are the same. */
+static int64_t F(few_apart)(int threads, int64_t m, int64_t n) {
+    const int64_t page = 4096 / sizeof(T);
+    return round_up(F(few_columns)(threads, m, n), page) + page / 16;
 }
 static int64_t F(few_elements)(int threads, int64_t m, int64_t n, int64_t k) {
-    return round_up(m * k, LINE) + threads * F(few_sums)(threads, m, n);
+    return round_up(m * k, LINE) + threads * m * F(few_apart)(threads, m, n);
 }
 
 static void F(few_rows)(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
@@ -112,13 +115,13 @@ static void F(few_rows)(int threads, int64_t m, int64_t n, int64_t k, const T *a
                 for (int64_t i = 0; i < m; i++) workspace[p * m + i] = a[i * lda + p];
 #pragma omp barrier
 
-        T *sums = workspace + round_up(m * k, LINE) + t * F(few_sums)(team, m, n);
-        const int64_t nb = F(few_columns)(team, m, n), ld = nb + LINE, end = share(n, LINE, t + 1, team);
+        T *sums = workspace + round_up(m * k, LINE) + t * m * F(few_apart)(team, m, n);
+        const int64_t nb = F(few_columns)(team, m, n), ld = F(few_apart)(team, m, n), end = share(n, LINE, t + 1, team);
         for (int64_t j = share(n, LINE, t, team); j < end; j += nb) {
             const int64_t columns = end - j < nb ? end - j : nb;
             /* sums that leave no room in L1 for what prefetchers bring there: ask for the next rows, into L2 */
             const int64_t ahead = 2 * m * columns * (int64_t)sizeof(T) >= cache_bytes(1) ? ldb : 0;
-            memset(sums, 0, m * ld * sizeof(T));
+            for (int64_t i = 0; i < m; i++) memset(sums + i * ld, 0, columns * sizeof(T));
             for (int64_t s = 0; s < deep; s++)
                 F(add_step)(m, columns, workspace + s * m * F(DEEP), b + s * ldb + j, deep * ldb, sums, ld, ahead);
             for (int64_t p = from; p < k; p++)
