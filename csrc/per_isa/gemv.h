@@ -4,8 +4,8 @@
 
 enum {
     F(STREAMS) = 4, /* y = x W: y costs a load and a store for so many rows */
-    /* y = W x, and vectors of each stream in turn. Fewer streams are read faster, but a long x that W drives out of L1 comes
-     * back more often: AVX-512 has registers for three with more lines of each, measured on Zen 4. */
+    /* y = W x, and vectors of each stream in turn. Fewer streams are read faster, but a long x that W drives out of L1
+     * comes back more often. On Zen 4 three are best with AVX-512, four with AVX2. */
     F(DOTS) = VECTOR_BYTES == 64 ? 3 : 4,
     F(PIECE) = VECTOR_BYTES == 64 ? 4 : 2
 };
