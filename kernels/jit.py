@@ -65,7 +65,7 @@ _L1, _L2, _L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
 _TILED_K = 64  # gemm_tiled: rows of the B block whose columns fill half of L2
 _STREAMS = 4  # pieces of W that gemv and gemv_t read side by side
 _SOON, _LEAD = 32, 160  # steps, rows of B: see csrc/per_isa/tile.h and gemm.h
-_FEW, _DEEP = 4 if VECTOR_BYTES == 64 else 16, 4  # see csrc/per_isa/few.h
+_FEW, _DEEP, _HELD = (4, 4, 4) if VECTOR_BYTES == 64 else (16, 4, 0)  # see csrc/per_isa/few.h
 _ALONE = 4096  # see csrc/per_isa/elementwise.h
 
 
@@ -453,57 +453,69 @@ def _place(form: int, h: int, v: int) -> int:
     return (form * (MR + 1) + h) * _WIDEST + v - 1
 
 
-def _make_add_deep(u: int):
+def _make_add_deep(u: int, held: int = 0):
+    """held: the rows of A, where their elements stay in registers all along the rows of B."""
+
     @intrinsic
-    def add_deep(typing, m, columns, a, b, apart, sums, ld, accumulate, ahead):
-        """sums[m, columns] = or += A[m, u] B[u, columns]: rows of B `apart` from each other, of sums ld; A as used.
+    def add_deep(typing, m, columns, a, b, apart, sums, ld, ahead):
+        """sums[m, columns] += A[m, u] B[u, columns]: rows of B `apart` from each other, of sums ld; A as used.
 
         What lies `ahead` elements behind it in B is asked for, if any.
         """
 
         def emit(context, builder, signature, args):
-            m, columns, a, b, apart, sums, ld, accumulate, ahead = args
+            m, columns, a, b, apart, sums, ld, ahead = args
             dtype, asks = signature.args[2].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
 
+            def rows_from(e, vectors, j):
+                """`vectors` of each of the u rows, from j on."""
+                here = [e.step(e.step(b, e.times(p, apart)), j) for p in range(u)]
+                with builder.if_then(asks):
+                    for at in here:
+                        for x in range(0, vectors * e.lanes, e.line):
+                            e.prefetch(e.step(e.step(at, x), ahead))
+                return [[e.load(e.step(at, x * e.lanes)) for at in here] for x in range(vectors)]
+
+            def add_to(e, to, factors, row):
+                total = e.load(to)
+                for factor, vector in zip(factors, row, strict=True):
+                    total = e.fma(factor, vector, total)
+                e.store(total, to)
+
+            def factors_of(e, i):
+                return [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
+
             def add(e, vectors, first, end):
-                parts = range(0, vectors * e.lanes, e.lanes)
                 with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
-                    here = [e.step(e.step(b, e.times(p, apart)), j) for p in range(u)]
-                    rows = [[e.load(e.step(at, part)) for at in here] for part in parts]
-                    with builder.if_then(asks):
-                        for at in here:
-                            for x in range(0, vectors * e.lanes, e.line):
-                                e.prefetch(e.step(e.step(at, x), ahead))
+                    rows = rows_from(e, vectors, j)
                     with e.loop(e.index(0), m, unrolled=4) as i:
-                        to = e.step(e.step(sums, builder.mul(i, ld)), j)
-                        factors = [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
-                        totals = e.accumulators(vectors)
-                        with builder.if_else(accumulate) as (more, anew):
-                            with more:
-                                for total, part in zip(totals, parts, strict=True):
-                                    builder.store(e.load(e.step(to, part)), total)
-                            with anew:
-                                for total in totals:
-                                    builder.store(ir.Constant(e.vector, None), total)
-                        for at, part, row in zip(totals, parts, rows, strict=True):
-                            total = builder.load(at)
-                            for factor, vector in zip(factors, row, strict=True):
-                                total = e.fma(factor, vector, total)
-                            e.store(total, e.step(to, part))
+                        to, factors = e.step(e.step(sums, builder.mul(i, ld)), j), factors_of(e, i)
+                        for x, row in enumerate(rows):
+                            add_to(e, e.step(to, x * e.lanes), factors, row)
+
+            def add_held(e, end):
+                factors = [factors_of(e, e.index(i)) for i in range(held)]
+                with cgutils.for_range_slice(builder, e.index(0), end, e.index(e.lanes)) as (j, _):
+                    (row,) = rows_from(e, 1, j)
+                    for i in range(held):
+                        add_to(e, e.step(e.step(sums, e.times(i, ld)), j), factors[i], row)
 
             e, one = _Emitter(context, builder, dtype), _Emitter(context, builder, dtype, lanes=1)
-            whole = builder.and_(columns, e.index(-2 * e.lanes))
-            add(e, 2, e.index(0), whole)  # two vectors at a time, then element by element
-            add(one, 1, whole, columns)
+            whole = builder.and_(columns, e.index(-(1 if held else 2) * e.lanes))
+            if held:
+                add_held(e, whole)
+            else:
+                add(e, 2, e.index(0), whole)
+            add(one, 1, whole, columns)  # what is left, element by element
             return context.get_dummy_value()
 
         i8 = types.int64
-        return types.void(i8, i8, a, b, i8, sums, i8, types.boolean, i8), emit
+        return types.void(i8, i8, a, b, i8, sums, i8, i8), emit
 
     return add_deep
 
 
-_add_deep, _add_one = _make_add_deep(_DEEP), _make_add_deep(1)
+_add_one = _make_add_deep(1)
 
 
 @intrinsic
@@ -1004,35 +1016,45 @@ def _pack(a, b, c, work, sizes, step, t, threads):
         _pack_strips(z.k, min(unit, end - jc), _at(b, jc), z.ldb, _at(c, jc * z.k), z.k * _lanes(b))
 
 
-def _few_rows(a, b, c, work, sizes, step, t, threads):
-    """C = A B for few rows of A: B is read once, as it lies, along its rows; the sums stay in cache."""
-    z = carray(sizes, 1)[0]
-    m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
-    deep, line = k // _DEEP, _LINE // z.itemsize
-    body = deep * _DEEP
-    if step == 0:  # A in the order of use: for each step the _DEEP elements of every row; then what is left of k
-        for s in range(deep * t // threads, deep * (t + 1) // threads):
-            for i in range(m):
-                for p in range(_DEEP):
-                    work[(s * m + i) * _DEEP + p] = a[i * z.lda + s + p * deep]
-        if t == 0:
-            for p in range(body, k):
+def _make_few_rows(held: int):
+    add_deep = _make_add_deep(_DEEP, held)
+
+    def _few_rows(a, b, c, work, sizes, step, t, threads):
+        """C = A B for few rows of A: B is read once, as it lies, along its rows; the sums stay in cache."""
+        z = carray(sizes, 1)[0]
+        m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
+        deep, line = k // _DEEP, _LINE // z.itemsize
+        body = deep * _DEEP
+        if step == 0:  # A in the order of use: for each step the _DEEP elements of every row; then what is left of k
+            for s in range(deep * t // threads, deep * (t + 1) // threads):
                 for i in range(m):
-                    work[p * m + i] = a[i * z.lda + p]
-        return
-    sums, end = _at(work, z.packed_a + t * m * ld), _begin(n, line, t + 1, threads)
-    for j in range(_begin(n, line, t, threads), end, z.nb):
-        columns = min(z.nb, end - j)
-        # sums that leave no room in L1 for what prefetchers bring there: ask for the next rows, into L2
-        ahead = ldb if 2 * m * columns * z.itemsize > _L1 else 0
-        for s in range(deep):
-            x, rows = _at(work, s * m * _DEEP), _at(b, s * ldb + j)
-            _add_deep(m, columns, x, rows, deep * ldb, sums, ld, s > 0, ahead)
-        for p in range(body, k):
-            _add_one(m, columns, _at(work, p * m), _at(b, p * ldb + j), 0, sums, ld, p > 0, 0)
-        for i in range(m):
-            for q in range(columns):
-                c[i * z.ldc + j + q] = sums[i * ld + q]
+                    for p in range(_DEEP):
+                        work[(s * m + i) * _DEEP + p] = a[i * z.lda + s + p * deep]
+            if t == 0:
+                for p in range(body, k):
+                    for i in range(m):
+                        work[p * m + i] = a[i * z.lda + p]
+            return
+        sums, end = _at(work, z.packed_a + t * m * ld), _begin(n, line, t + 1, threads)
+        for j in range(_begin(n, line, t, threads), end, z.nb):
+            columns = min(z.nb, end - j)
+            # sums that leave no room in L1 for what prefetchers bring there: ask for the next rows, into L2
+            ahead = ldb if 2 * m * columns * z.itemsize >= _L1 else 0
+            for i in range(m):
+                for q in range(columns):
+                    sums[i * ld + q] = 0
+            for s in range(deep):
+                add_deep(m, columns, _at(work, s * m * _DEEP), _at(b, s * ldb + j), deep * ldb, sums, ld, ahead)
+            for p in range(body, k):
+                _add_one(m, columns, _at(work, p * m), _at(b, p * ldb + j), 0, sums, ld, 0)
+            for i in range(m):
+                for q in range(columns):
+                    c[i * z.ldc + j + q] = sums[i * ld + q]
+
+    return _few_rows
+
+
+_few_rows = functools.cache(_make_few_rows)
 
 
 def _batch(a, b, c, work, sizes, step, t, threads):
@@ -1490,9 +1512,10 @@ def _prepare_few(a, b, c, threads):
     (m, k), n, line = a.shape, c.shape[1], _LINE // c.itemsize
     width = _up(n, threads)
     nb = _whole(_up(width, _up(width, _L2 // 4 // (m * c.itemsize))), line)
-    packed_a, ld = _whole(m * k, line), nb + line  # rows of sums are off powers of two
+    page = 4096 // c.itemsize
+    packed_a, ld = _whole(m * k, line), _whole(nb, page) + page // 16
     return _launch(
-        _few_rows, a, b, c, threads, 2, packed_a + threads * m * ld,
+        _few_rows(m if m <= _HELD else 0), a, b, c, threads, 2, packed_a + threads * m * ld,
         m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=nb, ld=ld,
         packed_a=packed_a,
     )  # fmt: skip
