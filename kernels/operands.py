@@ -35,7 +35,7 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> 
     """An uninitialised C-contiguous array whose first element is `align`-byte aligned.
 
     One that fills a huge page is made of nothing else, where Linux has them: streaming weights through small ones takes
-    a tenth longer, which is what NumPy's own arrays do at their ends.
+    a tenth longer, which is what NumPy's own arrays do at their ends. Raises MemoryError.
     """
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
@@ -43,7 +43,10 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> 
         raw = np.empty(size + align, np.uint8)
     else:
         align = max(align, _HUGE)
-        pages = mmap.mmap(-1, -(-size // _HUGE) * _HUGE + align, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            pages = mmap.mmap(-1, -(-size // _HUGE) * _HUGE + align, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"no room for {size} bytes") from error
         with contextlib.suppress(OSError):  # Linux without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(pages, np.uint8)
