@@ -6,7 +6,13 @@
 #define CHOOSE(mask, yes, no) ((vec)(((mask) & (whole)(yes)) | (~(mask) & (whole)(no))))
 #define SINGLE (sizeof(T) == 4)
 #define ALONE 4096 /* elements that aren't worth a second thread */
-#define TEAM(elements) ((elements) <= ALONE ? 1 : threads)
+/* The statement for every row i. One thread enters no parallel region, which would take as long as a short row. */
+#define EACH_ROW(elements, rows, i, ...)                                                                               \
+    const int team = (elements) <= ALONE ? 1 : threads;                                                                \
+    if (team == 1)                                                                                                     \
+        for (int64_t i = 0; i < (rows); i++) __VA_ARGS__                                                               \
+    else                                                                                                               \
+        _Pragma("omp parallel for num_threads(team) schedule(static)") for (int64_t i = 0; i < (rows); i++) __VA_ARGS__
 
 /* The first `count` elements at p, the other lanes `rest`; and back, the other lanes dropped. Loops that must become vectors:
  * masked ones where the ISA has them. */
@@ -99,11 +105,10 @@ static void F(softmax_row)(int64_t seen, int64_t n, T scale, T *s) {
 
 static void F(softmax_rows)(int threads, int causal, int64_t batch, int64_t m, int64_t n, T *s, int64_t ld,
                             int64_t stride, const T *scale) {
-#pragma omp parallel for num_threads(TEAM(batch * m * n)) schedule(static)
-    for (int64_t i = 0; i < batch * m; i++) {
+    EACH_ROW(batch * m * n, batch * m, i, {
         const int64_t row = i % m, limit = row + 1 + n - m, some = limit < 0 ? 0 : limit < n ? limit : n;
         F(softmax_row)(causal ? some : n, n, *scale, s + i / m * stride + row * ld);
-    }
+    })
 }
 
 /* --- y = LayerNorm(x + r + bias) gain + shift; without r there is no bias either. Two passes for mean and variance, as
@@ -131,9 +136,7 @@ static void F(norm_row)(int64_t n, const T *x, const T *r, const T *bias, const 
 
 static void F(norm_rows)(int threads, int64_t m, int64_t n, const T *x, int64_t ldx, const T *r, int64_t ldr,
                          const T *bias, const T *gain, const T *shift, const T *eps, T *y, int64_t ldy) {
-#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
-    for (int64_t i = 0; i < m; i++)
-        F(norm_row)(n, x + i * ldx, r ? r + i * ldr : NULL, bias, gain, shift, *eps, y + i * ldy);
+    EACH_ROW(m * n, m, i, F(norm_row)(n, x + i * ldx, r ? r + i * ldr : NULL, bias, gain, shift, *eps, y + i * ldy);)
 }
 
 /* --- x = GELU(x + bias), in place. GELU(v) = v P(v), P the normal distribution or, tanh_form, what resembles it: 1/2 (1
@@ -160,28 +163,30 @@ static inline __attribute__((always_inline)) void F(gelu_row)(const int tanh_for
 }
 
 static void F(gelu_rows)(int threads, int tanh_form, int64_t m, int64_t n, T *x, int64_t ldx, const T *bias) {
-#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
-    for (int64_t i = 0; i < m; i++)
+    EACH_ROW(m * n, m, i, {
         if (tanh_form)
             F(gelu_row)(1, n, x + i * ldx, bias);
         else
             F(gelu_row)(0, n, x + i * ldx, bias);
+    })
 }
 
 /* --- x += r + bias, in place; r may be missing. */
+static void F(add_to_row)(int64_t n, T *x, const T *r, const T *bias) {
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec v = F(take)(x + j, n - j, 0);
+        if (r) v += F(take)(r + j, n - j, 0);
+        F(put)(x + j, v + F(take)(bias + j, n - j, 0), n - j);
+    }
+}
+
 static void F(add_to_rows)(int threads, int64_t m, int64_t n, T *x, int64_t ldx, const T *r, int64_t ldr,
                            const T *bias) {
-#pragma omp parallel for num_threads(TEAM(m * n)) schedule(static)
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j += LANES) {
-            vec v = F(take)(x + i * ldx + j, n - j, 0);
-            if (r) v += F(take)(r + i * ldr + j, n - j, 0);
-            F(put)(x + i * ldx + j, v + F(take)(bias + j, n - j, 0), n - j);
-        }
+    EACH_ROW(m * n, m, i, F(add_to_row)(n, x + i * ldx, r ? r + i * ldr : NULL, bias);)
 }
 
 #undef whole
 #undef CHOOSE
 #undef SINGLE
 #undef ALONE
-#undef TEAM
+#undef EACH_ROW
