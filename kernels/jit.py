@@ -414,12 +414,8 @@ def _tile(typing, form, h, v, k, a, lda, b, apart, copy, c, ldc, accumulate, ahe
             if a_packed:
                 ahead.ask_of_strips(p, width, apart) if b_strips else ahead.ask_of_rows(width, apart)
 
-        # What the loop itself costs is shared by four steps where most of the work is done. Of operands as they lie
-        # LLVM would load so many steps ahead that accumulators spill.
-        each = 4 if a_packed and b_strips else 1
-
-        def steps(first, end):
-            with e.loop(first, end, unrolled=each) as p:
+        def steps(first, end):  # one by one: of four LLVM gathers what is asked for, or spills accumulators
+            with e.loop(first, end) as p:
                 one(p)
 
         if a_packed:
