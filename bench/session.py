@@ -144,10 +144,14 @@ class Session:
         return rates
 
     def _caches(self, threads: int) -> list[Probe]:
-        """Read bandwidth of half of each cache level: of every thread's own L1 and L2, of the L3 in reach."""
+        """Read bandwidth of half of each cache level: of every thread's own L1 and L2, of the L3 in reach.
+
+        Of L3 also a quarter, if far larger than L2: neighbours may leave less than half, and most weights are less.
+        """
+        own = cache_bytes(2)
         sizes = {
             "L1": (cache_bytes(1), threads),
-            "L2": (cache_bytes(2), threads),
+            "L2": (own, threads),
             "L3": (llc_bytes() if cache_bytes(3) else None, 1),
         }
         probes = []
@@ -155,8 +159,10 @@ class Session:
             if size is None:
                 self.remarks.append(f"{level}: sysfs doesn't give its size, so it has no roof")
                 continue
-            arrays = stream_arrays(1, size * times // 2 // 8, threads)
-            probes += [stream_probe(op, "c", arrays, threads, level) for op in READS[:3]]
+            quarter = level == "L3" and own is not None and size // 4 >= 4 * own * threads
+            for part in (2, 4) if quarter else (2,):
+                arrays = stream_arrays(1, size * times // part // 8, threads)
+                probes += [stream_probe(op, "c", arrays, threads, level) for op in READS[:3]]
         return probes
 
     def distrust(self, reason: str) -> None:
