@@ -26,12 +26,12 @@ static inline __attribute__((always_inline)) void F(steps)(const int h, const in
                                                            const T **a, int64_t lda, const T **b, int64_t apart,
                                                            T *copy, int64_t strip, vec acc[MR][WIDEST],
                                                            struct F(ahead) *next) {
-    const T *x = *a, *y = *b, *four[(MR + 3) / 4];
+    const T *x = *a, *y = *b, *four[(MR + 3) / 4]; /* of A as it lies, every fourth row */
 #pragma GCC unroll 4
     for (int i = 0; i < h; i += 4) four[i / 4] = x + i * lda;
 #pragma GCC unroll 4
     for (int64_t p = 0; p < k; p++, x += a_packed ? h : 1, y += b_strips ? LANES : apart) {
-        if (!a_packed)
+        if (!a_packed) /* opaque: compilers would make an offset of each row, more than there are registers for */
 #pragma GCC unroll 4
             for (int i = 0; i < h; i += 4) __asm__("" : "+r"(four[i / 4]));
         vec row[WIDEST];
