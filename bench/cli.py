@@ -64,6 +64,31 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def output(text: str) -> Path:
+    """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
+    that nothing is measured in vain.
+    """
+    path = Path(text)
+    _check_writable(path, path.absolute().parents)
+    return path
+
+
+def output_folder(text: str | Path) -> Path:
+    """The same for a folder of files."""
+    path = Path(text)
+    _check_writable(path, [path.absolute(), *path.absolute().parents])
+    return path
+
+
+def _check_writable(path: Path, folders: Sequence[Path]) -> None:
+    """Raises BadInput, naming the path, where files can't be made in the first of the folders that exists."""
+    folder = next(folder for folder in folders if folder.exists())
+    if not folder.is_dir():
+        raise BadInput(f"can't write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"can't write {path}: no permission to write in {folder}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w"):
     """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new

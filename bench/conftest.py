@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli import BadInput, console
+from bench.cli import BadInput, console, output_folder
 from bench.figures import Figures, Row, call_seconds
 from bench.layers import Case, Shape
 from bench.measure import isa_in_use, thread_counts
@@ -67,6 +67,7 @@ class Plan:
         try:
             self.threads = thread_counts(config.getoption("--threads"))
             self.isa = isa_in_use()
+            output_folder(config.getoption("--results"))
         except BadInput as error:
             raise pytest.UsageError(str(error)) from error
         full = self.sweep is SWEEPS["full"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import kernels
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.figures import Figures
 from bench.host import available_memory_bytes, cache_bytes
 from bench.layers import Case, find
@@ -130,8 +130,8 @@ def _parser() -> Parser:
     parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help="of all operands")
     parser.add_argument("--threads", default="all", help="of the last rung; all: one per physical core")
     parser.add_argument("--seconds", type=float, default=0.5, help="time for each rung")
-    parser.add_argument("--record", dest="save", type=Path, help="write the record here")
-    parser.add_argument("--picture", type=Path, default=Path("results/ladder"), help="without .png and .svg")
+    parser.add_argument("--record", dest="save", type=output, help="write the record here")
+    parser.add_argument("--picture", type=output, default=Path("results/ladder"), help="without .png and .svg")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.cli import BadInput, Parser, console, print_json, replacing, run
+from bench.cli import BadInput, Parser, console, output, print_json, replacing, run
 from bench.layers import find
 from bench.measure import Samples, collect, pinned, thread_counts
 from bench.picture import plt
@@ -233,7 +233,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--rounds", type=int, default=8, help="timed steps at each interval; 0: measure nothing")
     parser.add_argument("--threads", default="1", help="one thread count; all: one per physical core")
-    parser.add_argument("--picture", type=Path, help="draw memory against time here, without .png and .svg")
+    parser.add_argument("--picture", type=output, help="draw memory against time here, without .png and .svg")
     return parser
 
 

@@ -4,10 +4,9 @@ FLOP per cycle and core is the figure to check: two FMA pipes of v lanes give 4 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.figures import Figures, Row, call_seconds, flops
 from bench.measure import interleave, isa_in_use, pinned, thread_counts
 from bench.probes import clock_probe, fma_probe
@@ -90,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--isa", help="ISAs, separated by commas; all that run here if not given")
     parser.add_argument("--dtype", default="f32,f64", help="f32, f64 or both")
     parser.add_argument("--seconds", type=float, default=0.2, help="time for each of them")
-    parser.add_argument("--record", type=Path, help="write the record here")
+    parser.add_argument("--record", type=output, help="write the record here")
     options = parser.parse_args(arguments)
     counts, isas, dtypes = thread_counts(options.threads), _isas(options.isa), options.dtype.split(",")
     if set(dtypes) - set(DTYPES):

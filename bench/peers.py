@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import kernels
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output_folder, print_json, run
 from bench.figures import Figures
 from bench.layers import Case, find
 from bench.measure import isa_in_use, thread_counts
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help="of all operands")
     parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
     parser.add_argument("--seconds", type=float, default=0.05, help="measuring time per kernel and shape")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for records")
+    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
     options = parser.parse_args(arguments)
     if options.record:
         figures = load(options.record)[1]

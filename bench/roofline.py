@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.picture import roofline
 from bench.record import load
 from bench.report import summary
@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("roofline", "Redraw the roofline and fit the ridges again, from the raw seconds of records.")
     parser.add_argument("record", nargs="+", type=Path, help="record to draw; several become several panels")
     parser.add_argument(
-        "--picture", type=Path, default=Path("results/roofline"), help="where to write, without .png and .svg"
+        "--picture", type=output, default=Path("results/roofline"), help="where to write, without .png and .svg"
     )
     options = parser.parse_args(arguments)
     figures = [load(path)[1] for path in options.record]

@@ -6,7 +6,6 @@ Kernels and byte counts after McCalpin's STREAM, plus read-only and update; regu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import kernels
 from bench.buffers import LEAST, dram_bytes, stream_arrays
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.figures import Figures
 from bench.host import cache_bytes, llc_bytes
 from bench.measure import interleave, pinned, thread_counts
@@ -159,7 +158,7 @@ def _parser() -> Parser:
         "--levels", action="store_true", help="read bandwidth of every size from L1 to memory, plateaus found"
     )
     parser.add_argument("--seconds", type=float, default=0.25, help="time for each kernel")
-    parser.add_argument("--record", type=Path, help="write the record here")
+    parser.add_argument("--record", type=output, help="write the record here")
     return parser
 
 

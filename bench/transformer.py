@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.counts import count, total
 from bench.figures import Figures
 from bench.inference import BACKENDS
@@ -253,7 +253,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
     parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
-    parser.add_argument("--picture", type=Path, default=Path("results/transformer"), help="without .png and .svg")
+    parser.add_argument("--picture", type=output, default=Path("results/transformer"), help="without .png and .svg")
     return parser
 
 

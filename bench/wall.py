@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.cli import BadInput, Parser, console, print_json, run
+from bench.cli import BadInput, Parser, console, output, print_json, run
 from bench.figures import Figures
 from bench.growth import CAVEATS, MATRIX_UNITS, PRINTED, Series, balance, series, trend
 from bench.measure import thread_counts
@@ -177,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="one more host each, then not measured")
     parser.add_argument("--measure", action="store_true", help="measure this machine although records are given")
     parser.add_argument("--threads", default="all", help="one thread count; all: one per physical core")
-    parser.add_argument("--record", type=Path, help="write the record of this machine here")
-    parser.add_argument("--picture", type=Path, default=Path("results/wall"), help="where to write, without .png, .svg")
+    parser.add_argument("--record", type=output, help="write the record of this machine here")
+    parser.add_argument("--picture", type=output, default=Path("results/wall"), help="without .png and .svg")
     options = parser.parse_args(arguments)
     if len(options.records) > MOST:
         raise BadInput(f"{len(options.records)} records: at most {MOST} can be told apart in the picture")
