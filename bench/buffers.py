@@ -10,7 +10,9 @@ from bench.host import available_memory_bytes, llc_bytes
 from kernels.native import ffi, lib
 from kernels.operands import aligned_empty
 
-RULE = 4  # a DRAM array is at least this many times the last-level caches in reach: they keep a quarter at most
+RULE = 8
+"""A DRAM array is at least this many times the last-level caches in reach. Of 4 times they were seen to keep a
+twentieth, and a fifth where two L3s looked like one."""
 LEAST = 2  # below this many times, a result is never called DRAM
 APART = (4096 + 7 * 64) // 8  # doubles: arrays that start alike would meet in the same sets and banks
 UNKNOWN_LLC = 256 << 20  # where sysfs doesn't tell: as large as the L3 that one socket's core can reach on the market

@@ -1,7 +1,7 @@
 """python -m bench.stream: memory bandwidth as STREAM counts it, and with write-allocate; --levels: from L1 to memory.
 
 Kernels and byte counts after McCalpin's STREAM, plus read-only and update; regular and non-temporal stores; C and Numba
-(which can't emit non-temporal stores). Arrays are 4 times the last-level cache in reach unless --size says otherwise.
+(which can't emit non-temporal stores). Arrays are 8 times the last-level cache in reach unless --size says otherwise.
 """
 
 from collections.abc import Sequence
@@ -151,7 +151,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--threads", default="1,all", help="thread counts; all: one per physical core")
     parser.add_argument(
-        "--size", type=float, metavar="MIB", help="MiB per array, instead of 4 times the last-level cache in reach"
+        "--size", type=float, metavar="MIB", help="MiB per array, instead of 8 times the last-level cache in reach"
     )
     parser.add_argument("--backend", default="c,numba", help="c, numba or both")
     parser.add_argument(
