@@ -15,7 +15,7 @@ from bench.ridge import Interval, Knee, best_interval, find_knee, median_interva
 from kernels.reference import DTYPES, OPERATIONS
 
 DRIFT = 0.05  # a roof that moved by more between the start and the end of a session is said to have moved
-AGREE = 0.05  # and the DRAM figure holds only where arrays of 1, 2 and 4 times the rule agree this well
+AGREE = 0.05  # and the DRAM figure holds only where arrays of once and twice the rule agree this well
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster
 
 Row = Mapping[str, Any]

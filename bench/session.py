@@ -85,7 +85,7 @@ class Session:
     # --- roofs
 
     def start(self) -> None:
-        """Measures the roofs at every thread count: caches, memory at three sizes, FMA peaks, the clock, distances."""
+        """Measures the roofs at every thread count: caches, memory at two sizes, FMA peaks, the clock, distances."""
         self._ping()
         for threads in self.threads:
             self.progress(f"roofs, {threads} thread{'s' * (threads > 1)}")
@@ -104,17 +104,17 @@ class Session:
         self._probes[threads] = probes
 
     def memory(self, threads: int) -> Probe:
-        """Read bandwidth of memory, from every access pattern; arrays of 1, 2 and 4 times the rule must agree.
+        """Read bandwidth of memory, from every access pattern; arrays of once and twice the rule must agree.
 
         Returns the best pattern on the smallest size, for more samples later; the rows of the others are added.
         """
-        size, trusted = dram_bytes(arrays=7)
+        size, trusted = dram_bytes(arrays=3)
         if not trusted:
             self.distrust(
                 f"memory has no room for arrays of {LEAST} times the last-level cache: the read roof isn't DRAM's"
             )
         probes = []
-        for factor in (1,) if self.quick else (1, 2, 4):
+        for factor in (1,) if self.quick else (1, 2):
             arrays = stream_arrays(1, factor * size // 8, threads)
             self.pages = self.pages or page_bytes(arrays[0])
             probes += [stream_probe(op, "c", arrays, threads) for op in (READS if factor == 1 else READS[:3])]

@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     measure_levels(session, threads, lambda: progress.advance(task))
                     continue
                 measure(session, threads, size, backends, options.seconds)
-                if size is None:  # is it memory? arrays of 1, 2 and 4 times the rule have to agree
+                if size is None:  # is it memory? arrays of once and twice the rule have to agree
                     with pinned(threads), session.watched():
                         session.rows.append(session.memory(threads).row)
             session.complete = True
