@@ -1,7 +1,7 @@
 """Latency of whole Transformers, part by part, beside what peak and bandwidth of the same session allow."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.cli import BadInput
+from bench.cli import BadInput, console
 from bench.counts import count, total
 from bench.figures import Figures, Roofs
 from bench.host import available_memory_bytes, llc_bytes
@@ -18,7 +18,7 @@ from bench.layers import Model
 from bench.measure import pinned
 from bench.ridge import median_interval
 from bench.session import Session
-from bench.weights import Weights, random_weights, read_weights, refuse
+from bench.weights import Weights, refuse, weights_of
 from kernels.reference import DTYPES
 
 NORMAL = ("BERT-Base", 128)
@@ -46,9 +46,18 @@ class Task:
     def label(self) -> str:
         return f"{self.model.name}, {self.phase}, {self.length} tokens"
 
+    def tokens(self) -> np.ndarray:
+        """The random ones that enter; a decoder that has no prompt starts with the first."""
+        return np.random.default_rng(self.length).integers(0, self.model.vocabulary, self.length)
+
+    def likely_seconds(self, peak: float, read: float, itemsize: int) -> float:
+        """Of one run, for estimates: from the roofs in FLOP/s and byte/s, and a typical share of them."""
+        counts = total(count(self.model, self.length, self.phase))
+        return max(counts.flops / peak, counts.bytes(itemsize) / read * (self.phase == "decode")) / EFFICIENCY
+
     def prepare(self, weights: Weights, threads: int, backend: str) -> list[Step]:
-        """Binds, and compiles, everything. Random tokens enter; a decoder starts with one of them."""
-        tokens = np.random.default_rng(self.length).integers(0, self.model.vocabulary, self.length)
+        """Binds, and compiles, everything, and lets the tokens in."""
+        tokens = self.tokens()
         if self.phase == "encode":
             encoder = Encoder(self.model, weights, self.length, threads, backend)
             encoder.tokens[...] = tokens
@@ -79,8 +88,8 @@ _Measured = tuple[Task, str, dict[str, Work], list[dict[str, float]]]
 """A task on one backend: the work of its parts, and what each run spent on each part."""
 
 
-class Latency:
-    """Measures tasks in a session and derives their figures.
+class Measuring:
+    """Measures tasks in a session, one after the other.
 
     weights  a checkpoint's, for a single model; None: random ones
     Raises BadInput for a model that can't be run, for one that a checkpoint isn't of, and where memory has no room.
@@ -88,33 +97,77 @@ class Latency:
 
     def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
         self.session, self.tasks, self.threads, self.path = session, todo, threads, weights
-        self.dtype = session.dtypes[0]
-        self._measured: list[_Measured] = []
-        size, free = DTYPES[self.dtype].itemsize, available_memory_bytes()
+        free = available_memory_bytes()
         for task in todo:
             refuse(task.model)
-            packed = task.model.parameters(embeddings=False) * (task.phase != "decode")
-            square = task.model.heads * task.length**2 * (task.phase != "decode")
-            work = len(task.backends) * (packed + square + 12 * task.model.width * task.length)
-            needed = size * (task.model.parameters() + work)
+            needed = self._bytes(task)
             if free is not None and needed > free:
                 raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
 
-    def measure(self, seconds: float) -> Iterator[Task]:
-        """One task after the other; yields each before it is measured, for about `seconds` or LEAST runs.
+    def _bytes(self, task: Task) -> int:
+        """The memory that a task takes."""
+        raise NotImplementedError
 
-        Every run is timed part by part: reading the clock costs a thousandth of it at most. Backends take turns.
-        """
+    def _measure(self, task: Task, weights: Weights, seconds: float) -> None:
+        raise NotImplementedError
+
+    def estimate(self, seconds: float) -> float:
+        """Seconds that measure() will take, from the roofs measured so far."""
+        raise NotImplementedError
+
+    def measure(self, seconds: float) -> Iterator[Task]:
+        """Yields each task before it is measured, for about `seconds` or LEAST runs of each that takes part."""
         weights, name = None, None
         for task in self.tasks:
             yield task
             if name != task.model.name:
                 weights = None  # the last model's memory is free before the next one takes its own
-                name, weights = task.model.name, self._weights(task.model)
+                self.session.dismiss()
+                name, weights = task.model.name, weights_of(task.model, self.path, DTYPES[self.session.dtypes[0]].name)
             assert weights
             with pinned(self.threads), self.session.watched():
-                self._measured += self._in_turns(task, weights, seconds)
+                self._measure(task, weights, seconds)
             self.session.probe_round(self.threads)
+        self.session.dismiss()
+
+    def run(self, seconds: float, announce: Callable[[float], str], say: Callable[[str], None]) -> int:
+        """The session's roofs, then the tasks; returns the exit status, 130 where Ctrl-C ended it.
+
+        announce  what to print before the tasks, of their estimated seconds
+        say       shows what is being measured
+        """
+        out = console(stderr=True)
+        try:
+            self.session.start()
+            out.print(announce(self.estimate(seconds)))
+            for i, task in enumerate(self.measure(seconds), 1):
+                say(f"[{i}/{len(self.tasks)}] {task.label}")
+            self.session.finish()
+        except KeyboardInterrupt:
+            out.print("interrupted: what was measured so far follows")
+            return 130
+        return 0
+
+
+class Latency(Measuring):
+    """Of this project's backends, part by part, and the figures derived from it.
+
+    Every run is timed part by part: reading the clock costs a thousandth of it at most. Backends take turns.
+    """
+
+    def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
+        self.dtype = session.dtypes[0]
+        self._measured: list[_Measured] = []
+        super().__init__(session, todo, threads, weights)
+
+    def _bytes(self, task: Task) -> int:
+        packed = task.model.parameters(embeddings=False) * (task.phase != "decode")
+        square = task.model.heads * task.length**2 * (task.phase != "decode")
+        work = len(task.backends) * (packed + square + 12 * task.model.width * task.length)
+        return DTYPES[self.dtype].itemsize * (task.model.parameters() + work)
+
+    def _measure(self, task: Task, weights: Weights, seconds: float) -> None:
+        self._measured += self._in_turns(task, weights, seconds)
 
     def _in_turns(self, task: Task, weights: Weights, seconds: float) -> Iterator[_Measured]:
         """Runs a task on each of its backends, who leads changes; all that was bound is free again afterwards."""
@@ -139,19 +192,12 @@ class Latency:
                 spent,
             )
 
-    def _weights(self, model: Model) -> Weights:
-        if self.path:
-            return read_weights(model, self.path)
-        return random_weights(model, dtype=DTYPES[self.dtype].name)
-
     def estimate(self, seconds: float) -> float:
-        """Seconds that measure() will take, from the roofs measured so far and a typical share of them."""
         roofs, size = self.roofs(), DTYPES[self.dtype].itemsize
         peak, read = roofs.peaks[self.dtype, self.session.isa].value, roofs.bandwidths["DRAM"].value
         spent = 0.0
         for task in self.tasks:
-            counts = total(count(task.model, task.length, task.phase))
-            once = max(counts.flops / peak, counts.bytes(size) / read * (task.phase == "decode")) / EFFICIENCY
+            once = task.likely_seconds(peak, read, size)
             spent += max(seconds, LEAST * once * len(task.backends)) + 0.5 * once * len(task.backends)
         models = {task.model.name: task.model.parameters() for task in self.tasks}
         return spent + sum(models.values()) * 2e-8  # making and packing weights

@@ -56,22 +56,16 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
     libraries = peer_models.present()
     if not libraries:
         raise BadInput(f"none of the libraries is installed: {PIP}")
-    status = 0
+    names = ", ".join(library.name for library in libraries)
     with out.status("roofs") as now:
         session = Session("python -m bench.transformer --peers", [threads], ["f32"], now.update)
         latency = PeerLatency(session, todo, threads, options.weights, libraries)
         try:
-            session.start()
-            out.print(
-                f"{len(todo)} runs beside {', '.join(library.name for library in libraries)}: about "
-                f"{latency.estimate(options.seconds) / 60:.0f} min from here"
+            status = latency.run(
+                options.seconds,
+                lambda took: f"{len(todo)} runs beside {names}: about {took / 60:.0f} min from here",
+                now.update,
             )
-            for i, task in enumerate(latency.measure(options.seconds), 1):
-                now.update(f"[{i}/{len(todo)}] {task.label}")
-            session.finish()
-        except KeyboardInterrupt:
-            status = 130
-            out.print("interrupted: what was measured so far follows")
         except WrongResult as error:
             out.print(str(error), style="red", markup=False)
             return 1

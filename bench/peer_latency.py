@@ -4,7 +4,7 @@ Each library runs a model in a process of its own, which stands still while it i
 with this project's before it is timed, and again afterwards.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,25 @@ from typing import Any
 import numpy as np
 
 from bench.cli import BadInput
-from bench.counts import count, total
 from bench.figures import Figures
-from bench.host import available_memory_bytes
 from bench.inference import Decoder, Encoder, Step
-from bench.latency import EFFICIENCY, Task
+from bench.latency import LEAST, MOST, Measuring, Task
 from bench.layers import Model
-from bench.measure import Elsewhere, Samples, Variant, collect, pinned, timed
+from bench.measure import Elsewhere, Samples, Variant, collect, timed
 from bench.peer_models import Library, Run
 from bench.ridge import median_interval
 from bench.session import Session
-from bench.weights import Weights, random_weights, read_weights, refuse
+from bench.weights import Weights, weights_of
 from bench.workers import Process, spread
 from kernels.reference import WrongResult
 
 CLOSE = 1e-4  # of the largest element: f32 through all layers
-LEAST, MOST = 3, 20  # samples of each
 OURS = "c"
-
-
-def weights_of(model: Model, path: Path | None) -> Weights:
-    """A checkpoint's, or random ones: the same in every process."""
-    return read_weights(model, path) if path else random_weights(model)
-
-
-def tokens_of(task: Task) -> np.ndarray:
-    return np.random.default_rng(task.length).integers(0, task.model.vocabulary, task.length)
 
 
 def ours(task: Task, weights: Weights, threads: int) -> tuple[Run, list[Step]]:
     """A run on this project's kernels, and its steps; its result as in bench.peer_models."""
-    tokens, length = tokens_of(task), task.length
+    tokens, length = task.tokens(), task.length
     if task.phase == "encode":
         encoder = Encoder(task.model, weights, length, threads)
         return lambda: (encoder.encode(tokens), ()), encoder.steps
@@ -101,7 +89,7 @@ class _Server:
         self.weights = self.weights or weights_of(self.model, self.path)
         self.expected = expected
         threads = len(self.cpus)
-        self.run = self.library.prepare(task.model, self.weights, task.phase, tokens_of(task), threads)
+        self.run = self.library.prepare(task.model, self.weights, task.phase, task.tokens(), threads)
         with spread(self.cpus):
             self._call()
         self.check_again()
@@ -127,43 +115,20 @@ class Measured:
     samples: list[Samples]
 
 
-class PeerLatency:
-    """Measures tasks in a session, beside libraries, and derives their figures.
-
-    weights  a checkpoint's, for a single model; None: random ones
-    Raises BadInput for a model that can't be run, and where memory has no room.
+class PeerLatency(Measuring):
+    """Beside libraries, and the figures derived from it. measure() raises WrongResult where a library's result isn't
+    this project's.
     """
 
     def __init__(
         self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None, libraries: Sequence[Library]
     ) -> None:
-        self.session, self.tasks, self.threads, self.path = session, todo, threads, weights
         self.libraries = libraries
         self._measured: list[Measured] = []
-        free = available_memory_bytes()
-        for task in todo:
-            refuse(task.model)
-            needed = 4 * 2 * task.model.parameters() * (1 + len(libraries))  # weights as they are, and packed
-            if free is not None and needed > free:
-                raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
+        super().__init__(session, todo, threads, weights)
 
-    def measure(self, seconds: float) -> Iterator[Task]:
-        """One task after the other; yields each before it is measured, for about `seconds` or LEAST runs of each.
-
-        Raises WrongResult where a library's result isn't this project's.
-        """
-        name, weights = None, None
-        for task in self.tasks:
-            yield task
-            if name != task.model.name:
-                weights = None
-                self.session.dismiss()
-                name, weights = task.model.name, weights_of(task.model, self.path)
-            assert weights
-            with pinned(self.threads), self.session.watched():
-                self._measure(task, weights, seconds)
-            self.session.probe_round(self.threads)
-        self.session.dismiss()
+    def _bytes(self, task: Task) -> int:
+        return 4 * 2 * task.model.parameters() * (1 + len(self.libraries))  # weights as they are, and packed
 
     def _measure(self, task: Task, weights: Weights, seconds: float) -> None:
         run, steps = ours(task, weights, self.threads)
@@ -194,12 +159,10 @@ class PeerLatency:
         return roofs.peaks["f32", self.session.isa].value, roofs.bandwidths["DRAM"].value
 
     def estimate(self, seconds: float) -> float:
-        """Seconds that measure() will take, from the roofs measured so far and a typical share of them."""
         peak, read = self._roofs()
         spent, each = 0.0, 1 + len(self.libraries)
         for task in self.tasks:
-            counts = total(count(task.model, task.length, task.phase))
-            once = max(counts.flops / peak, counts.bytes(4) / read * (task.phase == "decode")) / EFFICIENCY
+            once = task.likely_seconds(peak, read, 4)
             spent += each * (max(min(seconds, MOST * once), LEAST * once) + 2 * once)
         models = {task.model.name: task.model.parameters() for task in self.tasks}
         return spent + sum(models.values()) * 2e-8 * each + 10 * len(models) * len(self.libraries)

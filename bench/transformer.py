@@ -196,19 +196,11 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
     todo, out = _todo(options, lengths), console(stderr=True)
     if options.peers:
         return beside(todo, options, counts[0])
-    status = 0
     with out.status("roofs") as now:
         session = Session("python -m bench.transformer", counts, [options.dtype], now.update)
         latency = Latency(session, todo, counts[0], options.weights)
-        try:
-            session.start()
-            out.print(f"{len(todo)} runs to measure: about {latency.estimate(options.seconds):.0f} s from here")
-            for i, task in enumerate(latency.measure(options.seconds), 1):
-                now.update(f"[{i}/{len(todo)}] {task.label}")
-            session.finish()
-        except KeyboardInterrupt:
-            status = 130
-            out.print("interrupted: what was measured so far follows")
+        announce = f"{len(todo)} runs to measure: about {{:.0f}} s from here".format
+        status = latency.run(options.seconds, announce, now.update)
         record = session.record()
         rows, figures = latency.rows(), Figures(record)
     if not rows:

@@ -229,3 +229,8 @@ def read_weights(model: Model, path: Path) -> Weights:
     except (OSError, SafetensorError, KeyError) as error:  # KeyError: a dtype that NumPy hasn't, such as bfloat16
         raise BadInput(f"{file}: not safetensors that can be read: {error}") from error
     return from_hugging_face(model, tensors, str(file))
+
+
+def weights_of(model: Model, path: Path | None, dtype: str = "float32") -> Weights:
+    """A checkpoint's, or random ones, the same in every process. Raises as read_weights()."""
+    return read_weights(model, path) if path else random_weights(model, dtype=dtype)

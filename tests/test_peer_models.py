@@ -16,10 +16,10 @@ from bench.host import one_cpu_per_core
 from bench.latency import Task, tasks
 from bench.layers import Model
 from bench.measure import cpus_for, timed
-from bench.peer_latency import ModelWorker, PeerLatency, compare, ours, weights_of
+from bench.peer_latency import ModelWorker, PeerLatency, compare, ours
 from bench.peer_models import LIBRARIES, Library
 from bench.session import Session
-from bench.weights import from_hugging_face, random_weights, to_hugging_face
+from bench.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
 from kernels.reference import WrongResult
 
 BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
@@ -166,14 +166,14 @@ def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch:
 
 
 def test_wrong_results_leave_no_figure(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_latency, "weights_of", lambda model, path: random_weights(model, seed=4))
+    monkeypatch.setattr("bench.latency.weights_of", lambda model, *_: random_weights(model, seed=4))
     with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
         list(latency.measure(0.001))
     assert latency.rows() == []
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_latency, "available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("bench.latency.available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
         PeerLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
 
