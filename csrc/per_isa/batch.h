@@ -68,7 +68,7 @@ static void F(small_product)(struct F(batch_plan) z, int64_t m, int64_t n, int64
             else if (edge < nb)
                 F(pack_strips)(kb, nb - edge, b + pc * ldb + jc + edge, ldb, strips + edge * kb, strip);
             for (int64_t tile = 0, i = 0, h; tile < tiles; tile++, i += h) {
-                h = divide_up(m - i, tiles - tile);
+                h = F(tile_start)(m, tiles, tile + 1) - i;
                 for (int64_t j = 0; j < nb; j += width) {
                     const int64_t columns = nb - j < width ? nb - j : width, wide = divide_up(columns, LANES);
                     T *to = c + i * ldc + jc + j;
