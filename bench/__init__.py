@@ -4,7 +4,8 @@ Waiting threads of two pools, OpenMP's and the BLAS's, would keep each other's C
 some 5 and 30 ms
 after their last work. Both libraries read their limits when they are loaded, so they are set here, before anything
 else is imported:
-long enough to stay awake between two calls in a row, over before the other pool's turn (bench.measure.SETTLE_SECONDS).
+long enough to stay awake between two calls in a row, over before the other pool's turn
+(bench.measure.timing.SETTLE_SECONDS).
 """
 
 import os

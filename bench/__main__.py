@@ -4,18 +4,19 @@ import ast
 from importlib.resources import files
 
 from bench.cli import console
-from bench.report import table
+from bench.report.tables import table
 
 
 def commands() -> dict[str, str]:
-    """name -> what it does: the modules of this package that can be run, with the first line of their docstrings."""
+    """name -> the first line of its docstring: the modules and folders of this package that can be run."""
     found = {}
     for path in sorted(files("bench").iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".py") and path.name != "__main__.py":
-            text = path.read_text()
+        code = path / "__main__.py" if path.is_dir() else path
+        if path.name != "__main__.py" and code.name.endswith(".py") and code.is_file():
+            text = code.read_text()
             if 'if __name__ == "__main__":' in text:
                 doc = ast.get_docstring(ast.parse(text)) or ""
-                found[path.name[:-3]] = doc.split("\n")[0].split(": ", 1)[-1]
+                found[path.name.removesuffix(".py")] = doc.split("\n")[0].split(": ", 1)[-1]
     return found
 
 

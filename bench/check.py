@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import BadInput, Parser, print_json, run
-from bench.record import problems, read
+from bench.cli import Parser, print_json, run
+from bench.errors import BadInput
+from bench.record.store import problems, read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,11 +9,14 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from bench.cli import BadInput, Parser, console, print_json, run
-from bench.figures import Figures, Row
-from bench.record import load
-from bench.report import interval, machine_line, seconds, table, trust_text
-from bench.ridge import Interval
+from bench.cli import Parser, console, print_json, run
+from bench.errors import BadInput
+from bench.record.intervals import Interval
+from bench.record.metrics import Figures
+from bench.record.row import Row
+from bench.record.store import load
+from bench.report.tables import table
+from bench.report.text import interval, machine_line, seconds, trust_text
 
 
 def key(row: Row) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 A group of benchmarks (one shape, dtype and thread count) is measured together, interleaved, when its first test runs;
 every test then hands its samples to pytest-benchmark through a timer that replays them. So pytest-benchmark's own JSON,
-storage and comparison work on the same samples, and bench.measure stays the only timing loop.
+storage and comparison work on the same samples, and bench.measure.timing stays the only timing loop.
 """
 
 import os
@@ -14,17 +14,22 @@ from typing import Any
 
 import pytest
 
-from bench.cli import BadInput, console, output_folder
-from bench.figures import Figures, Row, call_seconds
-from bench.layers import Case, Shape
-from bench.measure import isa_in_use, thread_counts
-from bench.picture import roofline
-from bench.record import save
-from bench.report import summary
-from bench.session import Session
-from bench.sweep import SWEEPS, Sweep, between_cases, contestants, layer_cases, walk_cases
-from kernels import Kernel, peers
-from kernels.reference import DTYPES
+from bench.cli import console
+from bench.errors import BadInput
+from bench.files import output_folder
+from bench.host.placement import isa_in_use, thread_counts
+from bench.measure.session import Session
+from bench.measure.suite import contestants
+from bench.record.metrics import Figures
+from bench.record.row import Row, call_seconds
+from bench.record.store import save
+from bench.report.roofline_plot import roofline
+from bench.report.tables import summary
+from bench.workloads.shapes import Case, Shape
+from bench.workloads.sweep import SWEEPS, Sweep, between_cases, layer_cases, walk_cases
+from kernels import Kernel
+from kernels.backends import libraries as peers
+from kernels.types import DTYPES
 
 
 class Replay:

@@ -6,15 +6,20 @@ FLOP per cycle and core is the figure to check: two FMA pipes of v lanes give 4 
 from collections.abc import Sequence
 from typing import Any
 
-from bench.cli import BadInput, Parser, console, output, print_json, run
-from bench.figures import Figures, Row, call_seconds, flops
-from bench.measure import interleave, isa_in_use, pinned, thread_counts
-from bench.probes import clock_probe, fma_probe
-from bench.record import save
-from bench.report import interval, machine_line, table, trust_text
-from bench.session import Session
-from kernels import native
-from kernels.reference import DTYPES
+from bench.cli import Parser, console, print_json, run
+from bench.errors import BadInput
+from bench.files import output
+from bench.host.placement import isa_in_use, pinned, thread_counts
+from bench.measure.probes import clock_probe, fma_probe
+from bench.measure.session import Session
+from bench.measure.timing import interleave
+from bench.record.metrics import Figures
+from bench.record.row import Row, call_seconds, flops
+from bench.record.store import save
+from bench.report.tables import table
+from bench.report.text import interval, machine_line, trust_text
+from kernels.backends import c as native
+from kernels.types import DTYPES
 
 
 def flop_per_cycle(row: Row, clock: Row) -> float:

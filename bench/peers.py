@@ -1,7 +1,7 @@
 """python -m bench.peers [RECORD]: the project's kernels beside the libraries that people would use instead.
 
-Everything is measured in one run, sample by sample in turn, each library in a process of its own (bench.workers):
-plain products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call.
+Everything is measured in one run, sample by sample in turn, each library in a process of its own: plain
+products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 import kernels
-from bench.cli import BadInput, Parser, console, output_folder, print_json, run
-from bench.figures import Figures
-from bench.layers import Case, find
-from bench.measure import isa_in_use, thread_counts
-from bench.record import load, save
-from bench.session import Session
-from bench.standings import as_dict, summary
-from bench.sweep import Sweep, contestants, layer_cases
-from kernels import peers
-from kernels.reference import DTYPES
+from bench.cli import Parser, console, print_json, run
+from bench.errors import BadInput
+from bench.files import output_folder
+from bench.host.placement import isa_in_use, thread_counts
+from bench.measure.session import Session
+from bench.measure.suite import contestants
+from bench.record.metrics import Figures
+from bench.record.store import load, save
+from bench.report.libraries import as_dict, summary
+from bench.workloads.model import find
+from bench.workloads.shapes import Case
+from bench.workloads.sweep import Sweep, layer_cases
+from kernels.backends import libraries as peers
+from kernels.types import DTYPES
 
 LENGTHS = (1, 8, 32, 128, 512)
 MATRICES = ((768, 768), (768, 3072), (3072, 768))  # what BERT-Base and GPT-2 have in common

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import BadInput, Parser, console, output, print_json, run
-from bench.picture import roofline
-from bench.record import load
-from bench.report import summary
+from bench.cli import Parser, console, print_json, run
+from bench.errors import BadInput
+from bench.files import output
+from bench.record.store import load
+from bench.report.roofline_plot import roofline
+from bench.report.tables import summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,15 +12,19 @@ import numpy as np
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import kernels
-from bench.buffers import LEAST, dram_bytes, stream_arrays
-from bench.cli import BadInput, Parser, console, output, print_json, run
-from bench.figures import Figures
-from bench.host import cache_bytes, llc_bytes
-from bench.measure import interleave, pinned, thread_counts
-from bench.probes import stream_probe
-from bench.record import save
-from bench.report import machine_line, probes_table, seconds, table, trust_text
-from bench.session import Session
+from bench.cli import Parser, console, print_json, run
+from bench.errors import BadInput
+from bench.files import output
+from bench.host.placement import pinned, thread_counts
+from bench.host.sysfs import cache_bytes, llc_bytes
+from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
+from bench.measure.probes import stream_probe
+from bench.measure.session import Session
+from bench.measure.timing import interleave
+from bench.record.metrics import Figures
+from bench.record.store import save
+from bench.report.tables import probes_table, table
+from bench.report.text import machine_line, seconds, trust_text
 
 OPERATIONS = ("copy", "scale", "add", "triad", "update", "read")
 FLAVOURS = {"read": ("", "_2", "_4", "_8"), "update": ("",)}

@@ -4,7 +4,8 @@
     c = kernel(a, b, threads=2)                      # checked call, allocates c
     call = kernel.bind(a, b, out=c, threads=2)       # checked once; call() then only computes
 
-Operations and what they mean: kernels.reference.OPERATIONS. Other libraries, as rows of the same kind: kernels.peers.
+Operations and what they mean: kernels.operations.OPERATIONS. Other libraries, as rows of the same kind:
+kernels.backends.libraries.
 """
 
 import os
@@ -16,9 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from kernels import blas, jit, native
-from kernels.operands import Packed, aligned_empty, check_inputs, check_matrix, check_output, check_threads
-from kernels.reference import DTYPES, OPERATIONS
+from kernels.arguments import check_inputs, check_matrix, check_output, check_threads
+from kernels.arrays import aligned_empty
+from kernels.backends import blas
+from kernels.backends import c as native
+from kernels.backends.numba import jit
+from kernels.operations import OPERATIONS
+from kernels.packing import Packed
+from kernels.types import DTYPES
 
 __all__ = [
     "DTYPES",

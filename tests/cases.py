@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 import kernels
-from kernels import DTYPES, OPERATIONS, Kernel, jit, native
-from kernels.operands import aligned_empty
-from kernels.reference import check
+from kernels import DTYPES, OPERATIONS, Kernel
+from kernels.arrays import aligned_empty
+from kernels.backends import c as native
+from kernels.backends.numba import jit
+from kernels.verify import check
 
 Dims = Mapping[str, int]
 BATCH = 3  # matrices of a batched product

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels import KERNELS, Kernel, native
+from kernels import KERNELS, Kernel
+from kernels.backends import c as native
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS))  # tests import the helpers beside them

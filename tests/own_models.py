@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.latency import Task
-from bench.layers import Model
-from bench.peer_latency import ours
-from bench.peer_models import Run
+from bench.models.libraries import Run
+from bench.transformer.latency import Task
+from bench.transformer.libraries import ours
+from bench.workloads.model import Model
 
 
 def prepare(model: Model, weights: Any, phase: str, tokens: np.ndarray, threads: int) -> Run:

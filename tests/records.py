@@ -6,8 +6,8 @@ Peak 100 GFLOP/s in f32, memory 20 GB/s at best and 19.5 in most rounds: the rid
 from collections.abc import Sequence
 from typing import Any
 
-from bench import record
-from bench.session import make_row
+from bench.measure.session import make_row
+from bench.record import store
 
 PEAK, READ, OFTEN = 100e9, 20e9, 19.5e9
 ROUNDS = list(range(10))
@@ -54,4 +54,4 @@ def session(**other: Any) -> dict[str, Any]:
 
 def make(kernels: Sequence[dict[str, Any]], threads: int = 1, **of_session: Any) -> dict[str, Any]:
     rows = [fma(threads), read(threads), *kernels]
-    return record.make("a test", True, MACHINE, session(**of_session), rows)
+    return store.make("a test", True, MACHINE, session(**of_session), rows)

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import kernels
-from bench.buffers import stream_arrays
-from bench.measure import cpus_for, interleave, pinned
-from bench.probes import stream_probe
-from kernels.reference import OPERATIONS
+from bench.host.placement import cpus_for, pinned
+from bench.measure.arrays import stream_arrays
+from bench.measure.probes import stream_probe
+from bench.measure.timing import interleave
+from kernels.operations import OPERATIONS
 
 SOURCE = Path(__file__).with_suffix(".c")
 KERNELS = {name: (name, f"{name}_nt") for name in ("copy", "scale", "add", "triad")}

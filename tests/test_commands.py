@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import pytest
 import records
 from conftest import TESTS, Run
 
-from bench import cli, record
+from bench import cli
 from bench.__main__ import commands
+from bench.record import store
 from bench.stream import plateaus
 
 STREAM = ["stream", "--size", "0.0625", "--seconds", "0.001", "--threads", "1", "--backend", "c"]
@@ -28,6 +30,11 @@ class Ran(NamedTuple):
     err: str
 
 
+def _module(name: str) -> Any:
+    folder = find_spec(f"bench.{name}").submodule_search_locations  # type: ignore[union-attr]
+    return import_module(f"bench.{name}.__main__" if folder else f"bench.{name}")
+
+
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Ran]:
     """command(name, *arguments): python -m bench.name in an empty folder, but without a process of its own."""
@@ -36,7 +43,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Cal
     def call(name: str, *arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
-            cli.run(import_module(f"bench.{name}").main)
+            cli.run(_module(name).main)
         return Ran(int(exit_.value.code or 0), *capsys.readouterr())
 
     return call
@@ -45,7 +52,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Cal
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A good and a broken record in the folder where commands run."""
-    record.save(records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]), tmp_path / "good.json")
+    store.save(records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]), tmp_path / "good.json")
     (tmp_path / "bad.json").write_text((tmp_path / "good.json").read_text().replace('"m": 64', '"m": 65'))
     (tmp_path / "cut.json").write_text('{"format"')
     (tmp_path / "cut.toml").write_text("layers = 2")
@@ -130,8 +137,8 @@ def test_json_and_tables(command: Any, saved: Path, arguments: list[str], has: s
 def test_records_that_commands_write_are_good(command: Any, tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "new" / "r.json"
     succeeded(command(*arguments, "--record", path))
-    document = record.read(path)
-    assert record.problems(document) == []
+    document = store.read(path)
+    assert store.problems(document) == []
     assert document["complete"]
     assert {row["threads"] for row in document["rows"]} == {1}
 

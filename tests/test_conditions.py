@@ -1,4 +1,4 @@
-"""bench.conditions on fake /proc trees that change under it, and its judgement of what it saw."""
+"""bench.host.conditions on fake /proc trees that change under it, and its judgement of what it saw."""
 
 import time
 from collections.abc import Mapping
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.conditions import LIMITS, TICKS_PER_SECOND, Conditions, judge
-from bench.host import Host
+from bench.host.conditions import TICKS_PER_SECOND, Conditions
+from bench.host.sysfs import Host
+from bench.record.trust import LIMITS, judge
 
 V2 = {
     "proc/self/cgroup": "0::/a/b",

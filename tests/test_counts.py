@@ -1,4 +1,4 @@
-"""bench.counts against every entry of the paper's tables; for other models, against counts made by hand."""
+"""bench.workloads.counts against every entry of the paper's tables; for other models, against counts made by hand."""
 
 import csv
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import transformer
-from bench.cli import BadInput
-from bench.counts import GROUPS, Count, count, total
-from bench.layers import MODELS, Model, find
+from bench.errors import BadInput
+from bench.transformer import __main__ as transformer
+from bench.workloads.counts import GROUPS, Count, count, total
+from bench.workloads.model import MODELS, Model, find
 
 OPERATORS = dict(zip(("proj", "a2a", "ffn", "other"), GROUPS, strict=True))
 TABLES = (Path(__file__).parent / "data" / "per_layer_tables.csv").read_text().splitlines()

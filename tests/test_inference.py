@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from bench.cli import BadInput
-from bench.inference import BACKENDS, Decoder, Encoder, by_name, timed_steps
-from bench.layers import Model, find
-from bench.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
+from bench.errors import BadInput
+from bench.models.inference import BACKENDS, Decoder, Encoder, by_name, timed_steps
+from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
+from bench.workloads.model import Model, find
 
 BERT = Model("tiny BERT", 3, 48, 4, 160, 101, 40, segments=2)
 GPT2 = Model("tiny GPT-2", 3, 48, 4, 192, 101, 96, decoder=True, fused_qkv=True, conv1d=True)

@@ -14,8 +14,9 @@ from cases import arguments, blocks, dimensions, make_inputs, output_for, shapes
 from conftest import Run
 
 import kernels
-from kernels import DTYPES, OPERATIONS, Kernel, native
-from kernels.reference import WrongResult, check, reference
+from kernels import DTYPES, OPERATIONS, Kernel
+from kernels.backends import c as native
+from kernels.verify import WrongResult, check, reference
 
 
 @contextmanager

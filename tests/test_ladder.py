@@ -11,14 +11,14 @@ import pytest
 import records
 from conftest import TESTS, Run
 
-from bench import record
-from bench.cli import BadInput
-from bench.figures import Figures
-from bench.ladder import markdown, product
-from bench.rungs import LOWER_RUNGS, RUNGS, climb
-from bench.session import make_row
-from kernels import native
-from kernels.reference import OPERATIONS
+from bench.errors import BadInput
+from bench.ladder.__main__ import markdown, product
+from bench.ladder.steps import RUNGS, climb
+from bench.measure.session import make_row
+from bench.record import store
+from bench.record.metrics import Figures
+from kernels.backends import c as native
+from kernels.operations import OPERATIONS, SCALAR_GEMMS
 
 RATES = {"gemm_naive": 0.5, "gemm_tiled": 2, "gemm_packed": 8, "gemm": 64}
 SMALL = ["--m", "9", "--n", "40", "--k", "30", "--seconds", "0.001"]
@@ -45,8 +45,8 @@ def whole(**slower: float) -> dict[str, Any]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    record.save(whole(), tmp_path / "climb.json")
-    record.save(records.make([records.product(16, 90)]), tmp_path / "flat.json")
+    store.save(whole(), tmp_path / "climb.json")
+    store.save(records.make([records.product(16, 90)]), tmp_path / "flat.json")
     return tmp_path
 
 
@@ -132,8 +132,8 @@ def test_command(python: Run, tmp_path: Path) -> None:
     ran = python("-m", "bench.ladder", *SMALL, "--record", "r.json", "--picture", "p/climb", "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     shown = json.loads(ran.stdout)
-    document = record.read(tmp_path / "r.json")
-    assert record.problems(document) == []
+    document = store.read(tmp_path / "r.json")
+    assert store.problems(document) == []
     assert shown["record"] == document
     assert [s["rung"] for s in shown["steps"]][:4] == ["naive", "tiled", "packed", "vector"]
     assert {s["backend"] for s in shown["steps"]} == {"c", "numba"}
@@ -168,7 +168,8 @@ def test_command(python: Run, tmp_path: Path) -> None:
 def test_bad_input_is_one_line(
     saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, arguments: list[str], words: str
 ) -> None:
-    from bench import cli, ladder
+    from bench import cli
+    from bench.ladder import __main__ as ladder
 
     monkeypatch.chdir(saved)
     monkeypatch.setattr("sys.argv", ["ladder.py", *arguments])
@@ -181,7 +182,7 @@ def test_bad_input_is_one_line(
 
 def test_the_page_shows_its_record() -> None:
     """docs/ladder.md has the table that docs/ladder.json gives."""
-    figures = record.load(TESTS.parent / "docs" / "ladder.json")[1]
+    figures = store.load(TESTS.parent / "docs" / "ladder.json")[1]
     page = (TESTS.parent / "docs" / "ladder.md").read_text()
     assert markdown(figures, climb(figures)) in page
 
@@ -190,7 +191,7 @@ def test_the_page_shows_its_record() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("objdump"), reason="no objdump")
-@pytest.mark.parametrize("operation", LOWER_RUNGS)
+@pytest.mark.parametrize("operation", SCALAR_GEMMS)
 def test_lower_rungs_of_c_are_scalar(operation: str) -> None:
     """On x86-64: no multiplication of vectors in their machine code, and at least one of scalars."""
     code = subprocess.run(

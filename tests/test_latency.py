@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import latency, transformer
-from bench.cli import BadInput
-from bench.figures import Roofs
-from bench.latency import Latency, tasks
-from bench.layers import Model, find
-from bench.ridge import Interval
-from bench.session import Session
-from bench.transformer_picture import draw
+from bench.errors import BadInput
+from bench.measure.session import Session
+from bench.record.intervals import Interval
+from bench.record.roofs import Roofs
+from bench.transformer import __main__ as transformer
+from bench.transformer import latency
+from bench.transformer.latency import Latency, tasks
+from bench.transformer.plot import draw
+from bench.workloads.model import Model, find
 
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
 GPT2 = Model("GPT-2", 2, 32, 4, 128, 50, 64, decoder=True, fused_qkv=True, conv1d=True)

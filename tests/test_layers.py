@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bench import layers
-from bench.cli import BadInput
-from bench.layers import MODELS, Case, Model, Product, Shape, distinct_shapes, find
+from bench.errors import BadInput
+from bench.workloads.model import MODELS, Model, distinct_shapes, find
+from bench.workloads.shapes import Case, Product, Shape
 
 BERT_BASE, BERT_LARGE, GPT2 = (find(name) for name in ("BERT-Base", "BERT-Large", "GPT-2"))
 

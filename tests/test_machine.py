@@ -1,4 +1,4 @@
-"""bench.host and bench.machine on the real machine and on fake /proc and /sys trees."""
+"""bench.host on the real machine and on fake /proc and /sys trees."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from bench import machine
-from bench.machine import Host
+from bench.host import facts, sysfs
+from bench.host.facts import Host
 
 CPUINFO = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -93,36 +94,36 @@ def test_two_sockets_with_smt(
     tree: Tree, mask: Sequence[int], cores: list[list[int]], pinned: list[int], sockets: int
 ) -> None:
     host = Host(tree(TWO_SOCKETS), mask)
-    assert machine.cores(host) == cores
-    assert machine.one_cpu_per_core(host) == pinned
-    assert machine.llc_bytes(host) == sockets * 16 << 20
-    described = machine.describe(host)["topology"]
+    assert sysfs.cores(host) == cores
+    assert sysfs.one_cpu_per_core(host) == pinned
+    assert sysfs.llc_bytes(host) == sockets * 16 << 20
+    described = facts.describe(host)["topology"]
     assert described == {"logical_cpus": list(mask), "cores": cores, "packages": sockets, "numa_nodes": sockets}
 
 
 def test_caches_count_the_instances_within_reach(tree: Tree) -> None:
     host = Host(tree(TWO_SOCKETS), [0, 4, 1])
     found = {(c["level"], c["type"]): (c["bytes"], c["line_bytes"], c["shared_by"], c["instances"])
-             for c in machine.caches(host)}  # fmt: skip
+             for c in sysfs.caches(host)}  # fmt: skip
     assert found == {
         (1, "Data"): (48 << 10, 64, 2, 2),
         (1, "Instruction"): (32 << 10, 64, 2, 2),
         (2, "Unified"): (1 << 20, 64, 2, 2),
         (3, "Unified"): (16 << 20, 64, 4, 1),
     }
-    assert machine.cache_bytes(1, host) == 48 << 10
-    assert machine.cache_bytes(4, host) is None
+    assert sysfs.cache_bytes(1, host) == 48 << 10
+    assert sysfs.cache_bytes(4, host) is None
 
 
 def test_missing_l3_makes_l2_the_last_level_and_says_so(tree: Tree) -> None:
     host = Host(tree(topology(cores=["0", "1", "2"], l3=[])), range(3))
-    assert machine.llc_bytes(host) == 3 << 20
-    assert any("L3" in note and "L2" in note for note in machine.describe(host)["notes"])
+    assert sysfs.llc_bytes(host) == 3 << 20
+    assert any("L3" in note and "L2" in note for note in facts.describe(host)["notes"])
 
 
 def test_old_kernels_name_for_siblings(tree: Tree) -> None:
     host = Host(tree(topology(["0,1", "2,3"], ["0,1,2,3"], file="thread_siblings_list")), range(4))
-    assert machine.one_cpu_per_core(host) == [0, 2]
+    assert sysfs.one_cpu_per_core(host) == [0, 2]
     assert host.notes == []
 
 
@@ -130,19 +131,19 @@ def test_unknown_cache_size_is_no_number(tree: Tree) -> None:
     root = tree(TWO_SOCKETS)
     (root / "sys/devices/system/cpu/cpu0/cache/index3/size").unlink()
     host = Host(root, [0])
-    assert machine.llc_bytes(host) is None
+    assert sysfs.llc_bytes(host) is None
     assert host.notes == ["unknown: no /sys/devices/system/cpu/cpu0/cache/index3/size"]
 
 
 def test_nothing_to_read_is_named_not_guessed(tmp_path: Path) -> None:
     host = Host(tmp_path, [0, 1])
-    found = machine.describe(host)
+    found = facts.describe(host)
     for name in ("llc_bytes_aggregate", "memory_bytes", "memory_limit_bytes", "cpu_quota", "virtual_machine", "kernel"):
         assert found[name] is None
     assert found["topology"] == {"logical_cpus": [0, 1], "cores": None, "packages": None, "numa_nodes": None}
     assert set(found["cpu"].values()) == {None}
-    assert machine.one_cpu_per_core(host) == [0, 1]
-    assert machine.available_memory_bytes(host) is None
+    assert sysfs.one_cpu_per_core(host) == [0, 1]
+    assert sysfs.available_memory_bytes(host) is None
     notes = "\n".join(found["notes"])
     for missing in ("thread_siblings_list", "cache/index0/level", "/proc/cpuinfo", "CPU's model", "/etc/machine-id"):
         assert missing in notes
@@ -170,8 +171,8 @@ def test_cgroup_limits_with_parents(
 ) -> None:
     period = {"sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000", "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000"}
     host = Host(tree({**cgroup, **period, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}), [0])
-    assert machine.memory_limit_bytes(host) == limit
-    assert machine.cpu_quota(host) == quota
+    assert sysfs.memory_limit_bytes(host) == limit
+    assert sysfs.cpu_quota(host) == quota
     assert not any("no cgroup" in note for note in host.notes)
 
 
@@ -183,17 +184,17 @@ def test_available_memory_is_the_lesser_of_both(tree: Tree, available_kib: int, 
     group = {"memory.max": "5000000", "memory.current": str(current), "memory.stat": "anon 1\ninactive_file 1000000"}
     files = {"proc/meminfo": f"MemTotal: 99999 kB\nMemAvailable:  {available_kib} kB"}
     host = Host(tree({**V2, **files, **{f"sys/fs/cgroup/a/{name}": text for name, text in group.items()}}), [0])
-    assert machine.available_memory_bytes(host) == expected
+    assert sysfs.available_memory_bytes(host) == expected
 
 
 def test_a_cgroup_path_outside_the_mount_leaves_the_mount_point(tree: Tree) -> None:
     host = Host(tree({**V2, "proc/self/cgroup": "0::/../../other", "sys/fs/cgroup/memory.max": "1234"}), [0])
     assert host.cgroups("memory") == ["/sys/fs/cgroup"]
-    assert machine.memory_limit_bytes(host) == 1234
+    assert sysfs.memory_limit_bytes(host) == 1234
 
 
 def test_cpu_on_x86_and_arm(tree: Tree) -> None:
-    found = machine.cpu(Host(tree({"proc/cpuinfo": CPUINFO}), [0]))
+    found = facts.cpu(Host(tree({"proc/cpuinfo": CPUINFO}), [0]))
     assert found == {
         "model": "Intel(R) Xeon(R) Gold 6242 CPU @ 2.80GHz",
         "vendor": "GenuineIntel",
@@ -203,40 +204,40 @@ def test_cpu_on_x86_and_arm(tree: Tree) -> None:
         "microarchitecture": None,  # archspec would describe the CPU that the test runs on
     }
     host = Host(tree({"proc/cpuinfo": ARM_CPUINFO}), [0])
-    found = machine.cpu(host)
+    found = facts.cpu(host)
     assert (found["model"], found["vendor"], found["family"]) == (None, "0x41", "8")
     assert (found["model_number"], found["stepping"]) == ("0xd0c", "r3p1")
     assert any("model" in note for note in host.notes)
-    assert re.fullmatch(r"0x41-0xd0c-[0-9a-f]{8}", machine.machine_id(host))
+    assert re.fullmatch(r"0x41-0xd0c-[0-9a-f]{8}", facts.machine_id(host))
 
 
 def test_machine_id_is_the_hardwares_not_the_sessions(tree: Tree) -> None:
     files = {**TWO_SOCKETS, "proc/cpuinfo": CPUINFO, "etc/machine-id": "0123456789abcdef0123456789abcdef"}
     files["sys/devices/system/cpu/cpu2/cache/index2/size"] = "2M"  # cores differ, so that a mask sees less than all
     root = tree({**files, "proc/meminfo": "MemTotal: 1 kB", "proc/sys/kernel/osrelease": "6.1"})
-    first = machine.machine_id(Host(root, range(8)))
+    first = facts.machine_id(Host(root, range(8)))
     assert re.fullmatch(r"intel-xeon-gold-6242-cpu-2-80ghz-[0-9a-f]{8}", first)
     tree({"proc/meminfo": "MemTotal: 2 kB", "proc/sys/kernel/osrelease": "6.2"})  # rebooted into another kernel
     for file in (root / "sys/devices/system/cpu/cpu5").rglob("*"):  # and with a CPU offline
         if file.is_file():
             file.unlink()
     tree({f"sys/devices/system/cpu/cpu1/cache/index{index}/shared_cpu_list": "1" for index in range(3)})
-    assert machine.machine_id(Host(root, [3])) == first
+    assert facts.machine_id(Host(root, [3])) == first
     tree({"etc/machine-id": "f" * 32})
-    another = machine.machine_id(Host(root, range(8)))
+    another = facts.machine_id(Host(root, range(8)))
     assert another != first
     tree({"etc/machine-id": "uninitialized"})
     host = Host(root, range(8))
-    assert machine.machine_id(host) not in (first, another)
+    assert facts.machine_id(host) not in (first, another)
     assert any("/etc/machine-id" in note for note in host.notes)
     tree({"etc/machine-id": files["etc/machine-id"], "proc/cpuinfo": CPUINFO.replace(": 85", ": 86")})
-    assert machine.machine_id(Host(root, range(8))) not in (first, another)
+    assert facts.machine_id(Host(root, range(8))) not in (first, another)
 
 
 def test_machine_id_file_is_never_shown(tree: Tree) -> None:
     secret = "0123456789abcdef0123456789abcdef"
     host = Host(tree({**TWO_SOCKETS, "proc/cpuinfo": CPUINFO, "etc/machine-id": secret}), range(8))
-    assert secret[:8] not in json.dumps(machine.describe(host))
+    assert secret[:8] not in json.dumps(facts.describe(host))
 
 
 @pytest.mark.parametrize(
@@ -266,12 +267,12 @@ def test_machine_id_file_is_never_shown(tree: Tree) -> None:
     ],
 )
 def test_virtual_machine(tree: Tree, files: dict[str, str], expected: str | None) -> None:
-    assert machine.virtual_machine(Host(tree(files), [0])) == expected
+    assert facts.virtual_machine(Host(tree(files), [0])) == expected
 
 
 def test_arm_without_dmi_may_be_virtual(tree: Tree) -> None:
     host = Host(tree({"proc/cpuinfo": ARM_CPUINFO}), [0])
-    assert machine.virtual_machine(host) is None
+    assert facts.virtual_machine(host) is None
     assert any("whether this is a virtual machine" in note for note in host.notes)
 
 
@@ -280,26 +281,26 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     mask = sorted(os.sched_getaffinity(0))
     assert found["topology"]["logical_cpus"] == mask
-    assert set(machine.one_cpu_per_core()) <= set(mask)
+    assert set(sysfs.one_cpu_per_core()) <= set(mask)
     assert sorted(cpu for core in found["topology"]["cores"] or [mask] for cpu in core) == mask
     assert found["memory_bytes"] == psutil.virtual_memory().total
-    assert 0 < (machine.available_memory_bytes() or 0) <= found["memory_bytes"]
+    assert 0 < (sysfs.available_memory_bytes() or 0) <= found["memory_bytes"]
     assert found["kernel"] == os.uname().release
-    assert found["id"] == machine.machine_id()
+    assert found["id"] == facts.machine_id()
     assert all(info["name"] and info["version"] for info in found["blas"])
     assert machine.main([]) == 0
     assert found["id"] in capsys.readouterr().out
 
 
 def test_another_archspec_keeps_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = machine.machine_id()
-    monkeypatch.setattr(machine.archspec.cpu, "host", lambda: SimpleNamespace(name="renamed"))
-    assert machine.cpu()["microarchitecture"] == "renamed"
-    assert machine.machine_id() == first
+    first = facts.machine_id()
+    monkeypatch.setattr(facts.archspec.cpu, "host", lambda: SimpleNamespace(name="renamed"))
+    assert facts.cpu()["microarchitecture"] == "renamed"
+    assert facts.machine_id() == first
 
 
 def test_a_narrower_mask_keeps_the_id_and_lists_fewer_cpus() -> None:
     first = min(os.sched_getaffinity(0))
-    found = machine.describe(Host(mask=[first]))
+    found = facts.describe(Host(mask=[first]))
     assert found["topology"]["logical_cpus"] == [first]
-    assert found["id"] == machine.machine_id()
+    assert found["id"] == facts.machine_id()

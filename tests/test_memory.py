@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import memory, rematerialise
-from bench.layers import find
-from bench.memory import Point, figures, verdict
-from bench.rematerialise import Arena, Chain, Disagreement, Sizes, account
-from bench.training import held, layer_elements, printed
+from bench.memory import __main__ as memory
+from bench.memory.__main__ import Point, figures, verdict
+from bench.memory.chain import Arena, Chain, Disagreement, Sizes, account
+from bench.memory.training import held, layer_elements, printed
+from bench.workloads.model import find
 
 # --- what training holds
 
@@ -123,7 +123,7 @@ def test_a_leak_is_noticed(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Non
         kept.extend(arrays)
 
     monkeypatch.setattr(Arena, "release", release)
-    monkeypatch.setattr(rematerialise.Chain, "check", lambda self: 0)
+    monkeypatch.setattr(Chain, "check", lambda self: 0)
     with pytest.raises(Disagreement, match="tracemalloc"):
         account(chain, [1])
 

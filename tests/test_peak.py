@@ -2,10 +2,11 @@
 
 import pytest
 
-from bench.measure import interleave, pinned
+from bench.host.placement import pinned
+from bench.measure.probes import Probe, clock_probe, fma_probe
+from bench.measure.timing import interleave
 from bench.peak import flop_per_cycle
-from bench.probes import Probe, clock_probe, fma_probe
-from kernels import native
+from kernels.backends import c as native
 
 RUNNING = [isa for isa in native.ISAS if native.runs(isa)]
 

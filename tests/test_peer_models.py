@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from bench import model_standings, peer_latency, peer_models, transformer
-from bench.cli import BadInput
-from bench.host import one_cpu_per_core
-from bench.latency import Task, tasks
-from bench.layers import Model
-from bench.measure import cpus_for, timed
-from bench.peer_latency import ModelWorker, PeerLatency, compare, ours
-from bench.peer_models import LIBRARIES, Library
-from bench.session import Session
-from bench.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
-from kernels.reference import WrongResult
+from bench.errors import BadInput
+from bench.host.placement import cpus_for
+from bench.host.sysfs import one_cpu_per_core
+from bench.measure.session import Session
+from bench.measure.timing import timed
+from bench.models import libraries as model_libraries
+from bench.models.libraries import LIBRARIES, Library
+from bench.models.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
+from bench.transformer import __main__ as transformer
+from bench.transformer import comparison
+from bench.transformer import libraries as latency_libraries
+from bench.transformer.latency import Task, tasks
+from bench.transformer.libraries import ModelWorker, PeerLatency, compare, ours
+from bench.workloads.model import Model
+from kernels.verify import WrongResult
 
 BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
 GPT2 = Model("tiny GPT-2", 2, 64, 4, 256, 101, 64, decoder=True, fused_qkv=True, conv1d=True)
@@ -35,7 +39,7 @@ COUNTS = [1, 2] if len(one_cpu_per_core()) > 1 else [1]
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
 def library(request: pytest.FixtureRequest) -> Library:
     if request.param.version() is None:
-        pytest.skip(next(line for line in peer_models.missing() if line.startswith(f"{request.param.name}:")))
+        pytest.skip(next(line for line in model_libraries.missing() if line.startswith(f"{request.param.name}:")))
     return request.param  # type: ignore[no-any-return]
 
 
@@ -89,7 +93,7 @@ def test_hugging_faces_names_and_back(model: Model) -> None:
 
 def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
     modules = "{'torch', 'transformers', 'onnxruntime', 'openvino'}"
-    script = "import sys, bench.transformer; bench.model_standings.peer_models.present()"
+    script = "import sys, bench.transformer.__main__; from bench.models import libraries; libraries.present()"
     ran = python("-c", f"{script}; print({modules} & {{*sys.modules}})")
     assert ran.stdout == "set()\n", ran.stderr
 
@@ -140,14 +144,14 @@ def test_figures(latency: PeerLatency) -> None:
         medians = {name: figure["value"] for name, figure in row["seconds"].items()}
         assert list(medians) == ["c", "own", "other"]
         (count,) = {len(samples) for samples in row["samples"].values()}
-        assert peer_latency.LEAST <= count <= peer_latency.MOST
+        assert latency_libraries.LEAST <= count <= latency_libraries.MOST
         best = min(medians["own"], medians["other"])
         assert medians[row["best_library"]] == best
         assert row["over_best"] == pytest.approx(best / medians["c"])
         assert row["tokens_per_second"]["own"] == pytest.approx(8 / medians["own"])
         ratio = row["share_of_peak"]["c"] / row["share_of_peak"]["own"]
         assert ratio == pytest.approx(medians["own"] / medians["c"])
-    assert model_standings._table(rows).row_count == 3 * 3
+    assert comparison._table(rows).row_count == 3 * 3
 
 
 def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +162,7 @@ def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch:
         samples[2].seconds.append(6.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(peer_latency, "collect", interrupted)
+    monkeypatch.setattr(latency_libraries, "collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(latency.measure(0.001))
     (row,) = latency.rows()
@@ -166,14 +170,14 @@ def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch:
 
 
 def test_wrong_results_leave_no_figure(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.latency.weights_of", lambda model, *_: random_weights(model, seed=4))
+    monkeypatch.setattr("bench.transformer.latency.weights_of", lambda model, *_: random_weights(model, seed=4))
     with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
         list(latency.measure(0.001))
     assert latency.rows() == []
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.latency.available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("bench.transformer.latency.available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
         PeerLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
 
@@ -183,7 +187,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     absent = Library("absent", "absent", ("no-such-distribution",), "")
-    monkeypatch.setattr(peer_models, "LIBRARIES", (own("own"), absent))
+    monkeypatch.setattr(model_libraries, "LIBRARIES", (own("own"), absent))
     for name in ("start", "finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
     monkeypatch.setattr(PeerLatency, "_roofs", lambda self: (1e11, 2e10))

@@ -14,16 +14,20 @@ import records
 from conftest import Run
 
 import kernels
-from bench import cli, record
-from bench.figures import Figures
-from bench.layers import Case
-from bench.measure import Elsewhere, cpus_for, interleave, timed
+from bench import cli
+from bench.host.placement import cpus_for
+from bench.measure.process import Worker
+from bench.measure.timing import Elsewhere, interleave, timed
 from bench.peers import attention_cases, growth_cases, weight_cases
-from bench.probes import make_row
-from bench.standings import contests, growth, means
-from bench.workers import Worker
-from kernels import Kernel, UnavailableISA, peers
-from kernels.reference import OPERATIONS, WrongResult
+from bench.record import store
+from bench.record.metrics import Figures
+from bench.record.row import make_row
+from bench.report.libraries import contests, growth, means
+from bench.workloads.shapes import Case
+from kernels import Kernel, UnavailableISA
+from kernels.backends import libraries as peers
+from kernels.operations import OPERATIONS
+from kernels.verify import WrongResult
 
 # --- rows
 
@@ -33,20 +37,22 @@ def test_rows_are_unlike_each_other_and_unlike_the_registrys() -> None:
     assert len(names) == len(set(names))
     assert not set(peers.BACKENDS) & set(kernels.BACKENDS)
     assert {row.backend for row in peers.rows()} == set(peers.BACKENDS)
-    assert set(peers.BACKENDS) <= set(record.schema()["properties"]["rows"]["items"]["properties"]["backend"]["enum"])
+    assert set(peers.BACKENDS) <= set(store.schema()["properties"]["rows"]["items"]["properties"]["backend"]["enum"])
 
 
 def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
     modules = "{'torch', 'onnxruntime', 'openvino', 'scipy_openblas32'}"
     ran = python(
-        "-c", f"import sys, bench.peers; from kernels import peers; peers.rows(); print({modules} & {{*sys.modules}})"
+        "-c",
+        "import sys, bench.peers; from kernels.backends import libraries; libraries.rows(); "
+        f"print({modules} & {{*sys.modules}})",
     )
     assert ran.stdout == "set()\n", ran.stderr
 
 
 def test_missing_library_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: _raise_missing())
-    monkeypatch.setattr("kernels.peers.find_library", lambda name: None)
+    monkeypatch.setattr("kernels.backends.libraries.find_library", lambda name: None)
     assert [line.split(":")[0] for line in peers.missing()] == list(peers.BACKENDS)
     assert "torch: not installed (torch): pip install 'ridgeline[peers]'" in peers.missing()
     assert "blis: not installed (libblis): apt install libblis4-openmp" in peers.missing()
@@ -252,7 +258,7 @@ def test_growth_is_of_rows_measured_together(standings: dict[str, Any]) -> None:
 
 def test_command_shows_a_record(standings: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
     main = import_module("bench.peers").main
-    record.save(standings, tmp_path / "r.json")
+    store.save(standings, tmp_path / "r.json")
     assert main([str(tmp_path / "r.json")]) == 0
     text = capsys.readouterr().out
     assert "C / best" in text

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
-from kernels.operands import aligned_empty
+from kernels.arrays import aligned_empty
 
 SIZES = st.integers(1, 80)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf]

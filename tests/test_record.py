@@ -11,10 +11,11 @@ import pytest
 import records
 from records import OFTEN, PEAK, READ, product
 
-from bench import check, compare, record
-from bench.cli import BadInput
-from bench.figures import Figures
-from bench.report import summary
+from bench import check, compare
+from bench.errors import BadInput
+from bench.record import store
+from bench.record.metrics import Figures
+from bench.report.tables import summary
 
 Record = dict[str, Any]
 
@@ -30,7 +31,7 @@ def write(path: Path, document: Any) -> Path:
 
 
 def signed(document: Record) -> Record:
-    return document | {"digest": record.digest(document)}
+    return document | {"digest": store.digest(document)}
 
 
 # --- figures
@@ -96,7 +97,7 @@ def test_row_above_its_roof(m: int, gflops: float, cause: str, tmp_path: Path, c
     document = records.make([product(m, gflops)])
     assert cause in Figures(document).row_figures[2]["error"]
     assert Figures(document).trust == {"grade": "D", "reasons": ["1 rows lie above their roof"]}
-    record.save(document, tmp_path / "r.json")
+    store.save(document, tmp_path / "r.json")
     assert check.main([str(tmp_path / "r.json")]) == 1
     assert "above its roof" in capsys.readouterr().out
 
@@ -120,9 +121,9 @@ def test_trust(good: Record) -> None:
 
 def test_round_trip(good: Record, tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "new" / "r.json"
-    record.save(good, path)
-    assert record.read(path) == good == record.load(path)[0]
-    assert record.load(path)[1].as_dict() == good["figures"]
+    store.save(good, path)
+    assert store.read(path) == good == store.load(path)[0]
+    assert store.load(path)[1].as_dict() == good["figures"]
     assert check.main([str(path)]) == 0
     assert capsys.readouterr().out == f"{path}: good, 5 rows\n"
     assert summary(Figures(good))
@@ -168,7 +169,7 @@ def test_tampering_is_found(good: Record, how: str, tmp_path: Path, capsys: Any)
         assert check.main([str(path)]) == 1
         assert problem in capsys.readouterr().out
     with pytest.raises(BadInput, match="digest"):
-        record.load(write(path, changed))
+        store.load(write(path, changed))
 
 
 MALFORMED = {
@@ -194,7 +195,7 @@ MALFORMED = {
 def test_malformed_documents_are_refused(good: Record, how: str, tmp_path: Path) -> None:
     change, message = MALFORMED[how]
     with pytest.raises(BadInput, match=message):
-        record.read(write(tmp_path / "r.json", change(good)))
+        store.read(write(tmp_path / "r.json", change(good)))
 
 
 @pytest.mark.parametrize("content", [b"", b"GB/s", b"\x89PNG\r\n\x1a\n\x00\xff", b"[" * 10**6, b'{"format":'])
@@ -202,17 +203,17 @@ def test_what_is_no_document_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"r\.json: "):
-        record.read(path)
+        store.read(path)
 
 
 def test_truncated_and_missing_files_are_refused(good: Record, tmp_path: Path) -> None:
     path = write(tmp_path / "r.json", good)
     path.write_text(path.read_text()[:-9])
     with pytest.raises(BadInput, match="cut off"):
-        record.read(path)
+        store.read(path)
     for missing in (tmp_path / "none.json", tmp_path):
         with pytest.raises(BadInput, match=missing.name):
-            record.read(missing)
+            store.read(missing)
 
 
 @pytest.mark.parametrize(
@@ -227,11 +228,11 @@ def test_rows_without_figures_are_problems_not_crashes(good: Record, change: Any
 
 def test_save_is_whole_or_not_at_all(good: Record, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
-    record.save(good, path)
+    store.save(good, path)
     with pytest.raises(TypeError):
-        record.save({**good, "~": object()}, path)  # fails when most of it is written
+        store.save({**good, "~": object()}, path)  # fails when most of it is written
     assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
-    assert record.read(path) == good
+    assert store.read(path) == good
 
 
 def test_save_says_where_it_cannot_write(good: Record, tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_save_says_where_it_cannot_write(good: Record, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "r.json", tmp_path / "folder"):
         with pytest.raises(BadInput, match="can't write"):
-            record.save(good, path)
+            store.save(good, path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
@@ -263,7 +264,7 @@ def test_compare_says_where_threads_ran(distances: list[float], same: bool, tmp_
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, seconds in zip(paths, distances, strict=True):
         pings = [{"round": 0, "cpus": [0, 1], "seconds": seconds}]
-        record.save(records.make([product(1, 9, threads=2)], threads=2, pings=pings), path)
+        store.save(records.make([product(1, 9, threads=2)], threads=2, pings=pings), path)
     assert compare.main([*map(str, paths), "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["rows"]
     assert [entry["same_placement"] for entry in entries] == [same] * len(entries)
@@ -272,7 +273,7 @@ def test_compare_says_where_threads_ran(distances: list[float], same: bool, tmp_
 
 
 def test_compare_needs_something_in_common(tmp_path: Path) -> None:
-    record.save(records.make([product(1, 9)]), tmp_path / "a.json")
-    record.save(records.make([product(1, 9, threads=2)], threads=2), tmp_path / "b.json")
+    store.save(records.make([product(1, 9)]), tmp_path / "a.json")
+    store.save(records.make([product(1, 9, threads=2)], threads=2), tmp_path / "b.json")
     with pytest.raises(BadInput, match="share no measurement"):
         compare.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])

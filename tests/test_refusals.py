@@ -10,7 +10,8 @@ from cases import arguments, make_inputs, output_for, size_of
 from conftest import TESTS, Run
 
 import kernels
-from kernels import DTYPES, KERNELS, OPERATIONS, Kernel, UnavailableISA, native
+from kernels import DTYPES, KERNELS, OPERATIONS, Kernel, UnavailableISA
+from kernels.backends import c as native
 
 DIMS = {"batch": 3, "m": 5, "n": 24, "k": 7}
 OTHER = {"f32": np.float64, "f64": np.float32}
@@ -152,10 +153,11 @@ def test_unknown_kernels() -> None:
 def test_forced_isa(python: Run) -> None:
     code = """
 import json, kernels
+from kernels.backends import c
 isas = sorted({k.isa for k in kernels.available() if k.backend == "c"})
 print(json.dumps([kernels.chosen_isa(), kernels.find("gemm", "f32", "c").isa, isas]))
 try:
-    kernels.find("gemm", "f32", "c", kernels.native.ISAS[-1])
+    kernels.find("gemm", "f32", "c", c.ISAS[-1])
 except kernels.UnavailableISA as error:
     print(error)
 """

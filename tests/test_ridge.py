@@ -1,9 +1,10 @@
-"""bench.ridge on synthetic roofs whose ridge is known, and the intervals behind every figure."""
+"""bench.record.ridge on synthetic roofs whose ridge is known, and the intervals behind every figure."""
 
 import numpy as np
 import pytest
 
-from bench.ridge import Interval, best_interval, find_knee, median_interval, ratio_interval, verdict
+from bench.record.intervals import Interval, best_interval, median_interval, ratio_interval
+from bench.record.ridge import find_knee, verdict
 
 INTENSITY = np.geomspace(0.25, 128, 15)
 

@@ -3,12 +3,15 @@
 import pytest
 
 import kernels
-from bench.figures import moved_bytes
-from bench.layers import MODELS, Case, Model, distinct_shapes
-from bench.session import Session, make_row
-from bench.stand import Stand
-from bench.sweep import SWEEPS, between_cases, contestants
-from kernels.reference import OPERATIONS, WrongResult
+from bench.measure.problem import Stand
+from bench.measure.session import Session, make_row
+from bench.measure.suite import contestants
+from bench.record.row import moved_bytes
+from bench.workloads.model import MODELS, Model, distinct_shapes
+from bench.workloads.shapes import Case
+from bench.workloads.sweep import SWEEPS, between_cases
+from kernels.operations import OPERATIONS
+from kernels.verify import WrongResult
 
 SMALL = Model("small", 2, 64, 4, 96, 50, 40)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import stream_reference
 
-from kernels.reference import OPERATIONS
+from kernels.operations import OPERATIONS
 
 SIZE = 4 << 20
 ROUNDS = (1, 2, 4, 8)  # more of them where neighbours disturb the first

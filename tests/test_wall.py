@@ -1,4 +1,4 @@
-"""bench.growth against the paper's rates and lines that are known; bench.wall on made-up records."""
+"""bench.wall.growth against the paper's rates and lines that are known; bench.wall on made-up records."""
 
 import json
 import math
@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import records
 
-from bench import growth, record, wall
-from bench.cli import BadInput
-from bench.figures import Figures
-from bench.growth import MATRIX_UNITS, PRINTED, Series, balance, series, trend
+from bench.errors import BadInput
+from bench.files import csv_rows
+from bench.record import store
+from bench.record.metrics import Figures
+from bench.wall import __main__ as wall
+from bench.wall.growth import MATRIX_UNITS, PRINTED, Series, balance, series, trend
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_every_point_has_a_date_and_a_value() -> None:
     for one in series().values():
         assert len(one.dates) == len(one.values) == len(one.labels)
         assert all(math.isfinite(value) and value > 0 for value in one.values)
-    assert sum(len(one.values) for one in series().values()) == len(growth.rows("growth"))
+    assert sum(len(one.values) for one in series().values()) == len(csv_rows("bench.wall", "growth"))
 
 
 def line(rates: list[float]) -> Series:
@@ -106,13 +108,13 @@ def test_a_host_is_its_record() -> None:
 
 def test_a_host_is_taken_at_the_most_threads() -> None:
     rows = [f(threads) for f in (records.fma, records.read) for threads in (1, 4, 2)]
-    document = record.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
+    document = store.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
     assert wall.host(Figures(document), "x").threads == 4  # 8 threads have no bandwidth
 
 
 @pytest.mark.parametrize("rows", [[], [records.fma()], [records.read()]])
 def test_records_without_roofs_are_refused_by_name(rows: list[dict[str, Any]]) -> None:
-    document = record.make("a test", True, records.MACHINE, records.session(), rows)
+    document = store.make("a test", True, records.MACHINE, records.session(), rows)
     with pytest.raises(BadInput, match=r"mine\.json"):
         wall.host(Figures(document), "mine.json")
 
@@ -120,7 +122,7 @@ def test_records_without_roofs_are_refused_by_name(rows: list[dict[str, Any]]) -
 def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / f"{name}.json" for name in "ab"]
     for path in paths:
-        record.save(made_up(), path)
+        store.save(made_up(), path)
     assert wall.main([*map(str, paths), "--picture", str(tmp_path / "w"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [one["label"] for one in document["hosts"]] == ["Made Up"] * 2
@@ -131,7 +133,7 @@ def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.C
 
 
 def test_tables_show_the_papers_figures_and_the_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record.save(made_up(), tmp_path / "a.json")
+    store.save(made_up(), tmp_path / "a.json")
     assert wall.main([str(tmp_path / "a.json"), "--picture", str(tmp_path / "w")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for words in ("3.03x", "2.83x", "410x", "signalling rate of one lane", "5.00 [5.00, 5.13]", "release dates"):

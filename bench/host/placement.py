@@ -1,0 +1,80 @@
+"""Where threads run: the CPUs that they are pinned to, how far apart those are, their clock, and the ISA in use."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import kernels
+from bench.errors import BadInput
+from bench.host.sysfs import one_cpu_per_core
+from kernels.backends.c import ffi, lib
+
+
+def cpus_for(threads: int) -> list[int]:
+    """The logical CPUs that `threads` threads are pinned to: one per physical core, and only beyond that siblings.
+
+    Raises BadInput where the affinity mask has fewer.
+    """
+    first = one_cpu_per_core()
+    order = first + [cpu for cpu in sorted(os.sched_getaffinity(0)) if cpu not in first]
+    if not 1 <= threads <= len(order):
+        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs")
+    return order[:threads]
+
+
+def isa_in_use() -> str:
+    """kernels.chosen_isa() for commands: raises BadInput where RIDGELINE_ISA names an ISA that can't run."""
+    try:
+        return kernels.chosen_isa()
+    except kernels.UnavailableISA as error:
+        raise BadInput(str(error)) from error
+
+
+def thread_counts(text: str) -> list[int]:
+    """ "1,2,all" as ascending numbers; all: one thread per physical core of the affinity mask. Raises BadInput."""
+    counts = set()
+    for part in text.split(","):
+        if part.strip() == "all":
+            counts.add(len(one_cpu_per_core()))
+        elif part.strip().isdecimal():
+            counts.add(len(cpus_for(int(part))))
+        else:
+            raise BadInput(f"--threads {text}: give numbers or all, separated by commas")
+    return sorted(counts)
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[list[int]]:
+    """Runs the block with one OpenMP thread per CPU of cpus_for(), and BLAS on as many threads; yields the CPUs."""
+    cpus = cpus_for(threads)
+    mask = sorted(os.sched_getaffinity(0))
+    _pin(threads, [[cpu] for cpu in cpus])
+    kernels.set_threads(threads)
+    try:
+        yield cpus
+    finally:
+        _pin(threads, [mask] * threads)
+
+
+def _pin(threads: int, masks: Sequence[Sequence[int]]) -> None:
+    flat = [cpu for mask in masks for cpu in mask]
+    error = lib.pin_threads(threads, len(masks[0]), ffi.new("int[]", flat))
+    if error:
+        raise BadInput(f"can't pin threads to CPUs {flat}: {os.strerror(error)}")
+
+
+def clock_hertz() -> float:
+    """The core's clock now: dependent adds take one cycle each. Best of five chains of half a millisecond or so."""
+    adds, best = 1_600_000, float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        lib.dependent_adds(adds)
+        best = min(best, time.perf_counter() - start)
+    return adds / best
+
+
+def ping(cpu_a: int, cpu_b: int) -> float | None:
+    """Seconds per round trip of a cache line between two CPUs, best of 5 times 2000; None where that can't be had."""
+    seconds = lib.ping_seconds(cpu_a, cpu_b, 2000, 5)
+    return seconds if seconds > 0 else None

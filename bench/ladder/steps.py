@@ -1,0 +1,122 @@
+"""The rungs of GEMM, from three plain loops to all cores, and the climb that a record holds; bench.ladder shows it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.record.intervals import Interval
+from bench.record.metrics import Figures
+from bench.record.row import Row
+from kernels.operations import SCALAR_GEMMS
+from kernels.types import DTYPES
+
+BACKENDS = {"c": "C", "numba": "Numba"}
+"""Those that climb, and their names in print."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the climb: `change` says in one line what it does to bytes and instructions.
+
+    alone: on one thread. In `change`, {size} is an element's bytes, {lanes} a vector's elements, {sums} the independent
+    sums of the register tile.
+    """
+
+    name: str
+    operation: str
+    alone: bool
+    change: str
+
+
+RUNGS = (
+    Rung(
+        "naive", "gemm_naive", True, "down B's columns: {size} of a line's 64 bytes used; each FMA waits for the last"
+    ),
+    Rung("tiled", "gemm_tiled", True, "along B's rows, in L2-sized blocks: whole lines; 2 loads and a store per FMA"),
+    Rung("packed", "gemm_packed", True, "panels in reading order, sums in registers: under one load per FMA, no store"),
+    Rung("vector", "gemm", True, "{lanes} multiply-adds per instruction, into {sums} vectors of sums"),
+    Rung("threads", "gemm", False, "{threads} cores, each with its own FMA units, L1, L2 and part of C"),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rung as one backend climbed it. Rates in GFLOP/s.
+
+    percent: median rate over the best FMA peak of the same thread count. gain: over the rung below, of the medians;
+    None on the lowest.
+    """
+
+    rung: str
+    backend: str
+    isa: str
+    threads: int
+    gflops: Interval
+    peak: float
+    percent: float
+    gain: float | None
+    change: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "gflops": self.gflops.as_dict()}
+
+
+def _lowest(figures: Figures) -> Row:
+    """The first product of a lower rung on one thread. Raises ValueError where there is none."""
+    for row in figures.rows:
+        if row["operation"] in SCALAR_GEMMS and row["threads"] == 1:
+            return row
+    raise ValueError("it holds no climb: no naive, tiled or packed product was measured on one thread")
+
+
+def climb(figures: Figures) -> list[Step]:
+    """The steps of a record, C's from the lowest rung up, then Numba's; a rung that wasn't measured is left out.
+
+    Of several shapes, the first that has a lower rung. Raises ValueError where there is none, or no FMA peak for it.
+    """
+    lowest = _lowest(figures)
+    dims, dtype = lowest["dims"], lowest["dtype"]
+    found = {
+        (row["operation"], row["backend"], row["threads"]): (row, f)
+        for row, f in zip(figures.rows, figures.row_figures, strict=True)
+        if (row["kind"], row["dims"], row["dtype"]) == ("kernel", dims, dtype)
+    }
+    tiles = {row["isa"]: row["dims"] for row in figures.rows if (row["operation"], row["dtype"]) == ("fma", dtype)}
+    most = max(threads for _, _, threads in found)
+    steps: list[Step] = []
+    for backend in BACKENDS:
+        below: float | None = None
+        for rung in RUNGS:
+            threads = 1 if rung.alone else most
+            if (rung.operation, backend, threads) not in found or (most == 1 and not rung.alone):
+                continue
+            row, f = found[rung.operation, backend, threads]
+            roofs = figures.roofs.get(threads)
+            if roofs is None or (dtype, row["isa"]) not in roofs.peaks:
+                raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} at {threads} threads")
+            rate, peak = Interval(**f["gflops"]), roofs.peaks[dtype, row["isa"]].value / 1e9
+            tile = tiles[row["isa"]]
+            words = {"size": DTYPES[dtype].itemsize, "lanes": tile["lanes"], "sums": tile["chains"], "threads": threads}
+            steps.append(
+                Step(
+                    rung.name,
+                    backend,
+                    row["isa"],
+                    threads,
+                    gflops=rate,
+                    peak=peak,
+                    percent=100 * rate.value / peak,
+                    gain=rate.value / below if below else None,
+                    change=rung.change.format(**words),
+                )
+            )
+            below = rate.value
+    return steps
+
+
+def headline(figures: Figures) -> str:
+    """What was multiplied: "C = A B in f32, m = 128, n = 3072, k = 768 (BERT-Base ffn_up); B cold, from memory"."""
+    row = _lowest(figures)
+    sizes = ", ".join(f"{d} = {row['dims'][d]}" for d in "mnk")
+    layers = f" ({'; '.join(row['layers'])})" if row["layers"] else ""
+    where = "B cold, from memory" if row["cold"] else f"operands hot, in {row['level']}"
+    return f"C = A B in {row['dtype']}, {sizes}{layers}; {where}"

@@ -1,0 +1,104 @@
+"""Memory to measure in: how large it has to be, cold copies of weights, arrays for the bandwidth probe."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bench.errors import BadInput
+from bench.host.sysfs import available_memory_bytes, llc_bytes
+from kernels.arrays import aligned_empty
+from kernels.backends.c import ffi, lib
+
+RULE = 8
+"""A DRAM array is at least this many times the last-level caches in reach. Of 4 times they were seen to keep a
+twentieth, and a fifth where two L3s looked like one."""
+LEAST = 2  # below this many times, a result is never called DRAM
+APART = (4096 + 7 * 64) // 8  # doubles: arrays that start alike would meet in the same sets and banks
+UNKNOWN_LLC = 256 << 20  # where sysfs doesn't tell: as large as the L3 that one socket's core can reach on the market
+
+
+def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
+    """(bytes of one DRAM array by the rule, whether it can be trusted), with `arrays` such arrays in memory at once.
+
+    Capped at half of the memory that is available now; under LEAST times the caches the figure is not to be trusted.
+    """
+    cache = llc_bytes() or UNKNOWN_LLC
+    free = available_memory_bytes()
+    most = (free or 1 << 30) // 2 // arrays
+    size = min(RULE * cache, most)
+    return size // 4096 * 4096, size >= LEAST * cache
+
+
+def page_bytes(array: np.ndarray) -> dict[str, int] | None:
+    """How much of an array lies on transparent huge pages: {"bytes", "huge_bytes"}; None where smaps can't be read."""
+    address = array.ctypes.data + array.nbytes // 2
+    try:
+        with open("/proc/self/smaps") as smaps:
+            inside = False
+            for line in smaps:
+                head = line.split(" ", 1)[0]
+                if "-" in head and not head.endswith(":"):
+                    begin, end = (int(x, 16) for x in head.split("-"))
+                    inside = begin <= address < end
+                elif inside and line.startswith("AnonHugePages:"):
+                    return {"bytes": array.nbytes, "huge_bytes": min(array.nbytes, int(line.split()[1]) << 10)}
+    except OSError:
+        return None
+    return None
+
+
+def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
+    """`count` arrays of n doubles, first touched by the threads that will use them, with data that isn't constant.
+
+    Raises BadInput where they don't fit into memory.
+    """
+    try:
+        arrays = [aligned_empty(n + i * APART, np.float64)[i * APART :] for i in range(count)]
+    except MemoryError as error:
+        raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
+    for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
+        lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base)
+    return arrays
+
+
+class Weights:
+    """Cold weights: so many matrices that walking through them takes RULE times the last-level caches.
+
+    All shapes share one block of random numbers; a matrix is a view of it that starts on a cache line. It is sized as
+    if there were `arrays` of them.
+    """
+
+    def __init__(self, seed: int = 2403, arrays: int = 4) -> None:
+        self.arrays = arrays  # by default for the packed copies of two backends beside them
+        self._random = np.random.default_rng(seed)
+        self._blocks: dict[Any, np.ndarray] = {}
+
+    def values(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Random activations: standard normal numbers."""
+        array = aligned_empty(shape, dtype)
+        array[...] = self._random.standard_normal(shape, dtype=dtype)
+        return array
+
+    def copies(self, shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:
+        """Distinct matrices of that shape, enough to be cold; one where a single matrix is large enough.
+
+        Raises BadInput where memory has no room for LEAST times the caches.
+        """
+        size, each = dtype.itemsize, math.prod(shape) * dtype.itemsize
+        total, trusted = dram_bytes(self.arrays)
+        if not trusted:
+            raise BadInput(
+                f"cold weights need {LEAST} times the last-level cache {self.arrays} times over; "
+                "there isn't that much memory"
+            )
+        stride = -(-each // 64) * 64
+        count = max(1, -(-total // stride))
+        block = self._blocks.get(dtype)
+        if block is None or block.nbytes < count * stride:
+            block = self._blocks[dtype] = aligned_empty(count * stride // size, dtype)
+            for start in range(0, block.size, 1 << 20):
+                part = block[start : start + (1 << 20)]
+                part[...] = self._random.standard_normal(part.size, dtype=dtype)
+        starts = (i * stride // size for i in range(count))
+        return [block[s : s + math.prod(shape)].reshape(shape) for s in starts]

@@ -1,0 +1,70 @@
+"""The probes of the ceilings: FMA peak, clock, and the STREAM operations, each ready to be sampled in any round."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import kernels
+from bench.measure.timing import Variant
+from bench.record.row import make_row
+from kernels.backends import c as native
+from kernels.backends.c import lib
+from kernels.operations import OPERATIONS
+from kernels.types import DTYPES
+from kernels.verify import check
+
+READS = ("read", "read_2", "read_4", "read_8")
+FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
+CLOCK_ADDS = 1_000_000
+PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
+
+
+@dataclass
+class Probe:
+    """A ceiling's probe, ready to be sampled again in any round: its row in the record, and how it is called.
+
+    calls: calls per sample, once it was timed; row["calls"] also counts the passes that one call makes.
+    """
+
+    row: dict[str, Any]
+    variant: Variant
+    calls: int = 1
+
+
+def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
+    """The FMA peak of an ISA: every accumulator of its register tile, nothing loaded."""
+    mr, nr = native.tile(isa, dtype)
+    lanes = native.vector_bytes(isa) // DTYPES[dtype].itemsize
+    dims = {"chains": mr * nr // lanes, "lanes": lanes, "iterations": FMA_ITERATIONS}
+    call = partial(getattr(lib, f"peak_{dtype}"), native.ISAS.index(isa), threads, FMA_ITERATIONS)
+    return Probe(make_row("probe", "fma", dtype, "c", isa, threads, dims=dims, level="core"), [call])
+
+
+def clock_probe(threads: int) -> Probe:
+    """The clock of the first thread's core: a chain of dependent adds, one cycle each."""
+    call = partial(lib.dependent_adds, CLOCK_ADDS)
+    return Probe(
+        make_row("probe", "adds", "i64", "c", "generic", threads, dims={"adds": CLOCK_ADDS}, level="core"), [call]
+    )
+
+
+def stream_probe(
+    operation: str, backend: str, arrays: Sequence[np.ndarray], threads: int, level: str = "DRAM"
+) -> Probe:
+    """One STREAM operation on the arrays a, b, c (as many as it needs), checked against its reference on the way."""
+    kernel = kernels.find(operation, "f64", backend, kernels.chosen_isa() if backend == "c" else None)
+    op = OPERATIONS[operation]
+    at = {name: array for name, array in zip("abc", arrays, strict=False)}
+    inputs = [at[name] for name, _ in op.inputs]
+    out = at.get(op.output[0], np.empty(1))
+    n = arrays[0].size
+    passes = max(1, PASS_BYTES // (8 * n)) if backend == "c" else 1
+    before = [x.copy() for x in inputs] if op.in_place else inputs
+    kernel.bind(*inputs, out=out, threads=threads)()
+    check(operation, before, out)
+    call = kernel.bind(*inputs, out=out, threads=threads, **({"passes": passes} if backend == "c" else {}))
+    row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level)
+    return Probe({**row, "calls": passes}, [call])

@@ -1,0 +1,232 @@
+"""Where kernels stand beside each other: contests in a record, ratios to the best library, geometric means."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import geometric_mean
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bench.record.metrics import Figures
+from bench.record.row import Row
+from bench.report.tables import roofs_table, table
+from bench.report.text import machine_line, trust_text
+
+OURS = ("c", "numba")
+CLASSES = {  # what is compared with what; a mean takes all shapes of a class
+    "gemv": "plain",
+    "gemv_t": "plain",
+    "gemm": "plain",
+    "gemm_prepacked": "packed ahead",
+    "gemm_batch": "attention",
+    "gemm_batch_t": "attention",
+}
+Entry = dict[str, Any]
+
+
+def contests(figures: Figures) -> list[Entry]:
+    """One entry per operation, shape and thread count in which a library took part, in the order of the record.
+
+    bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
+    samples just before and after (figures: percent_of_roof_then). seconds: by backend, the median. over_best: how many
+    times C's speed is that of the fastest library, medians of samples taken in turn. numba_over_c likewise. Either is
+    None where one of the two didn't take part.
+    """
+    groups: dict[Any, list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
+    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+        if row["kind"] == "kernel" and row["operation"] in CLASSES and (row["cold"] or "batch" in row["dims"]):
+            dims = tuple(sorted(row["dims"].items()))
+            groups[row["threads"], row["dtype"], row["operation"], dims, row["rounds"][0]].append((row, f))
+    found = [_contest(members) for members in groups.values()]
+    return [entry for entry in found if entry is not None]
+
+
+def _contest(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
+    row, first = members[0]
+    seconds = {r["backend"]: f["seconds"]["value"] for r, f in members}
+    libraries = {backend: s for backend, s in seconds.items() if backend not in OURS}
+    if not libraries:
+        return None
+    c, numba = seconds.get("c"), seconds.get("numba")
+    best = min(libraries, key=lambda backend: libraries[backend])
+    return {
+        **{name: row[name] for name in ("operation", "dtype", "threads", "dims")},
+        "layers": row.get("layers", []),
+        "class": CLASSES[row["operation"]],
+        "bound_gflops": first.get("roof_gflops"),
+        "percent": {r["backend"]: f.get("percent_of_roof_then") for r, f in members},
+        "seconds": seconds,
+        "best_library": best,
+        "over_best": libraries[best] / c if c else None,
+        "numba_over_c": c / numba if c and numba else None,
+    }
+
+
+def length(entry: Entry) -> int:
+    """m, the tokens that enter: of attention's products, the sequence."""
+    return entry["dims"].get("m", 1)
+
+
+def means(entries: Iterable[Entry]) -> list[Entry]:
+    """Geometric means of over_best and numba_over_c over the shapes of a thread count and class: by m, and of all."""
+    groups: dict[Any, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry["threads"], entry["dtype"], entry["class"]].append(entry)
+    found = []
+    for (threads, dtype, name), members in groups.items():
+        for ratio in ("over_best", "numba_over_c"):
+            by_m = {
+                m: [e[ratio] for e in members if length(e) == m and e[ratio]] for m in sorted(set(map(length, members)))
+            }
+            if any(by_m.values()):
+                found.append(
+                    {
+                        "threads": threads,
+                        "dtype": dtype,
+                        "class": name,
+                        "ratio": ratio,
+                        "by_m": {str(m): geometric_mean(values) for m, values in by_m.items() if values},
+                        "all": geometric_mean(x for values in by_m.values() for x in values),
+                    }
+                )
+    return found
+
+
+def growth(figures: Figures) -> list[Entry]:
+    """Of C's packed GEMM, one weight matrix at several m in the same rounds: seconds per FLOP over the smallest m's."""
+    together: dict[tuple[int, int], list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
+    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+        if row["kind"] == "kernel":
+            together[row["threads"], row["rounds"][0]].append((row, f))
+    found = []
+    for (threads, _), members in together.items():
+        kinds = {(row["backend"], row["operation"], row["dims"]["n"], row["dims"].get("k")) for row, _ in members}
+        if len(members) == 1 or len(kinds) > 1:
+            continue
+        ((_, operation, n, k),) = kinds
+        if operation == "gemm_prepacked":
+            costs = {row["dims"]["m"]: 1e-9 / f["gflops"]["value"] for row, f in members}
+            found.append(
+                {
+                    "threads": threads,
+                    "dtype": members[0][0]["dtype"],
+                    "n": n,
+                    "k": k,
+                    "seconds_per_flop": {str(m): s for m, s in costs.items()},
+                    "relative": {str(m): s / costs[min(costs)] for m, s in costs.items()},
+                }
+            )
+    return found
+
+
+def as_dict(figures: Figures) -> Entry:
+    """Everything that summary() shows."""
+    entries = contests(figures)
+    return {
+        "machine": figures.record["machine"]["id"],
+        "created": figures.record["created"],
+        "complete": figures.record["complete"],
+        "libraries": _versions(figures),
+        "contests": entries,
+        "means": means(entries),
+        "growth": growth(figures),
+        "trust": figures.trust,
+    }
+
+
+def _versions(figures: Figures) -> dict[str, str]:
+    return {r["backend"]: r["isa"] for r in figures.rows if r["kind"] == "kernel" and r["backend"] not in OURS}
+
+
+def summary(figures: Figures) -> RenderableType:
+    """The tables: every contest, the means, the cost as work grows, the roofs."""
+    entries = contests(figures)
+    versions = _versions(figures)
+    head = machine_line(figures.record["machine"], figures.record["session"])
+    who = ", ".join(f"{name} {version}" for name, version in versions.items())
+    parts: list[RenderableType] = [Text(head), Text(f"beside {who}"), Text()]
+    for threads, dtype in dict.fromkeys((e["threads"], e["dtype"]) for e in entries):
+        chosen = [e for e in entries if (e["threads"], e["dtype"]) == (threads, dtype)]
+        parts += [
+            _contests_table(chosen, f"{threads} thread{'s' * (threads > 1)}, {dtype}", [*OURS, *versions]),
+            Text(),
+        ]
+    parts += [_means_table(means(entries)), Text()]
+    costs = growth(figures)
+    if costs:
+        parts += [_growth_table(costs), Text()]
+    return Group(*parts, roofs_table(figures), Text(), trust_text(figures))
+
+
+def _contests_table(entries: Sequence[Entry], title: str, backends: Sequence[str]) -> RenderableType:
+    made = table(
+        f"Per cent of the bound, {title}",
+        ("<operation", "shape", "bound", *backends, "C / best", "<best library"),
+        caption="bound: min(FMA peak, FLOP/B x read bandwidth) in GFLOP/s, best of all samples. "
+        "Per cent: best sample over the roof's best just before and after. "
+        "C / best: speed of C over the fastest library's, medians of samples taken in turn; weights are cold.",
+    )
+    last = None
+    for entry in entries:
+        if last not in (None, _matrix(entry)):
+            made.add_section()
+        last = _matrix(entry)
+        percents = (entry["percent"].get(backend) for backend in backends)
+        made.add_row(
+            entry["operation"],
+            "x".join(str(entry["dims"][d]) for d in ("batch", "m", "n", "k") if d in entry["dims"]),
+            "-" if entry["bound_gflops"] is None else f"{entry['bound_gflops']:.1f}",
+            *("-" if p is None else f"{p:.0f}" for p in percents),
+            _ratio(entry["over_best"]),
+            entry["best_library"],
+        )
+    return made
+
+
+def _ratio(value: float | None) -> Text:
+    return Text("-") if value is None else Text(f"{value:.2f}", style="green" if value >= 1 else "red")
+
+
+def _matrix(entry: Entry) -> Any:
+    dims = entry["dims"]
+    return length(entry) if "batch" in dims else (dims["n"], dims["k"])
+
+
+def _means_table(found: Sequence[Entry]) -> RenderableType:
+    lengths = sorted({int(m) for entry in found for m in entry["by_m"]})
+    made = table(
+        "Geometric means of speed",
+        ("threads", "<dtype", "<class", "<ratio", *(f"m = {m}" for m in lengths), "all"),
+        caption="over all shapes of a class; attention's m is the length of the sequence",
+    )
+    words = {"over_best": "C / best library", "numba_over_c": "Numba / C"}
+    for entry in found:
+        figures = [entry["by_m"].get(str(m)) for m in lengths]
+        made.add_row(
+            str(entry["threads"]),
+            entry["dtype"],
+            entry["class"],
+            words[entry["ratio"]],
+            *("-" if x is None else f"{x:.2f}" for x in figures),
+            f"{entry['all']:.2f}",
+        )
+    return made
+
+
+def _growth_table(costs: Sequence[Entry]) -> RenderableType:
+    lengths = sorted({int(m) for entry in costs for m in entry["relative"]})
+    made = table(
+        "Cost as work grows: seconds per FLOP over the smallest m's, C, packed ahead",
+        ("threads", "<dtype", "n x k", *(f"m = {m}" for m in lengths)),
+        caption="medians; 1 all along means that time grows as the work does",
+    )
+    for entry in costs:
+        figures = [entry["relative"].get(str(m)) for m in lengths]
+        made.add_row(
+            str(entry["threads"]),
+            entry["dtype"],
+            f"{entry['n']}x{entry['k']}",
+            *("-" if x is None else f"{x:.3f}" for x in figures),
+        )
+    return made

@@ -1,0 +1,50 @@
+"""Figures as text: times, intervals, one line on a machine, the trust grade."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from bench.record.metrics import Figures
+from bench.record.trust import DRIFT
+
+
+def seconds(value: float) -> str:
+    """A time with a unit that suits it: "1.23 ms"."""
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def interval(figure: Mapping[str, float], digits: int = 2) -> str:
+    """A figure with its interval: "7.10 [6.98, 7.31]"."""
+    return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+
+
+def trust_text(figures: Figures) -> Text:
+    """The trust grade with its reasons."""
+    trust = figures.trust
+    text = Text(
+        f"Trust: {trust['grade']}", style={"A": "green", "B": "green", "C": "yellow", "D": "bold red"}[trust["grade"]]
+    )
+    for reason in trust["reasons"]:
+        text.append(f"\n  - {reason}", style="default")
+    if not trust["reasons"]:
+        text.append(f" (no roof moved by more than {DRIFT:.0%}, nothing disturbed the session)", style="default")
+    return text
+
+
+def machine_line(machine: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+    """One line on what was measured where."""
+    cpus = ", ".join(f"{t} thread{'s' * (t != '1')} on CPUs {c}" for t, c in session["cpus"].items())
+    distances = {f"{1e9 * p['seconds']:.0f} ns" for p in session["pings"] if p["seconds"]}
+    apart = f"; round trip between CPUs {' and '.join(sorted(distances))}" if distances else ""
+    return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}{apart}"
+
+
+def compiled_text(session: Mapping[str, Any]) -> str:
+    """One line on the time that Numba took before anything was timed."""
+    compiled = session["jit_seconds"]
+    spent = f"{len(compiled)} functions in {sum(compiled.values()):.1f} s, before anything was timed"
+    return f"Numba compiled, or loaded from its cache, {spent}"

@@ -1,0 +1,38 @@
+"""The library reference: NumPy's matmul, that is the BLAS that NumPy was built with."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from kernels.types import DTYPES
+
+OPERATIONS: tuple[tuple[str, str], ...] = tuple(
+    (op, dtype) for op in ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t") for dtype in DTYPES
+)
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def name() -> str:
+    """The library and the kernels it chose for this CPU, as in "openblas-Zen"; "unknown" if threadpoolctl sees none."""
+    found = [f"{pool['internal_api']}-{pool.get('architecture') or 'unknown'}" for pool in _pools().info()]
+    return found[0] if found else "unknown"
+
+
+def set_threads(threads: int) -> None:
+    """Sizes the BLAS thread pool of the whole process."""
+    _pools().limit(limits=threads)  # not used as a context manager: the size stays until the next call
+
+
+def bind(operation: str, inputs: list[Any], out: np.ndarray) -> Callable[[], Any]:
+    """The call; it runs on as many threads as set_threads() said last."""
+    if operation == "gemm_batch_t":
+        a, b = inputs
+        inputs = [a, b.swapaxes(1, 2)]
+    return partial(np.matmul, *inputs, out)

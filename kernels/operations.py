@@ -1,0 +1,298 @@
+"""What each operation means: its operands, its definition in NumPy float64, its FLOPs, words and error bound.
+
+OPERATIONS is the one table of operations. Backends implement them (see KERNELS), tests and benchmarks compare every
+result with `reference()` within `error_bound()`, and every FLOP and byte that is ever printed is counted here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from scipy.special import ndtr
+
+LIKELY = 10
+"""Standard deviations of the accumulated rounding error that are still put down to rounding."""
+
+
+SCALAR = 3.0
+"""STREAM's s in scale and triad."""
+UPDATE_SCALAR = 1 - 2**-20
+"""update's s: just below one, for it is applied to its own result again and again."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: what it reads and writes, and how much.
+
+    signature names the operands with their dimensions, as in "a[m,k] b[k,n] -> c[m,n]".
+    define takes the inputs in float64 and returns the output; absolute inputs give the scale of its rounding error.
+    terms names the dimension over which each output element sums (None: no sum).
+    flops and words are per call, as functions of the dimensions; words count each operand once (compulsory traffic).
+    allocates is how many words per call a regular store first reads into cache, because it misses (write-allocate).
+    error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
+    roundoff; to first order, with a factor of two in hand.
+    """
+
+    name: str
+    signature: str
+    define: Callable[..., np.ndarray]
+    flops: Callable[[Mapping[str, int]], int]
+    words: Callable[[Mapping[str, int]], int]
+    terms: str | None = None
+    allocates: Callable[[Mapping[str, int]], int] = lambda d: 0
+    error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
+
+    @cached_property
+    def operands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(name, dimensions) of each input, then of the output."""
+        return tuple(
+            (part.split("[")[0], tuple(part.split("[")[1].rstrip("]").split(",")))
+            for part in self.signature.replace("->", "").split()
+        )
+
+    @property
+    def inputs(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return self.operands[:-1]
+
+    @property
+    def output(self) -> tuple[str, tuple[str, ...]]:
+        return self.operands[-1]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the output is also the first input."""
+        return self.inputs[0] == self.output
+
+    def bytes(self, dims: Mapping[str, int], itemsize: int) -> int:
+        """Compulsory bytes of one call: every operand read or written once."""
+        return self.words(dims) * itemsize
+
+    def delivered(self, dims: Mapping[str, int], itemsize: int) -> int:
+        """Bytes that have to come from where the operands are: as bytes(), but what is changed in place comes once.
+
+        It goes back while other lines come: caches do both at once, and update moves twice the bytes that read does.
+        """
+        back = prod(dims.get(d, 1) for d in self.output[1]) if self.in_place else 0
+        return (self.words(dims) - back) * itemsize
+
+    def intensity(self, dims: Mapping[str, int], itemsize: int) -> float:
+        """Arithmetic intensity in FLOP/byte: flops / compulsory bytes."""
+        return self.flops(dims) / self.bytes(dims, itemsize)
+
+
+def _gemm(name: str) -> Operation:
+    return Operation(
+        name,
+        "a[m,k] b[k,n] -> c[m,n]",
+        lambda a, b: a @ b,
+        flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
+        words=lambda d: d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"],
+        terms="k",
+    )
+
+
+def _gemm_batch(name: str, signature: str, define: Callable[..., np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: 2 * d["batch"] * d["m"] * d["n"] * d["k"],
+        words=lambda d: d["batch"] * (d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"]),
+        terms="k",
+    )
+
+
+def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: 2 * d["n"] * d["k"],
+        words=lambda d: d["n"] * d["k"] + d["n"] + d["k"],
+        terms="k",
+    )
+
+
+def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops: int, words: int) -> Operation:
+    # update's line is there already, reads write nothing, non-temporal stores read nothing
+    allocates = not (name == "update" or name.startswith("read") or name.endswith("_nt"))
+    return Operation(
+        name,
+        signature,
+        define,
+        flops=lambda d: flops * d["n"],
+        words=lambda d: words * d["n"],
+        terms="n" if name.startswith("read") else None,
+        allocates=lambda d: allocates * d["n"],
+    )
+
+
+def _rounded(terms: int) -> float:
+    """The rounded operations that are put down to a sum of so many terms; see error_bound()."""
+    return min(terms, LIKELY * terms**0.5)
+
+
+GELU_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS = 10, 8, 4
+"""FLOPs per element, a convention: 4 * 10 + 2 * 8 + 2 residuals = the paper's 58. Kernels execute others."""
+
+
+def _visible(shape: Sequence[int], causal: bool) -> np.ndarray:
+    """[m,n]: which columns a row attends to: all, or if causal the first i + 1 + n - m."""
+    m, n = shape[-2:]
+    return np.tri(m, n, n - m, dtype=bool) | (not causal)
+
+
+def _exponents(s: np.ndarray, scale: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """scale s less the largest of its row, as (s - extreme) scale: no product of any size is there to be rounded."""
+    turned = np.where(scale < 0, -s, s)
+    return (turned - np.max(turned, axis=-1, keepdims=True, initial=-np.inf, where=visible)) * np.abs(scale)
+
+
+def _softmax(s: np.ndarray, scale: np.ndarray, causal: bool) -> np.ndarray:
+    """softmax(scale s) along the last axis; 0 where a row doesn't look, and all of a row that sees nothing."""
+    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
+    with np.errstate(all="ignore"):
+        e = np.exp(_exponents(s, scale, visible))
+        return np.where(visible, e / np.sum(e, axis=-1, keepdims=True, where=visible), 0)
+
+
+def _softmax_error(s: np.ndarray, scale: np.ndarray, causal: bool, u: float) -> np.ndarray:
+    """p (e^d - 1), where d is what rounding adds to an exponent, its own and, on average, those in the sum; p <= 1."""
+    p = _softmax(s, scale, causal)
+    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
+    size = np.abs(_exponents(s, scale, visible))
+    size = np.where(np.isinf(size), 0, size)  # -inf is exactly 0 behind exp(); +inf makes p NaN
+    mine = u * (3 * size + 16 + _rounded(s.shape[-1]))
+    theirs = np.sum(p * mine, axis=-1, keepdims=True, where=visible)
+    return np.where(visible, np.minimum(p * np.expm1(np.minimum(2 * (mine + theirs), 700)), 1), 0) + 0 * p
+
+
+def _softmax_operation(name: str) -> Operation:
+    causal = name == "softmax_causal"
+    return Operation(
+        name,
+        "s[batch,m,n] scale[1] -> s[batch,m,n]",
+        lambda s, scale: _softmax(s, scale, causal),
+        flops=lambda d: SOFTMAX_FLOPS * d["batch"] * d["m"] * d["n"],
+        words=lambda d: 2 * d["batch"] * d["m"] * d["n"] + 1,
+        error=lambda inputs, u: _softmax_error(inputs[0], inputs[1], causal, u),
+    )
+
+
+def _norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    """(x - mean) / sqrt(variance + eps) gain + shift, mean and variance along the last axis (Ba et al. 2016)."""
+    with np.errstate(all="ignore"):
+        d = x - x.mean(axis=-1, keepdims=True)
+        return d / np.sqrt(np.mean(d * d, axis=-1, keepdims=True) + eps) * gain + shift
+
+
+def _norm_error(parts: Sequence[np.ndarray], norm: Sequence[np.ndarray], u: float) -> np.ndarray:
+    """What rounding the sum of `parts` and its mean adds to d, and that and rounding the squares to the variance v."""
+    gain, shift, eps = norm
+    x, size = np.sum(np.broadcast_arrays(*parts), axis=0), np.sum(np.abs(np.broadcast_arrays(*parts)), axis=0)
+    steps = _rounded(x.shape[-1]) + 2
+    d = np.abs(x - x.mean(axis=-1, keepdims=True))
+    of_d = u * (len(parts) * size + steps * size.mean(axis=-1, keepdims=True) + d)
+    if x.shape[-1] == 1:
+        of_d = np.zeros_like(d) + 0 * x  # x - x is exact
+    v = np.mean(d * d, axis=-1, keepdims=True) + eps
+    of_v = np.mean(2 * d * of_d + of_d**2, axis=-1, keepdims=True) + steps * u * v
+    normed = np.abs(gain) / np.sqrt(v)
+    return 2 * (normed * (of_d + d * (of_v / v + 4 * u)) + u * (normed * d + np.abs(shift)))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x), Phi the normal distribution (Hendrycks and Gimpel 2016); at -inf its limit, 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(x == -np.inf, 0, x * ndtr(x))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """The same paper's x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which GPT-2 calls gelu_new."""
+    with np.errstate(all="ignore"):
+        return np.where(x == -np.inf, 0, 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))))
+
+
+def _gelu_operation(name: str, define: Callable[[np.ndarray], np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        "x[m,n] bias[n] -> x[m,n]",
+        lambda x, bias: define(x + bias),
+        flops=lambda d: (GELU_FLOPS + 1) * d["m"] * d["n"],
+        words=lambda d: 2 * d["m"] * d["n"] + d["n"],
+        error=lambda inputs, u: 16 * u * (np.abs(inputs[0]) + np.abs(inputs[1])),  # |GELU'| <= 1.13
+    )
+
+
+def _total(a: np.ndarray) -> np.ndarray:
+    return np.array([a.sum()])
+
+
+SCALAR_GEMMS = ("gemm_naive", "gemm_tiled", "gemm_packed")
+"""GEMM without vectors: these exist for bench.ladder alone."""
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        _gemm("gemm"),
+        _gemm("gemm_prepacked"),  # b packed ahead, as inference can: its weights are constant
+        _gemm("gemm_packed"),
+        _gemm("gemm_tiled"),
+        _gemm("gemm_naive"),
+        # independent products, such as attention's, one per head: P V, and Q K^T with K as it is stored
+        _gemm_batch("gemm_batch", "a[batch,m,k] b[batch,k,n] -> c[batch,m,n]", lambda a, b: a @ b),
+        _gemm_batch("gemm_batch_t", "a[batch,m,k] b[batch,n,k] -> c[batch,m,n]", lambda a, b: a @ b.swapaxes(1, 2)),
+        _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
+        _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
+        _softmax_operation("softmax"),  # of attention's scores, which scale divides by sqrt(head_dim)
+        _softmax_operation("softmax_causal"),
+        Operation(
+            "layer_norm",
+            "x[m,n] gain[n] shift[n] eps[1] -> y[m,n]",
+            _norm,
+            flops=lambda d: NORM_FLOPS * d["m"] * d["n"],
+            words=lambda d: 2 * d["m"] * d["n"] + 2 * d["n"] + 1,
+            error=lambda inputs, u: _norm_error(inputs[:1], inputs[1:], u),
+        ),
+        Operation(  # BERT's: the norm follows the sum
+            "residual_norm",
+            "x[m,n] r[m,n] bias[n] gain[n] shift[n] eps[1] -> y[m,n]",
+            lambda x, r, bias, *norm: _norm(x + r + bias, *norm),
+            flops=lambda d: (NORM_FLOPS + 2) * d["m"] * d["n"],
+            words=lambda d: 3 * d["m"] * d["n"] + 3 * d["n"] + 1,
+            error=lambda inputs, u: _norm_error(inputs[:3], inputs[3:], u),
+        ),
+        _gelu_operation("gelu", _gelu),
+        _gelu_operation("gelu_tanh", _gelu_tanh),
+        Operation(
+            "bias",
+            "x[m,n] bias[n] -> x[m,n]",
+            lambda x, bias: x + bias,
+            flops=lambda d: d["m"] * d["n"],
+            words=lambda d: 2 * d["m"] * d["n"] + d["n"],
+        ),
+        Operation(  # GPT-2's: the sum goes on as it is, and the norm of it elsewhere
+            "residual",
+            "x[m,n] r[m,n] bias[n] -> x[m,n]",
+            lambda x, r, bias: x + r + bias,
+            flops=lambda d: 2 * d["m"] * d["n"],
+            words=lambda d: 3 * d["m"] * d["n"] + d["n"],
+            error=lambda inputs, u: 3 * u * sum(np.abs(x) for x in inputs),
+        ),
+        _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
+        _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
+        _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
+        _stream("triad", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
+        _stream("copy_nt", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
+        _stream("scale_nt", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
+        _stream("add_nt", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
+        _stream("triad_nt", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
+        _stream("update", "a[n] -> a[n]", lambda a: UPDATE_SCALAR * a, flops=1, words=2),
+        _stream("read", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_2", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_4", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("read_8", "a[n] -> s[1]", _total, flops=1, words=1),
+    )
+}

@@ -1,0 +1,85 @@
+"""Whether a result is right: the float64 reference, the bound of the rounding error, and the check against both."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kernels.operations import LIKELY, OPERATIONS, Operation
+
+CHUNK = 1 << 14
+"""Elements of a long array that are checked at a time: they stay in cache."""
+
+
+def _in_chunks(operation: Operation, inputs: Sequence[np.ndarray], change: Callable[..., np.ndarray]) -> np.ndarray:
+    """The definition on inputs converted by `change`; a sum over one long array without a changed copy of all of it."""
+    if operation.terms != "n":
+        return operation.define(*(change(np.asarray(x, np.float64)) for x in inputs))
+    (a,) = inputs
+    parts = (operation.define(change(a[start : start + CHUNK])) for start in range(0, a.size, CHUNK))
+    return np.sum(list(parts), axis=0)
+
+
+def reference(operation: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The operation's exact meaning: its definition on the inputs converted to float64."""
+    return _in_chunks(OPERATIONS[operation], inputs, np.asarray)
+
+
+def error_bound(operation: str, inputs: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The largest rounding error, per output element, that a right kernel makes, whatever its order of summation.
+
+    |computed - exact| <= g |A| |B| with g = q u / (1 - q u), u the unit roundoff, for the kernel in its dtype and once
+    more for the float64 reference. q is the number of rounded operations that an element passes through (Higham,
+    Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.5), but no more than LIKELY sqrt(q): rounding
+    errors don't conspire (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4: violated with a probability
+    below 2 exp(-LIKELY^2 / 2) each). The worst case would let a kernel pass that loses a term in 4000.
+    Subnormal results may lose half the smallest subnormal each time.
+    """
+    op = OPERATIONS[operation]
+    if op.error:
+        wide = [x.astype(np.float64) for x in inputs]
+        with np.errstate(all="ignore"):  # where the reference isn't finite, nor is its bound
+            bounds = [op.error(wide, float(np.finfo(d).eps) / 2) for d in (dtype, np.float64)]
+        return bounds[0] + bounds[1] + float(np.finfo(dtype).tiny)  # a kernel may flush exp() of the very small to 0
+    dims = {
+        d: size for (_, names), x in zip(op.inputs, inputs, strict=True) for d, size in zip(names, x.shape, strict=True)
+    }
+    steps = (dims[op.terms] if op.terms else 1) + 1
+    rounded = min(steps, LIKELY * steps**0.5)
+    growth = sum(rounded * u / (1 - rounded * u) for u in (np.finfo(dtype).eps / 2, np.finfo(np.float64).eps / 2))
+    scale = _in_chunks(op, inputs, np.abs)
+    return growth * scale + steps * float(np.finfo(dtype).smallest_subnormal)
+
+
+class WrongResult(Exception):
+    """A kernel's result differs from the reference by more than rounding can explain."""
+
+
+def check(operation: str, inputs: Sequence[np.ndarray], result: np.ndarray, expected: np.ndarray | None = None) -> None:
+    """Raises WrongResult where `result` is farther from the reference than error_bound() allows.
+
+    NaN must be where the reference has NaN, infinities must be equal. `expected` saves computing the reference again.
+    """
+    op = OPERATIONS[operation]
+    if op.terms is None and result.ndim == 1 and result.size > CHUNK:  # elementwise: in pieces that stay in cache
+        for start in range(0, result.size, CHUNK):
+            part = slice(start, start + CHUNK)
+            check(operation, [x[part] for x in inputs], result[part])
+        return
+    exact = reference(operation, inputs) if expected is None else expected
+    bound = error_bound(operation, inputs, result.dtype)
+    got = result.astype(np.float64, copy=False)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(got - exact) <= bound
+        if near.all():
+            return
+        finite = np.isfinite(exact) & np.isfinite(bound)
+        too_large = np.abs(exact) + bound > np.finfo(result.dtype).max  # for the dtype: may be infinite
+        overflowed = too_large & np.isinf(got) & (np.sign(got) == np.sign(exact))
+        same = (got == exact) | (np.isnan(got) & np.isnan(exact))
+        good = np.where(finite, near | overflowed, same)
+    if not good.all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise WrongResult(
+            f"{operation}: {int((~good).sum())} of {good.size} elements are wrong, the first at {list(where)}: "
+            f"{got[where]!r} instead of {exact[where]!r}"
+        )
