@@ -48,10 +48,12 @@ static struct F(plan) F(make_plan)(int threads, int packed, int64_t m, int64_t n
     nc = nc < z.width * threads ? z.width * threads : nc;
     z.nc = m <= z.mc ? n : n < nc ? n : nc;
 
-    /* The thread grid with the shortest longest share; on a tie the wider one, which copies less of B twice. */
+    /* The thread grid with the shortest longest share; on a tie the wider one, which copies less of B twice. At most as
+     * many rows of threads as the first block has tiles: then each has one there (floor(tiles (row + 1) / down) exceeds
+     * floor(tiles row / down) where tiles >= down), and whoever multiplies in a later block has copied its panels of B. */
     int64_t panels = divide_up(z.nc, z.width), best = INT64_MAX;
     for (int across = 1; across <= threads; across++) {
-        int down = threads / across;
+        int down = threads / across < tiles ? threads / across : (int)tiles;
         int64_t longest = divide_up(panels, across) * divide_up(tiles, down);
         if (longest <= best) best = longest, z.across = across, z.down = down;
     }

@@ -1481,8 +1481,9 @@ def _prepare_blocks(a, b, c, threads, ldb):
         width = width // piece * piece
     nc = n if m <= mc else min(n, max(width * threads, _L3 // 2 // (kc * size) // width * width))
     panels, tiles = _up(nc, width), _up(mc, MR)
-    # the grid of threads with the shortest longest share; on a tie the wider one
-    grids = [(w, threads // w) for w in range(1, threads + 1)]
+    # The grid of threads with the shortest longest share; on a tie the wider one. No more rows of threads than the
+    # first block has tiles: whoever multiplies in a later block has copied its panels of B in the first.
+    grids = [(w, min(threads // w, tiles)) for w in range(1, threads + 1)]
     across, down = min(grids, key=lambda grid: (_up(panels, grid[0]) * _up(tiles, grid[1]), -grid[0]))
     needed = set()
     for i, heights in enumerate(blocks):
