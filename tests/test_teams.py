@@ -1,5 +1,10 @@
-"""Teams of any size: more threads than CPUs, more than tiles, fewer than asked for."""
+"""Teams of any size: more threads than CPUs, more than tiles, fewer than asked for, fewer than in the last call."""
 
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +14,7 @@ from conftest import Run
 
 import kernels
 from kernels import DTYPES, Kernel, native
-from kernels.reference import error_bound, reference
+from kernels.reference import check, error_bound, reference
 
 MOST = 64
 FIXED = [(337, 40, 1024), (169, 8, 409), (133, 8, 1024), (41, 4, 3072), (37, 4, 4096)]
@@ -81,3 +86,29 @@ for kernel in kernels.available():
 """
     ran = python("-c", code, Path(__file__).parent, OMP_THREAD_LIMIT="2")
     assert (ran.returncode, ran.stdout) == (0, "")
+
+
+@contextmanager
+def at_most_one_thread_per_cpu() -> Iterator[None]:
+    """OpenMP's dynamic teams: never more threads than CPUs, whatever is asked for."""
+    omp = ctypes.CDLL(sys.modules["kernels._native"].__file__)
+    omp.omp_set_dynamic(1)
+    try:
+        yield
+    finally:
+        omp.omp_set_dynamic(0)
+
+
+@pytest.mark.parametrize("kernel", [k for k in kernels.KERNELS.values() if k.backend == "c"], ids=str, indirect=True)
+def test_a_smaller_team_than_in_the_last_call(kernel: Kernel) -> None:
+    """Nothing is left of what the threads of the call before wrote."""
+    threads = (os.cpu_count() or 1) + 3
+    inputs = make_inputs(kernel, {"m": 50, "n": 1000, "k": 60})
+    before = [x.copy() for x in inputs]
+    _, out = output_for(kernel, inputs)
+    call = kernel.bind(*arguments(kernel, inputs, threads, out), out=out, threads=threads)
+    call()
+    with at_most_one_thread_per_cpu():
+        out[...] = before[0] if kernels.OPERATIONS[kernel.operation].in_place else np.nan
+        call()
+    check(kernel.operation, before, out)

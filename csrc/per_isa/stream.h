@@ -91,5 +91,6 @@ static void stream_passes(int threads, enum stream_op op, enum stream_flavour fl
         if (flavour == STREAM_NONTEMPORAL) _mm_sfence(); /* the last lines have left the write-combining buffers */
 #endif
         if (sums) sums[t * UNIT] = sum; /* a line each: no false sharing */
+        for (int none = team; sums && t == 0 && none < threads; none++) sums[none * UNIT] = 0; /* a smaller team */
     }
 }
