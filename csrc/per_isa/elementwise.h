@@ -14,27 +14,59 @@
     else                                                                                                               \
         _Pragma("omp parallel for num_threads(team) schedule(static)") for (int64_t i = 0; i < (rows); i++) __VA_ARGS__
 
-/* The first `count` elements at p, the other lanes `rest`; and back, the other lanes dropped. Loops that must become vectors:
- * masked ones where the ISA has them. */
+static inline whole F(below)(int64_t count) { /* true in the first `count` lanes */
+    whole lane;
+#pragma GCC unroll 16
+    for (int l = 0; l < (int)LANES; l++) lane[l] = l;
+    return lane < (int)count;
+}
+static inline vec F(only)(vec v, int64_t count) { /* the first `count` lanes, the others 0 */
+    return (vec)((whole)v & F(below)(count));
+}
+
+/* The first `count` < LANES elements at p, the other lanes `rest`; and back, the other lanes dropped. What is behind them
+ * may be no memory, so masked instructions by name: GCC 12 makes a masked store of eight doubles, left to it, of
+ * vextractf64x4, which does not suppress the faults of its masked lanes. */
+#if defined ISA_avx512
+#define MASK ((__mmask16)((1u << count) - 1))
+static inline vec F(load_some)(const T *p, int64_t count, T rest) {
+    const vec others = (vec){0} + rest;
+    return SINGLE ? (vec)_mm512_mask_loadu_ps((__m512)others, MASK, p)
+                  : (vec)_mm512_mask_loadu_pd((__m512d)others, (__mmask8)MASK, p);
+}
+static inline void F(store_some)(T *p, vec v, int64_t count) {
+    if (SINGLE)
+        _mm512_mask_storeu_ps(p, MASK, (__m512)v);
+    else
+        _mm512_mask_storeu_pd(p, (__mmask8)MASK, (__m512d)v);
+}
+#undef MASK
+#elif defined ISA_avx2
+static inline vec F(load_some)(const T *p, int64_t count, T rest) {
+    const whole mask = F(below)(count);
+    const vec some = SINGLE ? (vec)_mm256_maskload_ps((const float *)p, (__m256i)mask)
+                            : (vec)_mm256_maskload_pd((const double *)p, (__m256i)mask);
+    return CHOOSE(mask, some, (vec){0} + rest);
+}
+static inline void F(store_some)(T *p, vec v, int64_t count) {
+    if (SINGLE)
+        _mm256_maskstore_ps((float *)p, (__m256i)F(below)(count), (__m256)v);
+    else
+        _mm256_maskstore_pd((double *)p, (__m256i)F(below)(count), (__m256d)v);
+}
+#else /* no masked instructions: element by element */
 static inline vec F(load_some)(const T *p, int64_t count, T rest) {
     alignas(VECTOR_BYTES) T lane[LANES];
-#pragma omp simd
     for (int l = 0; l < (int)LANES; l++) lane[l] = l < (int)count ? p[l] : rest;
     return F(load)(lane);
 }
 static inline void F(store_some)(T *p, vec v, int64_t count) {
     alignas(VECTOR_BYTES) T lane[LANES];
     F(store)(lane, v);
-#pragma omp simd
     for (int l = 0; l < (int)LANES; l++)
         if (l < (int)count) p[l] = lane[l];
 }
-static inline vec F(only)(vec v, int64_t count) { /* the first `count` lanes, the others 0 */
-    whole lane;
-#pragma GCC unroll 16
-    for (int l = 0; l < (int)LANES; l++) lane[l] = l;
-    return (vec)((whole)v & (lane < (int)count));
-}
+#endif
 static inline __attribute__((always_inline)) vec F(take)(const T *p, int64_t left, T rest) {
     return left >= LANES ? F(load)(p) : F(load_some)(p, left, rest);
 }

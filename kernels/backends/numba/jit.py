@@ -1441,11 +1441,11 @@ def _launch(function, a, b, c, threads, steps=1, room=1, **sizes):
     """
     sizes["itemsize"] = c.itemsize
     task, record = _compiled(function, f"f{c.itemsize * 8}", tuple(sizes))
-    memory = np.zeros(room + _LINE, c.dtype)  # zeroed: the first touch belongs to the preparation
-    work = memory[-memory.ctypes.data % _LINE // c.itemsize :]
+    work = aligned_empty(room, c.dtype)
+    work[:] = 0  # the first touch belongs to the preparation
     values = np.array(tuple(map(_number, sizes.values())), record)
     call = _bind("parallel", _run, task.address, steps, *map(_number, (a, b, c, work, values)), threads)
-    call.keep = a, b, c, memory, values, sizes  # the addresses are only as good as the arrays are alive
+    call.keep = a, b, c, work, values, sizes  # the addresses are only as good as the arrays are alive
     return call
 
 

@@ -1,0 +1,36 @@
+"""No kernel touches memory outside its operands and its workspace, neither behind them nor before them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+import kernels
+
+ROWS = sorted({(k.backend, k.isa) for k in kernels.KERNELS.values() if k.backend != "blas"})
+
+
+@pytest.mark.parametrize(("backend", "isa"), ROWS)
+def test_nothing_outside_is_touched(backend: str, isa: str, python: Run) -> None:
+    """In another process, which a touched guard page ends; its last line names the kernel."""
+    if reason := next(k.reason for k in kernels.KERNELS.values() if (k.backend, k.isa) == (backend, isa)):
+        pytest.skip(reason)
+    ran = python(Path(__file__).with_name("guarded.py"), backend, isa)
+    *_, last = ran.stdout.splitlines() or [""]
+    assert (ran.returncode, last) == (0, "done"), f"{last}\n{ran.stderr}"
+
+
+def test_masked_stores_suppress_faults() -> None:
+    """AVX-512 code stores some lanes by vmovup[sd] alone, on a CPU without it, too: others fault on masked lanes."""
+    if shutil.which("objdump") is None or "avx512" not in {k.isa for k in kernels.KERNELS.values()}:
+        pytest.skip("needs objdump and a build with AVX-512")
+    module = sys.modules["kernels._native"].__file__
+    code = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", str(module)], capture_output=True, text=True, check=True
+    ).stdout
+    masked = set(re.findall(r"\t(\S+)\s[^\n]*\)\{%k\d\}\s*$", code, re.MULTILINE))
+    assert masked and masked <= {"vmovups", "vmovupd"}
