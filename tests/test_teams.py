@@ -13,8 +13,9 @@ from cases import arguments, blocks, make_inputs, output_for
 from conftest import Run
 
 import kernels
-from kernels import DTYPES, Kernel, native
-from kernels.reference import check, error_bound, reference
+from kernels import DTYPES, Kernel
+from kernels.backends import c
+from kernels.verify import check, error_bound, reference
 
 MOST = 64
 FIXED = [(337, 40, 1024), (169, 8, 409), (133, 8, 1024), (41, 4, 3072), (37, 4, 4096)]
@@ -24,7 +25,7 @@ FIXED = [(337, 40, 1024), (169, 8, 409), (133, 8, 1024), (41, 4, 3072), (37, 4, 
 def uneven(kernel: Kernel) -> tuple[int, int, int]:
     """Such a shape for this CPU's caches: two blocks of rows, the second one of fewer tiles."""
     mr, _, lanes, kc = blocks(kernel)
-    most = native.lib.cache_bytes(2) // 2 // (kc * DTYPES[kernel.dtype].itemsize) // mr * mr
+    most = c.lib.cache_bytes(2) // 2 // (kc * DTYPES[kernel.dtype].itemsize) // mr * mr
     m = next(m for m in range(most + 1, 2 * most) if -(-(m - m // 2) // mr) > -(-(m // 2) // mr))
     return m, lanes, kc
 
