@@ -19,16 +19,16 @@ from bench.errors import BadInput
 from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.session import Session
-from bench.measure.suite import contestants
+from bench.measure.suite import kernels_for
 from bench.record.metrics import Figures
 from bench.record.row import Row, call_seconds
 from bench.record.store import save
 from bench.report.roofline_plot import roofline
 from bench.report.tables import summary
 from bench.workloads.shapes import Case, Shape
-from bench.workloads.sweep import SWEEPS, Sweep, between_cases, layer_cases, walk_cases
+from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
-from kernels.backends import libraries as peers
+from kernels.backends import libraries
 from kernels.types import DTYPES
 
 
@@ -79,9 +79,9 @@ class Plan:
         self.dtypes = (config.getoption("--dtype") or ("f32,f64" if full else "f32")).split(",")
         if set(self.dtypes) - set(DTYPES):
             raise pytest.UsageError(f"--dtype {config.getoption('--dtype')}: f32, f64 or f32,f64")
-        self.others = [row for row in peers.rows() if row.reason is None] if config.getoption("--peers") else []
+        self.others = [row for row in libraries.rows() if row.reason is None] if config.getoption("--peers") else []
         if config.getoption("--peers") and not self.others:
-            raise pytest.UsageError(f"--peers: none of the libraries is installed: {peers.PIP}")
+            raise pytest.UsageError(f"--peers: none of the libraries is installed: {libraries.PIP}")
         self.begin = time.perf_counter()
         self.session: Session | None = None
         # by shape, not by case: the same shape under another list of layers is the same group
@@ -106,7 +106,7 @@ class Plan:
                 f"ISA {self.isa}, threads {self.threads}, {len(self.groups)} groups of kernels; Numba compiles first"
             )
             if self.others:
-                for line in peers.missing():
+                for line in libraries.missing():
                     self.say(f"left out: {line}")
             quick = self.sweep is SWEEPS["quick"]
             others = {row.backend for row in self.others}
@@ -174,12 +174,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("ceiling", "threads"), [(c, t) for t in plan.threads for c in ceilings])
     if "entry" not in metafunc.fixturenames:
         return
-    tables = {"layer": layer_cases, "walk": walk_cases, "between": between_cases}
+    tables = {"layer": layer_cases, "walk": walk_cases, "pointwise": pointwise_cases}
     cases = tables[metafunc.function.__name__.split("_")[1]](plan.sweep)
     entries, ids = [], []
     for case in cases:
         for dtype in plan.dtypes:
-            for kernel in contestants(case, dtype, plan.isa, plan.sweep.rungs, plan.others):
+            for kernel in kernels_for(case, dtype, plan.isa, plan.sweep.rungs, plan.others):
                 for threads in plan.threads:
                     sizes = "-".join(f"{d}{getattr(case, d)}" for d in "mnk" if d == "m" or d in case.dims)
                     layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)

@@ -18,7 +18,7 @@ from bench.record.row import Row, call_seconds, flops
 from bench.record.store import save
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
-from kernels.backends import c as native
+from kernels.backends import c
 from kernels.types import DTYPES
 
 
@@ -40,11 +40,11 @@ def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequenc
 def _isas(text: str | None) -> list[str]:
     if text is None:
         isa_in_use()  # refuses a RIDGELINE_ISA that can't run
-        return [isa for isa in native.ISAS if native.runs(isa)]
+        return [isa for isa in c.ISAS if c.runs(isa)]
     for isa in text.split(","):
-        if isa not in native.ISAS:
-            raise BadInput(f"--isa {isa}: this build has {', '.join(native.ISAS)}")
-        if not native.runs(isa):
+        if isa not in c.ISAS:
+            raise BadInput(f"--isa {isa}: this build has {', '.join(c.ISAS)}")
+        if not c.runs(isa):
             raise BadInput(f"--isa {isa}: this CPU can't run it")
     return text.split(",")
 

@@ -14,14 +14,14 @@ from bench.errors import BadInput
 from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.session import Session
-from bench.measure.suite import contestants
+from bench.measure.suite import kernels_for
 from bench.record.metrics import Figures
 from bench.record.store import load, save
 from bench.report.libraries import as_dict, summary
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import Sweep, layer_cases
-from kernels.backends import libraries as peers
+from kernels.backends import libraries
 from kernels.types import DTYPES
 
 LENGTHS = (1, 8, 32, 128, 512)
@@ -60,7 +60,7 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     """Adds the rows of every case to the session, one thread count after the other."""
     isa = isa_in_use()
     cases = weight_cases(full) + attention_cases()
-    plan = [(case, contestants(case, dtype, isa, others=peers.rows())) for case in cases]
+    plan = [(case, kernels_for(case, dtype, isa, others=libraries.rows())) for case in cases]
     session.start()
     for i, threads in enumerate(session.threads):
         for j, (case, chosen) in enumerate(plan, 1):
@@ -86,17 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.record:
         figures = load(options.record)[1]
-        if not any(row["backend"] in peers.BACKENDS for row in figures.rows):
+        if not any(row["backend"] in libraries.BACKENDS for row in figures.rows):
             raise BadInput(f"{options.record}: no other library took part in it")
         return _show(figures, options.json)
     if not 0 < options.seconds < 60:
         raise BadInput(f"--seconds {options.seconds}: more than 0, less than 60")
     out = console(stderr=True)
-    for line in peers.missing():
+    for line in libraries.missing():
         out.print(f"left out: {line}", style="yellow", markup=False)
-    present = {row.backend for row in peers.rows() if row.reason is None}
+    present = {row.backend for row in libraries.rows() if row.reason is None}
     if not present:
-        raise BadInput(f"none of the libraries is installed: {peers.PIP}")
+        raise BadInput(f"none of the libraries is installed: {libraries.PIP}")
     session = Session(
         "python -m bench.peers", thread_counts(options.threads), [options.dtype], out.print, others=present
     )

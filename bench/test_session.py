@@ -17,8 +17,8 @@ def test_layer(replay, measured):
     replay(measured)
 
 
-def test_between(replay, measured):
-    """What lies between the products, such as softmax and GELU, with its operands in a cache, in C and Numba."""
+def test_pointwise(replay, measured):
+    """Pointwise operations, such as softmax and GELU, with its operands in a cache, in C and Numba."""
     replay(measured)
 
 

@@ -241,7 +241,7 @@ def test_benchmark_ids_are_unique(python: Run) -> None:
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("case", ["layer and gemm_f32-c and m32 and n768", "between and numba and n128"])
+@pytest.mark.parametrize("case", ["layer and gemm_f32-c and m32 and n768", "pointwise and numba and n128"])
 def test_benchmarks_check_without_timing(python: Run, tmp_path: Path, case: str) -> None:
     ran = python(*BENCH, "--benchmark-disable", "--sweep", "quick", "--threads", "1", "-k", case)
     assert ran.returncode == 0, ran.stdout

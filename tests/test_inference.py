@@ -139,12 +139,12 @@ def test_steps_are_what_the_model_counts() -> None:
         assert sum(step.cold for step in one[p.layer]) == p.count * p.n * p.k * 4
 
 
-def test_between_the_products_is_what_the_model_counts() -> None:
+def test_pointwise_operations_are_what_is_what_the_model_counts() -> None:
     """Softmax, norms, GELU, biases and residuals: calls, FLOPs and bytes as bench.layers has them for the roofline."""
     decoder = Decoder(GPT2, random_weights(GPT2), 16, 16)
     assert decoder.prefill
     for model, steps in ((BERT, Encoder(BERT, random_weights(BERT), 16).steps), (GPT2, decoder.prefill.steps)):
-        parts, counted = by_name(steps), model.between(16)
+        parts, counted = by_name(steps), model.pointwise(16)
         for name in {p.layer for p in counted}:
             wanted = [p for p in counted if p.layer == name]
             calls = [step for step in parts[name] if step.flops]

@@ -1,4 +1,4 @@
-"""Other libraries as rows, their processes, and how the kernels stand beside them."""
+"""Other libraries as rows, their processes, and the kernels beside them."""
 
 import json
 import os
@@ -22,10 +22,10 @@ from bench.peers import attention_cases, growth_cases, weight_cases
 from bench.record import store
 from bench.record.metrics import Figures
 from bench.record.row import make_row
-from bench.report.libraries import contests, growth, means
+from bench.report.libraries import comparisons, growth, means
 from bench.workloads.shapes import Case
 from kernels import Kernel, UnavailableISA
-from kernels.backends import libraries as peers
+from kernels.backends import libraries
 from kernels.operations import OPERATIONS
 from kernels.verify import WrongResult
 
@@ -33,11 +33,12 @@ from kernels.verify import WrongResult
 
 
 def test_rows_are_unlike_each_other_and_unlike_the_registrys() -> None:
-    names = [row.name for row in peers.rows()]
+    names = [row.name for row in libraries.rows()]
     assert len(names) == len(set(names))
-    assert not set(peers.BACKENDS) & set(kernels.BACKENDS)
-    assert {row.backend for row in peers.rows()} == set(peers.BACKENDS)
-    assert set(peers.BACKENDS) <= set(store.schema()["properties"]["rows"]["items"]["properties"]["backend"]["enum"])
+    assert not set(libraries.BACKENDS) & set(kernels.BACKENDS)
+    assert {row.backend for row in libraries.rows()} == set(libraries.BACKENDS)
+    known = store.schema()["properties"]["rows"]["items"]["properties"]["backend"]["enum"]
+    assert set(libraries.BACKENDS) <= set(known)
 
 
 def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
@@ -53,10 +54,10 @@ def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
 def test_missing_library_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: _raise_missing())
     monkeypatch.setattr("kernels.backends.libraries.find_library", lambda name: None)
-    assert [line.split(":")[0] for line in peers.missing()] == list(peers.BACKENDS)
-    assert "torch: not installed (torch): pip install 'ridgeline[peers]'" in peers.missing()
-    assert "blis: not installed (libblis): apt install libblis4-openmp" in peers.missing()
-    row = peers.LIBRARIES[0].rows()[0]
+    assert [line.split(":")[0] for line in libraries.missing()] == list(libraries.BACKENDS)
+    assert "torch: not installed (torch): pip install 'ridgeline[peers]'" in libraries.missing()
+    assert "blis: not installed (libblis): apt install libblis4-openmp" in libraries.missing()
+    row = libraries.LIBRARIES[0].rows()[0]
     with pytest.raises(UnavailableISA, match=r"not installed \(torch\)"):
         row(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
 
@@ -79,18 +80,18 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=peers.LIBRARIES, ids=lambda library: library.backend)
+@pytest.fixture(scope="module", params=libraries.LIBRARIES, ids=lambda library: library.backend)
 def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     library = request.param
     if library.version() is None:
-        pytest.skip(next(line for line in peers.missing() if line.startswith(library.backend)))
+        pytest.skip(next(line for line in libraries.missing() if line.startswith(library.backend)))
     one = Worker(library.backend, cpus_for(1), arrays=4)
     yield one
     one.close()
 
 
 def of(backend: str) -> list[Kernel]:
-    return [row for row in peers.rows() if row.backend == backend]
+    return [row for row in libraries.rows() if row.backend == backend]
 
 
 def test_results_are_right(worker: Worker) -> None:
@@ -182,7 +183,7 @@ def test_cases() -> None:
     assert [c.m for c in growth_cases()] == [128, 256, 512, 1024, 2048]
 
 
-# --- standings, from made-up seconds
+# --- comparisons, from made-up seconds
 
 
 def entrant(backend: str, operation: str, gflops: float, number: int, **dims: int) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def met(number: int, operation: str, rates: dict[str, float], **dims: int) -> li
 
 
 @pytest.fixture
-def standings() -> dict[str, Any]:
+def measured_beside() -> dict[str, Any]:
     size = {"n": 1000, "k": 1000}
     return records.make(
         [
@@ -222,8 +223,8 @@ def standings() -> dict[str, Any]:
     )
 
 
-def test_contests_are_like_against_like(standings: dict[str, Any]) -> None:
-    found = contests(Figures(standings))
+def test_comparisons_are_like_against_like(measured_beside: dict[str, Any]) -> None:
+    found = comparisons(Figures(measured_beside))
     assert [(e["operation"], e["dims"].get("m"), e["best_library"]) for e in found] == [
         ("gemv", None, "torch"),
         ("gemm", 32, "blas"),
@@ -240,8 +241,8 @@ def test_contests_are_like_against_like(standings: dict[str, Any]) -> None:
     assert found[2]["percent"]["openvino"] == pytest.approx(80)
 
 
-def test_means_are_geometric(standings: dict[str, Any]) -> None:
-    found = {(e["class"], e["ratio"]): e for e in means(contests(Figures(standings)))}
+def test_means_are_geometric(measured_beside: dict[str, Any]) -> None:
+    found = {(e["class"], e["ratio"]): e for e in means(comparisons(Figures(measured_beside)))}
     plain = found["plain", "over_best"]
     assert plain["by_m"] == pytest.approx({"1": 1.5, "32": 4 / 3, "128": 0.5})
     assert plain["all"] == pytest.approx((1.5 * 4 / 3 * 0.5) ** (1 / 3))
@@ -250,18 +251,18 @@ def test_means_are_geometric(standings: dict[str, Any]) -> None:
     assert ("attention", "numba_over_c") not in found
 
 
-def test_growth_is_of_rows_measured_together(standings: dict[str, Any]) -> None:
-    (found,) = growth(Figures(standings))
+def test_growth_is_of_rows_measured_together(measured_beside: dict[str, Any]) -> None:
+    (found,) = growth(Figures(measured_beside))
     assert (found["n"], found["k"]) == (1000, 1000)
     assert found["relative"] == pytest.approx({"128": 1.0, "256": 2.0})
 
 
-def test_command_shows_a_record(standings: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+def test_command_shows_a_record(measured_beside: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
     main = import_module("bench.peers").main
-    store.save(standings, tmp_path / "r.json")
+    store.save(measured_beside, tmp_path / "r.json")
     assert main([str(tmp_path / "r.json")]) == 0
     text = capsys.readouterr().out
     assert "C / best" in text
     assert "openvino" in text
     assert main([str(tmp_path / "r.json"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["contests"][1]["over_best"] == pytest.approx(4 / 3)
+    assert json.loads(capsys.readouterr().out)["comparisons"][1]["over_best"] == pytest.approx(4 / 3)

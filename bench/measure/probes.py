@@ -10,7 +10,7 @@ import numpy as np
 import kernels
 from bench.measure.timing import Variant
 from bench.record.row import make_row
-from kernels.backends import c as native
+from kernels.backends import c
 from kernels.backends.c import lib
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
@@ -36,10 +36,10 @@ class Probe:
 
 def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
     """The FMA peak of an ISA: every accumulator of its register tile, nothing loaded."""
-    mr, nr = native.tile(isa, dtype)
-    lanes = native.vector_bytes(isa) // DTYPES[dtype].itemsize
+    mr, nr = c.tile(isa, dtype)
+    lanes = c.vector_bytes(isa) // DTYPES[dtype].itemsize
     dims = {"chains": mr * nr // lanes, "lanes": lanes, "iterations": FMA_ITERATIONS}
-    call = partial(getattr(lib, f"peak_{dtype}"), native.ISAS.index(isa), threads, FMA_ITERATIONS)
+    call = partial(getattr(lib, f"peak_{dtype}"), c.ISAS.index(isa), threads, FMA_ITERATIONS)
     return Probe(make_row("probe", "fma", dtype, "c", isa, threads, dims=dims, level="core"), [call])
 
 

@@ -15,11 +15,11 @@ from kernels.types import DTYPES
 from kernels.verify import check, reference
 
 
-class Stand:
+class Problem:
     """Prepares kernels for one case after another; what belongs to a case is dropped when the next one comes.
 
     arrays   how many times over the cold copies have to fit into memory: packed ones, other processes' ones
-    weights  those of another stand, to share their memory
+    weights  those of another problem, to share their memory
     """
 
     def __init__(self, arrays: int = 4, weights: Weights | None = None) -> None:

@@ -24,11 +24,11 @@ from typing import Any
 
 import kernels
 from bench.errors import BadInput
-from bench.measure.problem import Stand
+from bench.measure.problem import Problem
 from bench.measure.timing import Elsewhere, Variant, timed
 from bench.workloads.shapes import Case
 from kernels import Kernel
-from kernels.backends import libraries as peers
+from kernels.backends import libraries
 from kernels.verify import WrongResult
 
 PR_SET_PDEATHSIG = 1
@@ -81,20 +81,20 @@ class Worker(Process):
         super().__init__(backend, cpus, _Server, cpus, arrays)
 
     def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Elsewhere:
-        """As Stand.prepare(), over there."""
+        """As Problem.prepare(), over there."""
         ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies)
         return Elsewhere(ready, lambda *region: self._ask("time", kernel.operation, *region))
 
     def check_again(self, kernel: Kernel, copy: int) -> None:
-        """As Stand.check_again(), over there."""
+        """As Problem.check_again(), over there."""
         self._ask("check_again", kernel.operation, copy)
 
 
 class _Server:
-    """The other end: the same stand as in the first process, for one library's kernels."""
+    """The other end: the same problem as in the first process, for one library's kernels."""
 
     def __init__(self, cpus: list[int], arrays: int) -> None:
-        self.cpus, self.stand = cpus, Stand(arrays)
+        self.cpus, self.problem = cpus, Problem(arrays)
         self.variants: dict[str, tuple[Kernel, Variant]] = {}
         self.case: Any = None
 
@@ -103,9 +103,9 @@ class _Server:
             self.variants.clear()
             self.case = (case, dtype, threads)
         os.sched_setaffinity(0, self.cpus)  # threads that are made now start with all of them
-        find = peers.find if backend in peers.BACKENDS else kernels.find
+        find = libraries.find if backend in libraries.BACKENDS else kernels.find
         kernel = find(operation, dtype, backend)
-        variant = self.stand.prepare(case, dtype, threads, kernel, copies)
+        variant = self.problem.prepare(case, dtype, threads, kernel, copies)
         with spread(self.cpus):
             begin, runs = time.perf_counter(), 0
             while time.perf_counter() - begin < SPREAD_SECONDS:
@@ -118,7 +118,7 @@ class _Server:
         return timed(self.variants[operation][1], first, count, waken)
 
     def check_again(self, operation: str, copy: int) -> None:
-        self.stand.check_again(self.variants[operation][0], copy)
+        self.problem.check_again(self.variants[operation][0], copy)
 
 
 @contextlib.contextmanager

@@ -13,16 +13,15 @@ from bench.host.placement import clock_hertz, cpus_for, isa_in_use, ping, pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, page_bytes, stream_arrays
 from bench.measure.probes import READS, Probe, clock_probe, fma_probe, stream_probe
-from bench.measure.problem import Stand
+from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
 from bench.measure.timing import Samples, collect, interleave, timer_resolution
-from bench.record import store as records
+from bench.record import store
 from bench.record.row import make_row
 from bench.record.trust import AGREE
 from bench.workloads.shapes import Case
 from kernels import Kernel
-from kernels.backends import c as native
-from kernels.backends import libraries as peers
+from kernels.backends import c, libraries
 from kernels.backends.numba import jit
 from kernels.types import DTYPES
 
@@ -31,7 +30,7 @@ Hired = TypeVar("Hired", bound=Process)
 
 def machine_facts() -> dict[str, Any]:
     """bench.machine's facts and how the C kernels were built."""
-    return {**describe(), "build": native.build()}
+    return {**describe(), "build": c.build()}
 
 
 @cache
@@ -70,7 +69,7 @@ class Session:
         self.complete = False
         self.pages: dict[str, int] | None = None
         self.cpus = {t: cpus_for(t) for t in self.threads}
-        self.stand = Stand(arrays=4 + 3 * len(list(others)))
+        self.problem = Problem(arrays=4 + 3 * len(list(others)))
         self._workers: dict[tuple[str, int], Process] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
         self._watch = Conditions(own=self._cpu_seconds)
@@ -91,7 +90,7 @@ class Session:
 
     def _start_at(self, threads: int) -> None:
         probes = [self.memory(threads), *self._caches(threads)]
-        isas = dict.fromkeys([self.isa, [isa for isa in native.ISAS if native.runs(isa)][-1]])
+        isas = dict.fromkeys([self.isa, [isa for isa in c.ISAS if c.runs(isa)][-1]])
         probes += [fma_probe(threads, dtype, isa) for dtype in self.dtypes for isa in isas]
         probes.append(clock_probe(threads))
         fresh = [p for p in probes if not p.row["seconds"]]
@@ -234,7 +233,7 @@ class Session:
         with pinned(threads), self.watched():
             places = [self._place(kernel, threads) for kernel in chosen]
             variants = [p.prepare(case, dtype, threads, k) for p, k in zip(places, chosen, strict=True)]
-            elsewhere = any(place is not self.stand for place in places)
+            elsewhere = any(place is not self.problem for place in places)
             pools = ["openmp"] * len(beside) + list(map(_pool, chosen))
             timed = [*(p.variant for p in beside), *variants]
             samples = interleave(timed, seconds, pools=pools if threads > 1 or elsewhere else None)
@@ -259,13 +258,13 @@ class Session:
     ) -> list[dict[str, Any]]:
         """As measure(), but one kernel on several shapes of one weight matrix, all of them in the same rounds."""
         with pinned(threads), self.watched():
-            stands = [Stand(weights=self.stand.weights) for _ in cases]
-            variants = [s.prepare(case, dtype, threads, kernel) for s, case in zip(stands, cases, strict=True)]
+            problems = [Problem(weights=self.problem.weights) for _ in cases]
+            variants = [s.prepare(case, dtype, threads, kernel) for s, case in zip(problems, cases, strict=True)]
             samples = interleave(variants, seconds)
-            for stand, s in zip(stands, samples, strict=True):
-                stand.check_again(kernel, s.copy)
+            for problem, s in zip(problems, samples, strict=True):
+                problem.check_again(kernel, s.copy)
             cold = [[case.weights] if case.weights else [] for case in cases]
-            rows = [self._row(case, kernel, threads, s, c) for case, s, c in zip(cases, samples, cold, strict=True)]
+            rows = [self._row(case, kernel, threads, *timed) for case, *timed in zip(cases, samples, cold, strict=True)]
         self.rows += rows
         self.probe_round(threads)
         return rows
@@ -276,11 +275,12 @@ class Session:
             for kernel in chosen:
                 self._place(kernel, threads).prepare(case, dtype, threads, kernel, copies=1)
 
-    def _place(self, kernel: Kernel, threads: int) -> Stand | Worker:
+    def _place(self, kernel: Kernel, threads: int) -> Problem | Worker:
         """Where the kernel is measured: here, or in its library's process, which is started when it is first needed."""
-        if kernel.backend not in peers.BACKENDS:
-            return self.stand
-        return self.hire(kernel.backend, threads, lambda cpus: Worker(kernel.backend, cpus, self.stand.weights.arrays))
+        if kernel.backend not in libraries.BACKENDS:
+            return self.problem
+        arrays = self.problem.weights.arrays
+        return self.hire(kernel.backend, threads, lambda cpus: Worker(kernel.backend, cpus, arrays))
 
     def hire(self, backend: str, threads: int, make: Callable[[list[int]], Hired]) -> Hired:
         """A library's process, made when it is first asked for, with the CPUs for its threads; dismiss() ends it."""
@@ -345,7 +345,7 @@ class Session:
         }
         probes = [p.row for probes in self._probes.values() for p in probes]
         rows = [row for row in (*probes, *self.rows) if row["seconds"]]
-        return records.make(self.command, self.complete, self.machine, session, rows)
+        return store.make(self.command, self.complete, self.machine, session, rows)
 
 
 def _pool(kernel: Kernel) -> str:

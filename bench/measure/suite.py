@@ -8,7 +8,7 @@ from kernels import Kernel
 from kernels.operations import SCALAR_GEMMS
 
 
-def contestants(
+def kernels_for(
     case: Case, dtype: str, isa: str, rungs: Sequence[tuple[int, int, int]] = (), others: Iterable[Kernel] = ()
 ) -> list[Kernel]:
     """The kernels that can run a case, those of `others` too; prepacked weights and GEMM's lower rungs are variants of

@@ -1,4 +1,4 @@
-"""Where kernels stand beside each other: contests in a record, ratios to the best library, geometric means."""
+"""Kernels beside other libraries': comparisons in a record, ratios to the best library, geometric means."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ CLASSES = {  # what is compared with what; a mean takes all shapes of a class
 Entry = dict[str, Any]
 
 
-def contests(figures: Figures) -> list[Entry]:
+def comparisons(figures: Figures) -> list[Entry]:
     """One entry per operation, shape and thread count in which a library took part, in the order of the record.
 
     bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
@@ -38,11 +38,11 @@ def contests(figures: Figures) -> list[Entry]:
         if row["kind"] == "kernel" and row["operation"] in CLASSES and (row["cold"] or "batch" in row["dims"]):
             dims = tuple(sorted(row["dims"].items()))
             groups[row["threads"], row["dtype"], row["operation"], dims, row["rounds"][0]].append((row, f))
-    found = [_contest(members) for members in groups.values()]
+    found = [_comparison(members) for members in groups.values()]
     return [entry for entry in found if entry is not None]
 
 
-def _contest(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
+def _comparison(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
     row, first = members[0]
     seconds = {r["backend"]: f["seconds"]["value"] for r, f in members}
     libraries = {backend: s for backend, s in seconds.items() if backend not in OURS}
@@ -122,13 +122,13 @@ def growth(figures: Figures) -> list[Entry]:
 
 def as_dict(figures: Figures) -> Entry:
     """Everything that summary() shows."""
-    entries = contests(figures)
+    entries = comparisons(figures)
     return {
         "machine": figures.record["machine"]["id"],
         "created": figures.record["created"],
         "complete": figures.record["complete"],
         "libraries": _versions(figures),
-        "contests": entries,
+        "comparisons": entries,
         "means": means(entries),
         "growth": growth(figures),
         "trust": figures.trust,
@@ -140,8 +140,8 @@ def _versions(figures: Figures) -> dict[str, str]:
 
 
 def summary(figures: Figures) -> RenderableType:
-    """The tables: every contest, the means, the cost as work grows, the roofs."""
-    entries = contests(figures)
+    """The tables: every comparison, the means, the cost as work grows, the roofs."""
+    entries = comparisons(figures)
     versions = _versions(figures)
     head = machine_line(figures.record["machine"], figures.record["session"])
     who = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -149,7 +149,7 @@ def summary(figures: Figures) -> RenderableType:
     for threads, dtype in dict.fromkeys((e["threads"], e["dtype"]) for e in entries):
         chosen = [e for e in entries if (e["threads"], e["dtype"]) == (threads, dtype)]
         parts += [
-            _contests_table(chosen, f"{threads} thread{'s' * (threads > 1)}, {dtype}", [*OURS, *versions]),
+            _comparisons_table(chosen, f"{threads} thread{'s' * (threads > 1)}, {dtype}", [*OURS, *versions]),
             Text(),
         ]
     parts += [_means_table(means(entries)), Text()]
@@ -159,7 +159,7 @@ def summary(figures: Figures) -> RenderableType:
     return Group(*parts, roofs_table(figures), Text(), trust_text(figures))
 
 
-def _contests_table(entries: Sequence[Entry], title: str, backends: Sequence[str]) -> RenderableType:
+def _comparisons_table(entries: Sequence[Entry], title: str, backends: Sequence[str]) -> RenderableType:
     made = table(
         f"Per cent of the bound, {title}",
         ("<operation", "shape", "bound", *backends, "C / best", "<best library"),

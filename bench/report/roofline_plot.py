@@ -28,16 +28,16 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
         and row["cold"]
         and row["operation"] not in SCALAR_GEMMS  # they would stretch the axis
     ]
-    between = [
+    pointwise = [
         (row["backend"], f["intensity"], f["gflops"]["value"], row["operation"])
         for row, f in zip(figures.rows, figures.row_figures, strict=True)
         if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
         and OPERATIONS[row["operation"]].terms is None
     ]
     top, bandwidth = peak.value / 1e9, roofs.bandwidths["DRAM"]
-    left = min([p[1] for p in (*points, *between)] + [ridge.value / 16]) / 1.5
-    right = max([p[1] for p in (*points, *between)] + [ridge.value * 16]) * 1.5
-    bottom = min([p[2] for p in (*points, *between)] + [left * bandwidth.value / 1e9]) / 1.6
+    left = min([p[1] for p in (*points, *pointwise)] + [ridge.value / 16]) / 1.5
+    right = max([p[1] for p in (*points, *pointwise)] + [ridge.value * 16]) * 1.5
+    bottom = min([p[2] for p in (*points, *pointwise)] + [left * bandwidth.value / 1e9]) / 1.6
 
     x = np.geomspace(left, right, 300)
     for place, (level, rate) in enumerate(sorted(roofs.bandwidths.items(), key=lambda item: item[1].value)):
@@ -92,7 +92,7 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
                     else ": bend undecided"
                 )
         axes.scatter(xs, ys, s=22, c=colour, marker=marker, alpha=0.75, lw=0, label=label, zorder=3)
-    _between(axes, between)
+    _pointwise(axes, pointwise)
     for m in sorted({p[3] for p in points} & set(ANNOTATED_M)):
         centre = np.exp(np.mean([np.log(p[1]) for p in points if p[3] == m]))
         axes.annotate(
@@ -125,12 +125,12 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
         )
 
 
-def _between(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
+def _pointwise(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
     """Softmax, norms and the like, hollow: their bytes come from a cache, and its roof is theirs."""
     for backend in dict.fromkeys(p[0] for p in points):
         _, xs, ys, _ = zip(*(p for p in points if p[0] == backend), strict=True)
         colour, marker = LOOKS[backend]
-        label = f"{backend}: between the products, in cache"
+        label = f"{backend}: pointwise, in cache"
         axes.scatter(xs, ys, s=20, facecolors="none", edgecolors=colour, marker=marker, lw=0.8, label=label, zorder=3)
     places = {p: (f"{p[1]:.1g}", p[3].split("_")[0]) for p in points}  # sizes differ by a bias or two, forms little
     for place in dict.fromkeys(places.values()):

@@ -1,4 +1,4 @@
-"""Where whole models stand: this project's beside the same ones in other libraries, as a table."""
+"""Whole models: this project's beside the same ones in other libraries, as a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from rich.text import Text
 from bench.cli import console, print_json
 from bench.errors import BadInput
 from bench.measure.session import Session
-from bench.models import libraries as peer_models
+from bench.models import libraries
 from bench.record.metrics import Figures
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
@@ -53,15 +53,15 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
     options: seconds, weights and json as python -m bench.transformer has them. Raises BadInput where no library is.
     """
     out = console(stderr=True)
-    for line in peer_models.missing():
+    for line in libraries.missing():
         out.print(f"left out: {line}", style="yellow", markup=False)
-    libraries = peer_models.present()
-    if not libraries:
+    present = libraries.present()
+    if not present:
         raise BadInput(f"none of the libraries is installed: {PIP}")
-    names = ", ".join(library.name for library in libraries)
+    names = ", ".join(library.name for library in present)
     with out.status("roofs") as now:
         session = Session("python -m bench.transformer --peers", [threads], ["f32"], now.update)
-        latency = PeerLatency(session, todo, threads, options.weights, libraries)
+        latency = PeerLatency(session, todo, threads, options.weights, present)
         try:
             status = latency.run(
                 options.seconds,
@@ -76,7 +76,7 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
         record, rows = session.record(), latency.rows()
     if not rows:
         return status
-    used = {library.name: {"version": library.version(), "path": library.path} for library in libraries}
+    used = {library.name: {"version": library.version(), "path": library.path} for library in present}
     if options.json:
         print_json({"latency": rows, "libraries": used, "roofs": record})
         return status

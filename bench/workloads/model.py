@@ -144,7 +144,7 @@ class Model:
             products.append(Product("gemv", 1, self.vocabulary, d, True, "lm_head", 1))
         return products
 
-    def between(self, length: int, context: int | None = None, phase: str | None = None) -> list[Product]:
+    def pointwise(self, length: int, context: int | None = None, phase: str | None = None) -> list[Product]:
         """What a forward pass does between its products, with the biases fused into it where bench.models does so.
 
         Arguments and errors as of products(). For models like BERT and GPT-2; others have other norms and gates.
@@ -182,7 +182,7 @@ def distinct_shapes(
     phases: Sequence[str] = PHASES,
     of: Callable[..., list[Product]] = Model.products,
 ) -> list[Case]:
-    """Every shape once, in order of first use, with the layers of all models that use it; of=Model.between: of those.
+    """Every shape once, in order of first use, with the layers of all models that use it; of=Model.pointwise: of those.
 
     A model contributes those of `phases` that it has: encode and prefill at each of `lengths`, decode at each of
     `contexts` (None: `lengths`). Raises ValueError where one of them is beyond a model's positions.

@@ -1,4 +1,4 @@
-"""Shapes of matrix products and of what lies between them: FLOPs and compulsory bytes follow from the shape."""
+"""Shapes of matrix products and of pointwise operations: FLOPs and compulsory bytes follow from the shape."""
 
 from dataclasses import dataclass, field
 

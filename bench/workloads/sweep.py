@@ -12,8 +12,8 @@ class Sweep:
     """lengths: tokens that enter a layer (1: decode). walk: m at which each weight matrix is walked across the ridge.
 
     contexts: tokens in a decoder's KV cache. seconds: measuring time per kernel and shape. matrices: the weight
-    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too. between: tokens
-    at which what lies between the products runs.
+    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too. pointwise:
+    tokens at which the pointwise operations run.
     """
 
     lengths: tuple[int, ...]
@@ -22,7 +22,7 @@ class Sweep:
     seconds: float
     matrices: tuple[tuple[int, int], ...] = ()
     rungs: tuple[tuple[int, int, int], ...] = ()
-    between: tuple[int, ...] = (128,)
+    pointwise: tuple[int, ...] = (128,)
 
 
 SWEEPS = {
@@ -34,7 +34,7 @@ SWEEPS = {
         (1, 8, 32, 128, 512),
         0.6,
         rungs=((128, 768, 768), (128, 3072, 768), (512, 768, 768)),
-        between=(8, 32, 128, 512),
+        pointwise=(8, 32, 128, 512),
     ),
 }
 
@@ -84,7 +84,7 @@ def walk_cases(sweep: Sweep) -> list[Case]:
     ]
 
 
-def between_cases(sweep: Sweep) -> list[Case]:
+def pointwise_cases(sweep: Sweep) -> list[Case]:
     """Softmax, norms, GELU, biases and residuals, on activations that the last product left in a cache."""
-    cases = distinct_shapes(MODELS, lengths=sweep.between, phases=("encode", "prefill"), of=Model.between)
+    cases = distinct_shapes(MODELS, lengths=sweep.pointwise, phases=("encode", "prefill"), of=Model.pointwise)
     return sorted(cases, key=lambda c: (c.operation, c.n, c.m))

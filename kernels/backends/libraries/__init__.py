@@ -1,7 +1,7 @@
 """Libraries that people would use instead, as rows like KERNELS' own. None is imported before one of its rows is bound.
 
-    for row in peers.rows(): ...                          # row.reason says what to install where a library is missing
-    row = peers.find("gemm", "f32", "torch")
+    for row in libraries.rows(): ...                 # row.reason says what to install where a library is missing
+    row = libraries.find("gemm", "f32", "torch")
 
 All compute in the row's dtype: nothing falls back to TF32 or bfloat16. A library's thread pool is the process's, and
 bind() sizes it: calls run on as many threads as the last bind() said. Several OpenMP runtimes and pools whose threads

@@ -1,4 +1,4 @@
-"""Whole models in other libraries: the same results as this project's, and how they stand beside each other."""
+"""Whole models in other libraries: the same results as this project's, and both beside each other."""
 
 import json
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from bench.host.placement import cpus_for
 from bench.host.sysfs import one_cpu_per_core
 from bench.measure.session import Session
 from bench.measure.timing import timed
-from bench.models import libraries as model_libraries
+from bench.models import libraries
 from bench.models.libraries import LIBRARIES, Library
 from bench.models.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
 from bench.transformer import __main__ as transformer
 from bench.transformer import comparison
-from bench.transformer import libraries as latency_libraries
+from bench.transformer import libraries as beside
 from bench.transformer.latency import Task, tasks
 from bench.transformer.libraries import ModelWorker, PeerLatency, compare, ours
 from bench.workloads.model import Model
@@ -39,7 +39,7 @@ COUNTS = [1, 2] if len(one_cpu_per_core()) > 1 else [1]
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
 def library(request: pytest.FixtureRequest) -> Library:
     if request.param.version() is None:
-        pytest.skip(next(line for line in model_libraries.missing() if line.startswith(f"{request.param.name}:")))
+        pytest.skip(next(line for line in libraries.missing() if line.startswith(f"{request.param.name}:")))
     return request.param  # type: ignore[no-any-return]
 
 
@@ -144,7 +144,7 @@ def test_figures(latency: PeerLatency) -> None:
         medians = {name: figure["value"] for name, figure in row["seconds"].items()}
         assert list(medians) == ["c", "own", "other"]
         (count,) = {len(samples) for samples in row["samples"].values()}
-        assert latency_libraries.LEAST <= count <= latency_libraries.MOST
+        assert beside.LEAST <= count <= beside.MOST
         best = min(medians["own"], medians["other"])
         assert medians[row["best_library"]] == best
         assert row["over_best"] == pytest.approx(best / medians["c"])
@@ -162,7 +162,7 @@ def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch:
         samples[2].seconds.append(6.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(latency_libraries, "collect", interrupted)
+    monkeypatch.setattr(beside, "collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(latency.measure(0.001))
     (row,) = latency.rows()
@@ -187,7 +187,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     absent = Library("absent", "absent", ("no-such-distribution",), "")
-    monkeypatch.setattr(model_libraries, "LIBRARIES", (own("own"), absent))
+    monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), absent))
     for name in ("start", "finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
     monkeypatch.setattr(PeerLatency, "_roofs", lambda self: (1e11, 2e10))

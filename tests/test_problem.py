@@ -3,13 +3,13 @@
 import pytest
 
 import kernels
-from bench.measure.problem import Stand
+from bench.measure.problem import Problem
 from bench.measure.session import Session, make_row
-from bench.measure.suite import contestants
+from bench.measure.suite import kernels_for
 from bench.record.row import moved_bytes
 from bench.workloads.model import MODELS, Model, distinct_shapes
 from bench.workloads.shapes import Case
-from bench.workloads.sweep import SWEEPS, between_cases
+from bench.workloads.sweep import SWEEPS, pointwise_cases
 from kernels.operations import OPERATIONS
 from kernels.verify import WrongResult
 
@@ -17,37 +17,37 @@ SMALL = Model("small", 2, 64, 4, 96, 50, 40)
 
 
 def cases(*models: Model) -> list[Case]:
-    return distinct_shapes(models, lengths=(24,), phases=("encode", "prefill"), of=Model.between)
+    return distinct_shapes(models, lengths=(24,), phases=("encode", "prefill"), of=Model.pointwise)
 
 
 @pytest.mark.parametrize("case", cases(SMALL, MODELS[2]), ids=lambda case: case.label)
 def test_again_and_again(case: Case) -> None:
-    stand, chosen = Stand(), contestants(case, "f32", kernels.chosen_isa())
+    problem, chosen = Problem(), kernels_for(case, "f32", kernels.chosen_isa())
     assert [kernel.backend for kernel in chosen] == ["c", "numba"]
     for kernel in chosen:
-        (call,) = stand.prepare(case, "f32", 1, kernel)
+        (call,) = problem.prepare(case, "f32", 1, kernel)
         for _ in range(50):
             call()
-        stand.check_again(kernel, 0)
+        problem.check_again(kernel, 0)
 
 
 def test_wrong_results_are_caught() -> None:
     """Also where the operation is called once more to see one."""
-    stand = Stand()
+    problem = Problem()
     for case in cases(SMALL):
-        for kernel in contestants(case, "f32", kernels.chosen_isa()):
-            stand.prepare(case, "f32", 1, kernel)
+        for kernel in kernels_for(case, "f32", kernels.chosen_isa()):
+            problem.prepare(case, "f32", 1, kernel)
             if OPERATIONS[kernel.operation].in_place:
-                stand._calls[kernel] = [lambda: None]
+                problem._calls[kernel] = [lambda: None]
             else:
-                stand._outputs[kernel][...] += 1
+                problem._outputs[kernel][...] += 1
             with pytest.raises(WrongResult):
-                stand.check_again(kernel, 0)
+                problem.check_again(kernel, 0)
 
 
 def test_rows_are_hot_and_count_what_the_operation_moves() -> None:
-    case = next(c for c in between_cases(SWEEPS["default"]) if c.operation == "residual_norm" and c.n == 768)
-    chosen = contestants(case, "f32", kernels.chosen_isa())
+    case = next(c for c in pointwise_cases(SWEEPS["default"]) if c.operation == "residual_norm" and c.n == 768)
+    chosen = kernels_for(case, "f32", kernels.chosen_isa())
     rows = Session("test", [1]).measure(case, "f32", 1, chosen, 0.01)
     assert [(row["dims"], row["cold"], row["backend"]) for row in rows] == [
         ({"m": 128, "n": 768}, [], backend) for backend in ("c", "numba")
