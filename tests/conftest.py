@@ -1,21 +1,16 @@
 """What several test files share: every kernel of the registry, and Python run as a user would, in another process."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kernels import KERNELS, Kernel
 from kernels.backends import c as native
+from support.process import Run, run_python
 
-TESTS = Path(__file__).parent
-sys.path.append(str(TESTS))  # tests import the helpers beside them
 REQUIRED = {isa for isa in os.environ.get("REQUIRE_ISA", "").split(",") if isa}
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(params=KERNELS.values(), ids=str)
@@ -33,17 +28,4 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 @pytest.fixture
 def python(tmp_path: Path) -> Run:
     """python(*arguments, **environment): runs Python in an empty folder, with this project importable."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        outer = {name: value for name, value in os.environ.items() if name not in ("RIDGELINE_ISA", "REQUIRE_ISA")}
-        paths = [str(TESTS.parent), *filter(None, [outer.get("PYTHONPATH")])]
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=tmp_path,
-            env=outer | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return run
+    return partial(run_python, tmp_path)

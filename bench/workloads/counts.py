@@ -5,8 +5,8 @@ operands once and writes its result once: no fusion, batch 1. Embeddings and the
 decodes is summed over generating all tokens, from no prompt, with a KV cache. GROUPS are the operators of the paper's
 tables, after Kim et al., "Full Stack Optimization of Transformer Inference" (2023).
 
-The formulas are the paper's where there are as many KV heads as heads, f = 4 d and no gate; tests/test_counts.py holds
-them to its tables. They are carried over to other models like this:
+The formulas are the paper's where there are as many KV heads as heads, f = 4 d and no gate; tests/bench/test_counts.py
+holds them to its tables. They are carried over to other models like this:
 
   attention   Q and what attention returns are q = heads head_dim wide, K and V kv = kv_heads head_dim: heads that share
               K and V read them once

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import records
-from conftest import Run
 
 import kernels
 from bench import cli
@@ -28,6 +26,8 @@ from kernels import Kernel, UnavailableISA
 from kernels.backends import libraries
 from kernels.operations import OPERATIONS
 from kernels.verify import WrongResult
+from support import records
+from support.process import Run
 
 # --- rows
 

@@ -1,4 +1,4 @@
-"""Kernels on arrays between pages that may not be touched. A script: python guarded.py BACKEND ISA.
+"""Kernels on arrays between pages that may not be touched. A script: python -m support.guarded BACKEND ISA.
 
 Prints each call before it runs: after a crash the last line names the kernel, the case and the place of its arrays.
 """
@@ -12,11 +12,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from cases import arguments, make_inputs, size_of
 
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.verify import check
+from support.cases import arguments, make_inputs, size_of
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)

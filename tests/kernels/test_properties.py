@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import dimensions, framed, verify
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.arrays import aligned_empty
+from support.cases import dimensions, framed, verify
 
 SIZES = st.integers(1, 80)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf]

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import arguments, make_inputs, output_for, size_of
-from conftest import TESTS, Run
 
 import kernels
 from kernels import DTYPES, KERNELS, OPERATIONS, Kernel, UnavailableISA
 from kernels.backends import c as native
+from support.cases import arguments, make_inputs, output_for, size_of
+from support.process import ROOT, TESTS, Run
 
 DIMS = {"batch": 3, "m": 5, "n": 24, "k": 7}
 OTHER = {"f32": np.float64, "f64": np.float32}
@@ -193,7 +193,7 @@ for choose in (kernels.chosen_isa, kernels.available, lambda: kernels.find("gemm
 
 @pytest.mark.parametrize("isa", REFUSED)
 @pytest.mark.parametrize(
-    "command", [["bench.peak"], ["bench.stream", "--size", "1"], ["pytest", TESTS.parent / "bench", "--collect-only"]]
+    "command", [["bench.peak"], ["bench.stream", "--size", "1"], ["pytest", ROOT / "bench", "--collect-only"]]
 )
 def test_commands_refuse_an_unusable_isa(python: Run, command: list[str], isa: str) -> None:
     ran = python("-m", *command, RIDGELINE_ISA=isa)
@@ -205,7 +205,7 @@ def test_commands_refuse_an_unusable_isa(python: Run, command: list[str], isa: s
 
 @pytest.mark.skipif(len(native.ISAS) < 2, reason="one ISA was compiled in")
 def test_required_isa_is_not_skipped(python: Run) -> None:
-    test = f"{TESTS}/test_kernels.py::test_subnormal_values[gemm_f32-c-{native.ISAS[1]}]"
+    test = f"{TESTS}/kernels/test_kernels.py::test_subnormal_values[gemm_f32-c-{native.ISAS[1]}]"
     arguments = ("-m", "pytest", test, "-q", "-rs", "-p", "no:cacheprovider")
     skipped = python(*arguments, RIDGELINE_ISA="generic")
     assert (skipped.returncode, "RIDGELINE_ISA asks for generic" in skipped.stdout) == (0, True)

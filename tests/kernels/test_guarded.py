@@ -4,12 +4,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import Run
 
 import kernels
+from support.process import Run
 
 ROWS = sorted({(k.backend, k.isa) for k in kernels.KERNELS.values() if k.backend != "blas"})
 
@@ -19,7 +18,7 @@ def test_nothing_outside_is_touched(backend: str, isa: str, python: Run) -> None
     """In another process, which a touched guard page ends; its last line names the kernel."""
     if reason := next(k.reason for k in kernels.KERNELS.values() if (k.backend, k.isa) == (backend, isa)):
         pytest.skip(reason)
-    ran = python(Path(__file__).with_name("guarded.py"), backend, isa)
+    ran = python("-m", "support.guarded", backend, isa)
     *_, last = ran.stdout.splitlines() or [""]
     assert (ran.returncode, last) == (0, "done"), f"{last}\n{ran.stderr}"
 

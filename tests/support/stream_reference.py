@@ -1,6 +1,6 @@
 """Bandwidth as an independent C program, stream_reference.c, finds it, beside this project's probes.
 
-    python tests/stream_reference.py [--threads T] [--size MIB] [--rounds N]
+    python -m tests.support.stream_reference [--threads T] [--size MIB] [--rounds N]
 
 Both run in turn on arrays of the same size, with threads on the same CPUs; the best of each counts. gcc makes a call of
 memcpy of the copy loop, which uses non-temporal stores on large arrays, so the probes' figures with such stores stand

@@ -9,12 +9,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import arguments, blocks, dimensions, make_inputs, output_for, shapes, thread_counts, verify
 
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.backends import c as native
 from kernels.verify import WrongResult, check, reference
+from support.cases import arguments, blocks, dimensions, make_inputs, output_for, shapes, thread_counts, verify
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import stream_reference
 
 from kernels.operations import OPERATIONS
+from support import stream_reference
 
 SIZE = 4 << 20
 ROUNDS = (1, 2, 4, 8)  # more of them where neighbours disturb the first

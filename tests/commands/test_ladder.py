@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import records
-from conftest import TESTS, Run
 
 from bench.errors import BadInput
 from bench.ladder.__main__ import markdown, product
@@ -17,8 +15,10 @@ from bench.ladder.steps import RUNGS, climb
 from bench.measure.session import make_row
 from bench.record import store
 from bench.record.metrics import Figures
-from kernels.backends import c as native
+from kernels import _native
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
+from support import records
+from support.process import ROOT, Run
 
 RATES = {"gemm_naive": 0.5, "gemm_tiled": 2, "gemm_packed": 8, "gemm": 64}
 SMALL = ["--m", "9", "--n", "40", "--k", "30", "--seconds", "0.001"]
@@ -182,8 +182,8 @@ def test_bad_input_is_one_line(
 
 def test_the_page_shows_its_record() -> None:
     """docs/ladder.md has the table that docs/ladder.json gives."""
-    figures = store.load(TESTS.parent / "docs" / "ladder.json")[1]
-    page = (TESTS.parent / "docs" / "ladder.md").read_text()
+    figures = store.load(ROOT / "docs" / "ladder.json")[1]
+    page = (ROOT / "docs" / "ladder.md").read_text()
     assert markdown(figures, climb(figures)) in page
 
 
@@ -195,7 +195,7 @@ def test_the_page_shows_its_record() -> None:
 def test_lower_rungs_of_c_are_scalar(operation: str) -> None:
     """On x86-64: no multiplication of vectors in their machine code, and at least one of scalars."""
     code = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", native.__file__.replace("native.py", "_native.abi3.so")],
+        ["objdump", "-d", "--no-show-raw-insn", _native.__file__],
         capture_output=True,
         text=True,
         check=True,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import records
 
 from bench.errors import BadInput
 from bench.files import csv_rows
@@ -15,6 +14,7 @@ from bench.record import store
 from bench.record.metrics import Figures
 from bench.wall import __main__ as wall
 from bench.wall.growth import MATRIX_UNITS, PRINTED, Series, balance, series, trend
+from support import records
 
 
 @pytest.mark.parametrize(

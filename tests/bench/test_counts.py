@@ -14,7 +14,7 @@ from bench.workloads.counts import GROUPS, Count, count, total
 from bench.workloads.model import MODELS, Model, find
 
 OPERATORS = dict(zip(("proj", "a2a", "ffn", "other"), GROUPS, strict=True))
-TABLES = (Path(__file__).parent / "data" / "per_layer_tables.csv").read_text().splitlines()
+TABLES = (Path(__file__).parent / "per_layer_tables.csv").read_text().splitlines()
 PRINTED = [
     (row["model"], int(row["seq"]), row["operator"], column, row[column])
     for row in csv.DictReader(line for line in TABLES if not line.startswith("#"))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import records
-from records import OFTEN, PEAK, READ, product
 
 from bench import check, compare
 from bench.errors import BadInput
 from bench.record import store
 from bench.record.metrics import Figures
 from bench.report.tables import summary
+from support import records
+from support.records import OFTEN, PEAK, READ, product
 
 Record = dict[str, Any]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
 
 from bench.errors import BadInput
 from bench.host.placement import cpus_for
@@ -25,6 +24,7 @@ from bench.transformer.latency import Task, tasks
 from bench.transformer.libraries import ModelWorker, PeerLatency, compare, ours
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
+from support.process import Run
 
 BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
 GPT2 = Model("tiny GPT-2", 2, 64, 4, 256, 101, 64, decoder=True, fused_qkv=True, conv1d=True)
@@ -115,7 +115,7 @@ def test_what_differs_is_named() -> None:
 
 
 def own(name: str) -> Library:
-    return Library(name, "own_models", ("numpy",), "as it is")
+    return Library(name, "support.own_models", ("numpy",), "as it is")
 
 
 @pytest.fixture

@@ -5,46 +5,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import arguments, blocks, make_inputs, output_for
-from conftest import Run
 
 import kernels
 from kernels import DTYPES, Kernel
-from kernels.backends import c
-from kernels.verify import check, error_bound, reference
-
-MOST = 64
-FIXED = [(337, 40, 1024), (169, 8, 409), (133, 8, 1024), (41, 4, 3072), (37, 4, 4096)]
-"""(m, n, k) that some CPU's caches cut into blocks of rows whose last has fewer tiles than some team has threads."""
-
-
-def uneven(kernel: Kernel) -> tuple[int, int, int]:
-    """Such a shape for this CPU's caches: two blocks of rows, the second one of fewer tiles."""
-    mr, _, lanes, kc = blocks(kernel)
-    most = c.lib.cache_bytes(2) // 2 // (kc * DTYPES[kernel.dtype].itemsize) // mr * mr
-    m = next(m for m in range(most + 1, 2 * most) if -(-(m - m // 2) // mr) > -(-(m // 2) // mr))
-    return m, lanes, kc
-
-
-def verify_teams(kernel: Kernel) -> None:
-    """Every team size up to MOST computes the same product right; raises AssertionError naming those that don't."""
-    wrong = []
-    for m, n, k in (uneven(kernel), *FIXED):
-        inputs = make_inputs(kernel, {"m": m, "n": n, "k": k})
-        expected = reference(kernel.operation, inputs)
-        bound = error_bound(kernel.operation, inputs, DTYPES[kernel.dtype])
-        _, out = output_for(kernel, inputs)
-        given = arguments(kernel, inputs)
-        for threads in range(1, MOST + 1):
-            out[...] = np.nan
-            kernel.bind(*given, out=out, threads=threads)()
-            if count := int((~(np.abs(out - expected) <= bound)).sum()):
-                wrong.append(f"{m} x {n} x {k} on {threads} threads: {count} wrong elements")
-    assert not wrong, "\n".join(wrong)
+from kernels.verify import check
+from support.cases import arguments, make_inputs, output_for
+from support.process import Run
+from support.teams import MOST, verify_teams
 
 
 @pytest.mark.parametrize(
@@ -60,24 +30,20 @@ def test_any_team_size(kernel: Kernel) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_team_size_in_numba(dtype: str, python: Run) -> None:
     code = f"""
-import sys
-sys.path.append(sys.argv[1])
 import kernels
-from test_teams import verify_teams
+from support.teams import verify_teams
 for operation in ("gemm", "gemm_prepacked"):
     verify_teams(kernels.find(operation, "{dtype}", "numba"))
 """
-    ran = python("-c", code, Path(__file__).parent, NUMBA_NUM_THREADS=str(MOST))
+    ran = python("-c", code, NUMBA_NUM_THREADS=str(MOST))
     assert ran.returncode == 0, ran.stderr
 
 
 def test_fewer_threads_than_asked(python: Run) -> None:
     """OpenMP may start a smaller team than it is asked for: the work of the missing threads is still done."""
     code = """
-import sys
 import kernels
-sys.path.append(sys.argv[1])
-from cases import make_inputs, verify
+from support.cases import make_inputs, verify
 for kernel in kernels.available():
     if kernel.backend == "c":
         try:
@@ -85,7 +51,7 @@ for kernel in kernels.available():
         except Exception as error:
             print(kernel.name, error)
 """
-    ran = python("-c", code, Path(__file__).parent, OMP_THREAD_LIMIT="2")
+    ran = python("-c", code, OMP_THREAD_LIMIT="2")
     assert (ran.returncode, ran.stdout) == (0, "")
 
 

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import records
-from conftest import TESTS, Run
 
 from bench import cli
 from bench.__main__ import commands
 from bench.record import store
 from bench.stream import plateaus
+from support import records
+from support.process import ROOT, Run
 
 STREAM = ["stream", "--size", "0.0625", "--seconds", "0.001", "--threads", "1", "--backend", "c"]
 PEAK = ["peak", "--seconds", "0.001", "--threads", "1", "--isa", "generic"]
-BENCH = ["-m", "pytest", TESTS.parent / "bench", "-p", "no:cacheprovider"]
+BENCH = ["-m", "pytest", ROOT / "bench", "-p", "no:cacheprovider"]
 
 
 class Ran(NamedTuple):

@@ -1,0 +1,26 @@
+"""Where this checkout is, and what runs its Python in another process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_python(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python in a folder, with this project and tests/support importable; no forced ISA but one given here."""
+    outer = {name: value for name, value in os.environ.items() if name not in ("RIDGELINE_ISA", "REQUIRE_ISA")}
+    paths = [str(ROOT), str(TESTS), *filter(None, [outer.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=outer | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
