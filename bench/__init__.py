@@ -9,12 +9,6 @@ long enough to stay awake between two calls in a row, over before the other pool
 """
 
 import os
-from importlib.util import find_spec
-from pathlib import Path
-
-_kernels = find_spec("kernels")
-if _kernels is None or not any(list(Path(p).glob("_native*")) for p in _kernels.submodule_search_locations or ()):
-    raise SystemExit("kernels/_native, the compiled part, isn't built: run `make build` or `pip install -e .`")
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # turns of a pause loop: under 1 ms
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # 2^20 cycles: under 1 ms

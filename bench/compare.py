@@ -12,7 +12,7 @@ from typing import Any
 from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
 from bench.record.intervals import Interval
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.store import load
 from bench.report.tables import table
@@ -33,14 +33,14 @@ def key(row: Row) -> tuple[Any, ...]:
     )
 
 
-def placement(figures: Figures, threads: int) -> str:
+def placement(metrics: Metrics, threads: int) -> str:
     """Where the threads ran, as far as it decides the bandwidth: the round trip between their CPUs, in classes.
 
     Under 40 ns two logical CPUs share a core, under 120 ns an L3; beyond, neither.
     """
     if threads == 1:
         return "one CPU"
-    times = [p["seconds"] for p in figures.record["session"]["pings"] if p["seconds"]]
+    times = [p["seconds"] for p in metrics.record["session"]["pings"] if p["seconds"]]
     if not times:
         return "distance unknown"
     worst = max(times)
@@ -54,17 +54,17 @@ def verdict(ours: Interval, theirs: Interval) -> str:
     return "faster" if theirs.value < ours.value else "slower"
 
 
-def compare(records: Sequence[Figures]) -> list[dict[str, Any]]:
+def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
     """One entry per measurement that the first record shares with another: times, ratio, shares of roof, verdict."""
     base = records[0]
     ours = {
         key(row): (row, f)
-        for row, f in zip(base.rows, base.row_figures, strict=True)
+        for row, f in base.pairs
         if row["operation"] not in ("fma", "adds")
     }
     found = []
     for number, other in enumerate(records[1:], 1):
-        for row, theirs in zip(other.rows, other.row_figures, strict=True):
+        for row, theirs in other.pairs:
             match = ours.get(key(row))
             if match is None or (row["kind"] == "probe" and row["dims"] != match[0]["dims"]):
                 continue
@@ -95,17 +95,17 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _print(paths: Sequence[Path], records: Sequence[Figures], rows: Sequence[dict[str, Any]]) -> None:
+def _print(paths: Sequence[Path], records: Sequence[Metrics], rows: Sequence[dict[str, Any]]) -> None:
     out = console()
-    for letter, path, figures in zip(ascii_uppercase, paths, records, strict=False):
-        out.print(f"{letter}: {path}: {machine_line(figures.record['machine'], figures.record['session'])}")
-        out.print(trust_text(figures))
+    for letter, path, metrics in zip(ascii_uppercase, paths, records, strict=False):
+        out.print(f"{letter}: {path}: {machine_line(metrics.record['machine'], metrics.record['session'])}")
+        out.print(trust_text(metrics))
     ridges = table("Ridges, in FLOP/byte", ("<record", "threads", "<dtype", "<of", "ridge [95 %]"))
-    for letter, figures in zip(ascii_uppercase, records, strict=False):
-        for threads, roofs in figures.roofs.items():
+    for letter, metrics in zip(ascii_uppercase, records, strict=False):
+        for threads, roofs in metrics.roofs.items():
             for (dtype, isa), ridge in roofs.ridges.items():
                 ridges.add_row(letter, str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()))
-        for knee in figures.knees:
+        for knee in metrics.knees:
             value = interval(knee["ridge"]) if knee["ridge"] else "undecided"
             ridges.add_row(letter, str(knee["threads"]), knee["dtype"], f"kernels: {knee['backend']}", value)
     out.print(ridges)
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 2 <= len(options.record) <= 26:
         raise BadInput(f"compare takes 2 to 26 records, not {len(options.record)}")
-    records = [load(path)[1] for path in options.record]
+    records = [load(path) for path in options.record]
     rows = compare(records)
     if not rows:
         raise BadInput("the records share no measurement")

@@ -20,7 +20,7 @@ from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.record.store import save
 from bench.report.roofline_plot import roofline
@@ -139,22 +139,22 @@ class Plan:
                 self.session.finish()
         except KeyboardInterrupt:
             self.interrupted = True
-        record = self.session.record()
-        figures = Figures(record)
-        by_row = {id(row): f for row, f in zip(figures.rows, figures.row_figures, strict=True)}
+        metrics = self.session.metrics()
+        record = metrics.record
+        by_row = {id(row): f for row, f in metrics.pairs}
         for info, row in self.shown:
             info.update(by_row.get(id(row), {}))
-            info["trust"] = figures.trust["grade"]
+            info["trust"] = metrics.trust["grade"]
         folder = self.config.getoption("--results") / record["machine"]["id"]
         stem = datetime.now().strftime("%Y-%m-%d-%H%M%S")
         self.files = [folder / f"{stem}.json"]
         save(record, self.files[0])
-        if any(roofs.ridges for roofs in figures.roofs.values()):
-            self.files += roofline([figures], folder / stem)
-        self.figures = figures
+        if any(roofs.ridges for roofs in metrics.roofs.values()):
+            self.files += roofline([metrics], folder / stem)
+        self.metrics = metrics
 
     interrupted = False
-    figures: Figures | None = None
+    metrics: Metrics | None = None
     unmeasured: Session | None = None
 
 
@@ -261,14 +261,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     plan = config.stash[PLAN]
-    if plan.figures is None:
+    if plan.metrics is None:
         return
     out = console()
     with out.capture() as captured:
-        out.print(summary(plan.figures))
+        out.print(summary(plan.metrics))
     terminalreporter.section("ridgeline")
     terminalreporter.write_line(captured.get())
-    if not plan.figures.record["complete"]:
+    if not plan.metrics.record["complete"]:
         terminalreporter.write_line("interrupted: the record holds what was measured until then")
     for path in plan.files:
         terminalreporter.write_line(f"{'record' if path.suffix == '.json' else 'picture'}: {os.path.relpath(path)}")

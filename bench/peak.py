@@ -4,7 +4,6 @@ FLOP per cycle and core is the figure to check: two FMA pipes of v lanes give 4 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
@@ -13,7 +12,7 @@ from bench.host.placement import isa_in_use, pinned, thread_counts
 from bench.measure.probes import clock_probe, fma_probe
 from bench.measure.session import Session
 from bench.measure.timing import interleave
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds, flops
 from bench.record.store import save
 from bench.report.tables import table
@@ -49,8 +48,8 @@ def _isas(text: str | None) -> list[str]:
     return text.split(",")
 
 
-def _print(figures: Figures) -> None:
-    record = figures.record
+def _print(metrics: Metrics) -> None:
+    record = metrics.record
     out = console()
     out.print(machine_line(record["machine"], record["session"]))
     made = table(
@@ -67,8 +66,8 @@ def _print(figures: Figures) -> None:
             "clock GHz",
         ),
     )
-    clocks = {row["threads"]: row for row in figures.rows if row["operation"] == "adds"}
-    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+    clocks = {row["threads"]: row for row in metrics.rows if row["operation"] == "adds"}
+    for row, f in metrics.pairs:
         if row["operation"] != "fma":
             continue
         clock = clocks[row["threads"]]
@@ -85,7 +84,7 @@ def _print(figures: Figures) -> None:
             f"{hertz / 1e9:.2f}",
         )
     out.print(made)
-    out.print(trust_text(figures))
+    out.print(trust_text(metrics))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,13 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session.complete = True
     except KeyboardInterrupt:
         console(stderr=True).print("interrupted: what was measured so far follows")
-    record: dict[str, Any] = session.record()
+    metrics = session.metrics()
     if options.record:
-        save(record, options.record)
+        save(metrics.record, options.record)
     if options.json:
-        print_json(record)
+        print_json(metrics.record)
     else:
-        _print(Figures(record))
+        _print(metrics)
     return 0 if session.complete else 130
 
 

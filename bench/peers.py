@@ -15,7 +15,7 @@ from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.store import load, save
 from bench.report.libraries import as_dict, summary
 from bench.workloads.model import find
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
     options = parser.parse_args(arguments)
     if options.record:
-        figures = load(options.record)[1]
-        if not any(row["backend"] in libraries.BACKENDS for row in figures.rows):
+        metrics = load(options.record)
+        if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):
             raise BadInput(f"{options.record}: no other library took part in it")
-        return _show(figures, options.json)
+        return _show(metrics, options.json)
     if not 0 < options.seconds < 60:
         raise BadInput(f"--seconds {options.seconds}: more than 0, less than 60")
     out = console(stderr=True)
@@ -107,21 +107,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 130
         session.dismiss()
         out.print("interrupted: the record holds what was measured until then")
-    record = session.record()
+    metrics = session.metrics()
+    record = metrics.record
     if not any(row["kind"] == "kernel" for row in record["rows"]):
         return status
     path = options.results / record["machine"]["id"] / f"{datetime.now():%Y-%m-%d-%H%M%S}-peers.json"
     save(record, path)
-    _show(Figures(record), options.json)
+    _show(metrics, options.json)
     out.print(f"record: {path}")
     return status
 
 
-def _show(figures: Figures, as_json: bool) -> int:
+def _show(metrics: Metrics, as_json: bool) -> int:
     if as_json:
-        print_json(as_dict(figures))
+        print_json(as_dict(metrics))
     else:
-        console().print(summary(figures))
+        console().print(summary(metrics))
     return 0
 
 

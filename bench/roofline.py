@@ -18,16 +18,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--picture", type=output, default=Path("results/roofline"), help="where to write, without .png and .svg"
     )
     options = parser.parse_args(arguments)
-    figures = [load(path)[1] for path in options.record]
+    records = [load(path) for path in options.record]
     try:
-        paths = roofline(figures, options.picture)
+        paths = roofline(records, options.picture)
     except ValueError as error:
         raise BadInput(f"{', '.join(map(str, options.record))}: {error}") from error
     if options.json:
-        print_json({"pictures": list(map(str, paths)), "figures": [f.as_dict() for f in figures]})
+        print_json({"pictures": list(map(str, paths)), "figures": [metrics.record["figures"] for metrics in records]})
         return 0
-    for one in figures:
-        console().print(summary(one))
+    for metrics in records:
+        console().print(summary(metrics))
     print(*(f"picture: {path}" for path in paths), sep="\n")
     return 0
 

@@ -21,7 +21,7 @@ from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.probes import stream_probe
 from bench.measure.session import Session
 from bench.measure.timing import interleave
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.store import save
 from bench.report.tables import probes_table, table
 from bench.report.text import machine_line, seconds, trust_text
@@ -124,18 +124,18 @@ def _size(value: float) -> str:
     return f"{value:.3g} GiB"
 
 
-def _curve(figures: Figures, threads: int) -> tuple[list[int], list[float]]:
+def _curve(metrics: Metrics, threads: int) -> tuple[list[int], list[float]]:
     """(bytes, best bytes/s) of the read rows of one thread count, by size."""
     best: dict[int, float] = {}
-    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+    for row, f in metrics.pairs:
         if row["threads"] == threads and row["operation"].startswith("read"):
             size = row["dims"]["n"] * 8
             best[size] = max(best.get(size, 0), f["best_gbps"] * 1e9)
     return sorted(best), [best[size] for size in sorted(best)]
 
 
-def _print_levels(figures: Figures, threads: int) -> None:
-    sizes, rates = _curve(figures, threads)
+def _print_levels(metrics: Metrics, threads: int) -> None:
+    sizes, rates = _curve(metrics, threads)
     out = console()
     made = table(f"Read bandwidth by size, {threads} thread{'s' * (threads > 1)}", ("size", "best GB/s", "<"))
     for size, rate in zip(sizes, rates, strict=True):
@@ -199,23 +199,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             session.complete = True
         except KeyboardInterrupt:
             console(stderr=True).print("interrupted: what was measured so far follows")
-    record = session.record()
+    metrics = session.metrics()
+    record = metrics.record
     if options.record:
         save(record, options.record)
     if options.json:
         print_json(record)
     else:
-        figures = Figures(record)
         out = console()
         out.print(
             machine_line(record["machine"], record["session"])
             + f"; clock ticks of {seconds(record['session']['timer_resolution'])}"
         )
         for count in counts if options.levels else ():
-            _print_levels(figures, count)
+            _print_levels(metrics, count)
         if not options.levels:
-            out.print(probes_table(figures.rows, figures.row_figures))
-        out.print(trust_text(figures))
+            out.print(probes_table(metrics.rows, metrics.row_figures))
+        out.print(trust_text(metrics))
         if options.record:
             print(f"record: {options.record}")
     return 0 if session.complete else 130

@@ -19,7 +19,7 @@ from bench.ladder.plot import staircase
 from bench.ladder.steps import BACKENDS, RUNGS, Step, climb, headline
 from bench.measure.probes import fma_probe
 from bench.measure.session import Session
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.store import load, save
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
@@ -45,12 +45,12 @@ def _peaks(steps: Sequence[Step]) -> str:
     return f"FMA peak ({', '.join(dict.fromkeys(s.isa for s in steps))}): {', '.join(found.values())}"
 
 
-def markdown(figures: Figures, steps: Sequence[Step]) -> str:
+def markdown(metrics: Metrics, steps: Sequence[Step]) -> str:
     """The table for a page: heading lines on machine and product, then GitHub's kind of table."""
-    machine, session = figures.record["machine"], figures.record["session"]
+    machine, session = metrics.record["machine"], metrics.record["session"]
     lines = [
-        f"{machine_line(machine, session)}; {figures.record['created'][:10]}, trust {figures.trust['grade']}.",
-        f"{headline(figures)}. {_peaks(steps)}.",
+        f"{machine_line(machine, session)}; {metrics.record['created'][:10]}, trust {metrics.trust['grade']}.",
+        f"{headline(metrics)}. {_peaks(steps)}.",
         "",
         "| " + " | ".join(heading.lstrip("<") for heading in HEADINGS) + " |",
         "|" + "|".join("---" if heading.startswith("<") else "--:" for heading in HEADINGS) + "|",
@@ -61,17 +61,17 @@ def markdown(figures: Figures, steps: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
-def _print(figures: Figures, steps: Sequence[Step]) -> None:
+def _print(metrics: Metrics, steps: Sequence[Step]) -> None:
     out = console()
-    out.print(machine_line(figures.record["machine"], figures.record["session"]))
-    made = table(f"The climb: {headline(figures)}", HEADINGS, caption=CAPTION)
+    out.print(machine_line(metrics.record["machine"], metrics.record["session"]))
+    made = table(f"The climb: {headline(metrics)}", HEADINGS, caption=CAPTION)
     for before, step in zip([None, *steps], steps, strict=False):
         if before is not None and before.backend != step.backend:
             made.add_section()
         made.add_row(*_cells(step))
     out.print(made)
     out.print(_peaks(steps))
-    out.print(trust_text(figures))
+    out.print(trust_text(metrics))
 
 
 def measure(session: Session, case: Case, dtype: str, seconds: float) -> None:
@@ -140,7 +140,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _measured(options: Any) -> dict[str, Any]:
+def _measured(options: Any) -> Metrics:
     if not 0 < options.seconds <= 60:
         raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 60")
     counts = thread_counts(options.threads)
@@ -156,29 +156,26 @@ def _measured(options: Any) -> dict[str, Any]:
             if not session.rows:
                 raise
             console(stderr=True).print("interrupted: what was measured so far follows")
-    return session.record()
+    return session.metrics()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if options.record:
-        record, figures = load(options.record)
-    else:
-        record = _measured(options)
-        figures = Figures(record)
+    metrics = load(options.record) if options.record else _measured(options)
+    record = metrics.record
     try:
-        steps = climb(figures)
+        steps = climb(metrics)
     except ValueError as error:
         raise BadInput(f"{options.record}: {error}") from error
     if options.save:
         save(record, options.save)
-    pictures = staircase(figures, steps, headline(figures), options.picture)
+    pictures = staircase(metrics, steps, headline(metrics), options.picture)
     if options.json:
         print_json({"record": record, "steps": [s.as_dict() for s in steps], "pictures": list(map(str, pictures))})
     elif options.markdown:
-        print(markdown(figures, steps))
+        print(markdown(metrics, steps))
     else:
-        _print(figures, steps)
+        _print(metrics, steps)
         print(*(f"picture: {path}" for path in pictures), sep="\n")
         if options.save:
             print(f"record: {options.save}")

@@ -6,13 +6,13 @@ from pathlib import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.ladder.steps import BACKENDS, Step
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.report.plots import LOOKS, plt, write
 
 WIDTH = 0.36  # of a bar; rungs are 1 apart
 
 
-def staircase(figures: Figures, steps: Sequence[Step], title: str, stem: Path) -> list[Path]:
+def staircase(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> list[Path]:
     """Draws the steps, writes stem.png and stem.svg and returns the two paths. Raises BadInput where it can't."""
     rungs = list(dict.fromkeys(step.rung for step in steps))
     backends = list(dict.fromkeys(step.backend for step in steps))
@@ -67,8 +67,8 @@ def staircase(figures: Figures, steps: Sequence[Step], title: str, stem: Path) -
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.86), frameon=False, fontsize=10)
-    record = figures.record
-    machine, day, trust = record["machine"], record["created"][:10], figures.trust["grade"]
+    record = metrics.record
+    machine, day, trust = record["machine"], record["created"][:10], metrics.trust["grade"]
     axes.set_title(
         f"{title}\n{machine['cpu']['model']} ({machine['id'][-8:]}), {day}, trust {trust}; in the bars: GFLOP/s, "
         "share of the FMA peak, times the rung below",

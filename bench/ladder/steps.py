@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.record.intervals import Interval
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row
 from kernels.operations import SCALAR_GEMMS
 from kernels.types import DTYPES
@@ -60,27 +60,27 @@ class Step:
         return {**vars(self), "gflops": self.gflops.as_dict()}
 
 
-def _lowest(figures: Figures) -> Row:
+def _lowest(metrics: Metrics) -> Row:
     """The first product of a lower rung on one thread. Raises ValueError where there is none."""
-    for row in figures.rows:
+    for row in metrics.rows:
         if row["operation"] in SCALAR_GEMMS and row["threads"] == 1:
             return row
     raise ValueError("it holds no climb: no naive, tiled or packed product was measured on one thread")
 
 
-def climb(figures: Figures) -> list[Step]:
+def climb(metrics: Metrics) -> list[Step]:
     """The steps of a record, C's from the lowest rung up, then Numba's; a rung that wasn't measured is left out.
 
     Of several shapes, the first that has a lower rung. Raises ValueError where there is none, or no FMA peak for it.
     """
-    lowest = _lowest(figures)
+    lowest = _lowest(metrics)
     dims, dtype = lowest["dims"], lowest["dtype"]
     found = {
         (row["operation"], row["backend"], row["threads"]): (row, f)
-        for row, f in zip(figures.rows, figures.row_figures, strict=True)
+        for row, f in metrics.pairs
         if (row["kind"], row["dims"], row["dtype"]) == ("kernel", dims, dtype)
     }
-    tiles = {row["isa"]: row["dims"] for row in figures.rows if (row["operation"], row["dtype"]) == ("fma", dtype)}
+    tiles = {row["isa"]: row["dims"] for row in metrics.rows if (row["operation"], row["dtype"]) == ("fma", dtype)}
     most = max(threads for _, _, threads in found)
     steps: list[Step] = []
     for backend in BACKENDS:
@@ -90,7 +90,7 @@ def climb(figures: Figures) -> list[Step]:
             if (rung.operation, backend, threads) not in found or (most == 1 and not rung.alone):
                 continue
             row, f = found[rung.operation, backend, threads]
-            roofs = figures.roofs.get(threads)
+            roofs = metrics.roofs.get(threads)
             if roofs is None or (dtype, row["isa"]) not in roofs.peaks:
                 raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} at {threads} threads")
             rate, peak = Interval(**f["gflops"]), roofs.peaks[dtype, row["isa"]].value / 1e9
@@ -113,9 +113,9 @@ def climb(figures: Figures) -> list[Step]:
     return steps
 
 
-def headline(figures: Figures) -> str:
+def headline(metrics: Metrics) -> str:
     """What was multiplied: "C = A B in f32, m = 128, n = 3072, k = 768 (BERT-Base ffn_up); B cold, from memory"."""
-    row = _lowest(figures)
+    row = _lowest(metrics)
     sizes = ", ".join(f"{d} = {row['dims'][d]}" for d in "mnk")
     layers = f" ({'; '.join(row['layers'])})" if row["layers"] else ""
     where = "B cold, from memory" if row["cold"] else f"operands hot, in {row['level']}"

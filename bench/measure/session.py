@@ -17,6 +17,8 @@ from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
 from bench.measure.timing import Samples, collect, interleave, timer_resolution
 from bench.record import store
+from bench.record.metrics import Metrics
+from bench.record.roofs import Roofs, roofs
 from bench.record.row import make_row
 from bench.record.trust import AGREE
 from bench.workloads.shapes import Case
@@ -40,7 +42,7 @@ def _capacities() -> tuple[tuple[int | None, int | None], int]:
 
 
 class Session:
-    """Collects rows. Use: start(), any number of measure(), finish(), then record().
+    """Collects rows. Use: start(), any number of measure(), finish(), then metrics().
 
     threads   the thread counts whose roofs are measured
     dtypes    of the peaks
@@ -264,7 +266,7 @@ class Session:
             for problem, s in zip(problems, samples, strict=True):
                 problem.check_again(kernel, s.copy)
             cold = [[case.weights] if case.weights else [] for case in cases]
-            rows = [self._row(case, kernel, threads, *timed) for case, *timed in zip(cases, samples, cold, strict=True)]
+            rows = [self._row(case, kernel, threads, s, c) for case, s, c in zip(cases, samples, cold, strict=True)]
         self.rows += rows
         self.probe_round(threads)
         return rows
@@ -328,8 +330,8 @@ class Session:
 
     # --- the result
 
-    def record(self) -> dict[str, Any]:
-        """The record of what was measured so far."""
+    def metrics(self) -> Metrics:
+        """What was measured so far: a finished record, with all that follows from it."""
         session = {
             "isa": self.isa,
             "forced": os.environ.get(kernels.ISA_VARIABLE),
@@ -343,9 +345,15 @@ class Session:
             "jit_seconds": jit.first_call_seconds(),
             "vector_code": jit.evidence() if jit.first_call_seconds() else {},
         }
+        return store.make(self.command, self.complete, self.machine, session, self._rows())
+
+    def roofs(self) -> dict[int, Roofs]:
+        """The ceilings so far, by thread count."""
+        return roofs(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
         probes = [p.row for probes in self._probes.values() for p in probes]
-        rows = [row for row in (*probes, *self.rows) if row["seconds"]]
-        return store.make(self.command, self.complete, self.machine, session, rows)
+        return [row for row in (*probes, *self.rows) if row["seconds"]]
 
 
 def _pool(kernel: Kernel) -> str:

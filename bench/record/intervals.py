@@ -4,17 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
-RESAMPLES = 400
-
-
+MEDIAN_RESAMPLES = 999
+RESAMPLES = 400  # of ratios and ridges
 CONFIDENCE = 0.95
-
-
+TAILS = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
 SEED = 14123  # the figures of a record can be derived again, to the last digit
-
-
 BLOCKS = 8  # neighbouring rounds share the machine's mood, so blocks of them are resampled, not single rounds
 
 
@@ -46,8 +41,9 @@ def median_interval(seconds: Sequence[float]) -> Interval:
     middle = float(np.median(data))
     if data.size < 2 or np.all(data == data[0]):
         return Interval(middle, middle, middle)
-    found = bootstrap((data,), np.median, n_resamples=999, method="percentile", rng=SEED).confidence_interval
-    return Interval(middle, float(found.low), float(found.high))
+    picks = np.random.default_rng(SEED).integers(data.size, size=(MEDIAN_RESAMPLES, data.size))
+    low, high = np.quantile(np.median(data[picks], axis=1), TAILS)
+    return Interval(middle, float(low), float(high))
 
 
 def best_interval(rates: Sequence[float], rounds: Sequence[int]) -> Interval:
@@ -76,6 +72,5 @@ def ratio_interval(
     ups, downs = up[picks].max(axis=1), down[picks].max(axis=1)
     whole = np.isfinite(ups) & np.isfinite(downs)  # a resample may miss the only block that has a probe
     ratios = ups[whole] / downs[whole]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail]) if ratios.size else (value, value)
+    low, high = np.quantile(ratios, TAILS) if ratios.size else (value, value)
     return Interval(value, min(float(low), value), max(float(high), value))

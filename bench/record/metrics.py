@@ -18,8 +18,8 @@ from bench.record.trust import DRIFT, judge
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster
 
 
-class Figures:
-    """All figures of a record; as_dict() is what the record stores and bench.check derives again."""
+class Metrics:
+    """All figures of a record, each derived once, when first asked for; as_dict() is what the record stores."""
 
     def __init__(self, record: Mapping[str, Any]) -> None:
         self.record = record
@@ -96,6 +96,11 @@ class Figures:
             return "above its roof: weights were still in a cache, or the bandwidth probe met a slower moment"
         return f"above its roof: data nearer than {row['level']}, or the bandwidth probe met a slower moment"
 
+    @property
+    def pairs(self) -> list[tuple[Row, dict[str, Any]]]:
+        """Every row with its figures."""
+        return list(zip(self.rows, self.row_figures, strict=True))
+
     @cached_property
     def row_figures(self) -> list[dict[str, Any]]:
         found = [self.row(row) for row in self.rows]
@@ -150,12 +155,16 @@ class Figures:
         return knees
 
     @cached_property
+    def drift(self) -> dict[str, float]:
+        return drift(self.rows)
+
+    @cached_property
     def trust(self) -> dict[str, Any]:
         """A: nothing speaks against the figures. B, C: one reason, several. D: a roof or a row can't be believed."""
         session = self.record["session"]
         reasons, fatal = judge(session["conditions"]) if session["conditions"] else [], list(session["untrusted"])
         reasons += session["remarks"]
-        for name, moved in drift(self.rows).items():
+        for name, moved in self.drift.items():
             if abs(moved) > DRIFT:
                 reasons.append(f"{name}: moved by {100 * moved:+.0f} % within the session")
         pings = [p["seconds"] for p in session["pings"] if p["seconds"]]
@@ -183,6 +192,6 @@ class Figures:
             "rows": self.row_figures,
             "ceilings": ceilings,
             "knees": self.knees,
-            "drift": drift(self.rows),
+            "drift": self.drift,
             "trust": self.trust,
         }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from bench.record.intervals import CONFIDENCE, RESAMPLES, SEED, Interval
+from bench.record.intervals import RESAMPLES, SEED, TAILS, Interval
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def find_knee(intensity: Sequence[float], flops_per_second: Sequence[float]) -> 
         pick = random.integers(x.size, size=x.size)
         again, _ = _fit(x[pick], y[pick], (log_flat, log_slope, p), free_p=False)
         knees.append(again[0] - again[1])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(knees, [tail, 1 - tail])
+    low, high = np.quantile(knees, TAILS)
     knee = log_flat - log_slope
     low, high = min(low, knee), max(high, knee)
     if np.sum(x < low) < 2 or np.sum(x > high) < 2:

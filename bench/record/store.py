@@ -15,7 +15,7 @@ import jsonschema
 
 from bench.errors import BadInput
 from bench.files import replacing
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 
 FORMAT = "ridgeline-record"
 VERSION = 1
@@ -36,8 +36,11 @@ def digest(record: Mapping[str, Any]) -> str:
 
 def make(
     command: str, complete: bool, machine: dict[str, Any], session: dict[str, Any], rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """A finished record: figures derived, digest set. complete: False where the session was interrupted."""
+) -> Metrics:
+    """A finished record and what follows from it: figures derived, checked against the schema, digest set.
+
+    complete: False where the session was interrupted. Raises BadInput naming the field that read() would refuse.
+    """
     record: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -48,9 +51,28 @@ def make(
         "session": session,
         "rows": rows,
     }
-    record["figures"] = Figures(record).as_dict()
-    record["digest"] = digest(record)
-    return record
+    if fault := invalid(record, but=("figures", "digest")):
+        raise BadInput(f"the record can't be written: {fault}")
+    metrics = Metrics(record)
+    derived = {"figures": metrics.as_dict()}
+    record["digest"] = digest(record | derived)
+    if fault := invalid(derived | {"digest": record["digest"]}, but=tuple(record.keys() - {"digest"})):
+        raise BadInput(f"the record can't be written: {fault}")
+    record |= derived
+    return metrics
+
+
+def invalid(record: Mapping[str, Any], but: tuple[str, ...] = ()) -> str | None:
+    """The field that breaks the schema and how, in one line; None where it holds. but: fields still missing."""
+    worst = jsonschema.exceptions.best_match(_validator(but).iter_errors(record))
+    return f"{worst.json_path}: {worst.message[:200]}" if worst else None
+
+
+@cache
+def _validator(but: tuple[str, ...]) -> Any:
+    found = schema()
+    required = [name for name in found["required"] if name not in but]
+    return jsonschema.Draft202012Validator(found | {"required": required})
 
 
 def save(record: Mapping[str, Any], path: Path) -> None:
@@ -72,9 +94,8 @@ def read(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: not a {FORMAT}")
     if record.get("version") != VERSION:
         raise BadInput(f"{path}: version {record.get('version')!r}; this reads version {VERSION}")
-    worst = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(record))
-    if worst is not None:
-        raise BadInput(f"{path}: {worst.json_path}: {worst.message[:200]}")
+    if fault := invalid(record):
+        raise BadInput(f"{path}: {fault}")
     return record
 
 
@@ -93,7 +114,7 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     if found:
         return found
     try:
-        derived = Figures(record).as_dict()
+        derived = Metrics(record).as_dict()
     except (KeyError, ValueError, ZeroDivisionError, TypeError) as error:
         return [f"its figures can't be derived: {error!r}"]
     _compare("figures", record["figures"], derived, found)
@@ -121,9 +142,9 @@ def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
         found.append(f"{where} is {str(stored)[:60]}; the raw seconds give {str(derived)[:60]}")
 
 
-def load(path: Path) -> tuple[dict[str, Any], Figures]:
-    """A record and its figures, derived anew. Raises BadInput where read() does or the record was changed."""
+def load(path: Path) -> Metrics:
+    """A record with its figures, derived anew. Raises BadInput where read() does or the record was changed."""
     record = read(path)
     if record["digest"] != digest(record):
         raise BadInput(f"{path}: the digest doesn't match: the record was changed after it was written")
-    return record, Figures(record)
+    return Metrics(record)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.report.tables import roofs_table, table
 from bench.report.text import machine_line, trust_text
@@ -25,7 +25,7 @@ CLASSES = {  # what is compared with what; a mean takes all shapes of a class
 Entry = dict[str, Any]
 
 
-def comparisons(figures: Figures) -> list[Entry]:
+def comparisons(metrics: Metrics) -> list[Entry]:
     """One entry per operation, shape and thread count in which a library took part, in the order of the record.
 
     bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
@@ -34,7 +34,7 @@ def comparisons(figures: Figures) -> list[Entry]:
     None where one of the two didn't take part.
     """
     groups: dict[Any, list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
-    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+    for row, f in metrics.pairs:
         if row["kind"] == "kernel" and row["operation"] in CLASSES and (row["cold"] or "batch" in row["dims"]):
             dims = tuple(sorted(row["dims"].items()))
             groups[row["threads"], row["dtype"], row["operation"], dims, row["rounds"][0]].append((row, f))
@@ -93,10 +93,10 @@ def means(entries: Iterable[Entry]) -> list[Entry]:
     return found
 
 
-def growth(figures: Figures) -> list[Entry]:
+def growth(metrics: Metrics) -> list[Entry]:
     """Of C's packed GEMM, one weight matrix at several m in the same rounds: seconds per FLOP over the smallest m's."""
     together: dict[tuple[int, int], list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
-    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+    for row, f in metrics.pairs:
         if row["kind"] == "kernel":
             together[row["threads"], row["rounds"][0]].append((row, f))
     found = []
@@ -120,30 +120,30 @@ def growth(figures: Figures) -> list[Entry]:
     return found
 
 
-def as_dict(figures: Figures) -> Entry:
+def as_dict(metrics: Metrics) -> Entry:
     """Everything that summary() shows."""
-    entries = comparisons(figures)
+    entries = comparisons(metrics)
     return {
-        "machine": figures.record["machine"]["id"],
-        "created": figures.record["created"],
-        "complete": figures.record["complete"],
-        "libraries": _versions(figures),
+        "machine": metrics.record["machine"]["id"],
+        "created": metrics.record["created"],
+        "complete": metrics.record["complete"],
+        "libraries": _versions(metrics),
         "comparisons": entries,
         "means": means(entries),
-        "growth": growth(figures),
-        "trust": figures.trust,
+        "growth": growth(metrics),
+        "trust": metrics.trust,
     }
 
 
-def _versions(figures: Figures) -> dict[str, str]:
-    return {r["backend"]: r["isa"] for r in figures.rows if r["kind"] == "kernel" and r["backend"] not in OURS}
+def _versions(metrics: Metrics) -> dict[str, str]:
+    return {r["backend"]: r["isa"] for r in metrics.rows if r["kind"] == "kernel" and r["backend"] not in OURS}
 
 
-def summary(figures: Figures) -> RenderableType:
+def summary(metrics: Metrics) -> RenderableType:
     """The tables: every comparison, the means, the cost as work grows, the roofs."""
-    entries = comparisons(figures)
-    versions = _versions(figures)
-    head = machine_line(figures.record["machine"], figures.record["session"])
+    entries = comparisons(metrics)
+    versions = _versions(metrics)
+    head = machine_line(metrics.record["machine"], metrics.record["session"])
     who = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts: list[RenderableType] = [Text(head), Text(f"beside {who}"), Text()]
     for threads, dtype in dict.fromkeys((e["threads"], e["dtype"]) for e in entries):
@@ -153,10 +153,10 @@ def summary(figures: Figures) -> RenderableType:
             Text(),
         ]
     parts += [_means_table(means(entries)), Text()]
-    costs = growth(figures)
+    costs = growth(metrics)
     if costs:
         parts += [_growth_table(costs), Text()]
-    return Group(*parts, roofs_table(figures), Text(), trust_text(figures))
+    return Group(*parts, roofs_table(metrics), Text(), trust_text(metrics))
 
 
 def _comparisons_table(entries: Sequence[Entry], title: str, backends: Sequence[str]) -> RenderableType:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import family
 from bench.report.plots import LOOKS, plt, write
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
@@ -15,22 +15,22 @@ from kernels.operations import OPERATIONS, SCALAR_GEMMS
 ANNOTATED_M = (1, 8, 32, 128, 512)
 
 
-def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
-    roofs = figures.roofs[threads]
-    found = roofs.peak(dtype, figures.record["session"]["isa"])
+def _panel(axes: Axes, metrics: Metrics, threads: int, dtype: str) -> None:
+    roofs = metrics.roofs[threads]
+    found = roofs.peak(dtype, metrics.record["session"]["isa"])
     assert found, "roofline() draws only what has a peak"
     isa, peak = found
     ridge = roofs.ridges[dtype, isa]
     points = [
         (family(row), f["intensity"], f["gflops"]["value"], row["dims"].get("m", 1))
-        for row, f in zip(figures.rows, figures.row_figures, strict=True)
+        for row, f in metrics.pairs
         if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
         and row["cold"]
         and row["operation"] not in SCALAR_GEMMS  # they would stretch the axis
     ]
     pointwise = [
         (row["backend"], f["intensity"], f["gflops"]["value"], row["operation"])
-        for row, f in zip(figures.rows, figures.row_figures, strict=True)
+        for row, f in metrics.pairs
         if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
         and OPERATIONS[row["operation"]].terms is None
     ]
@@ -83,7 +83,7 @@ def _panel(axes: Axes, figures: Figures, threads: int, dtype: str) -> None:
             continue
         _, xs, ys, _ = zip(*mine, strict=True)
         label = backend
-        for knee in figures.knees:
+        for knee in metrics.knees:
             if (knee["backend"], knee["threads"], knee["dtype"]) == (backend, threads, dtype):
                 found = knee["ridge"]
                 label += (
@@ -154,15 +154,15 @@ def _angle(axes: Axes, left: float, right: float, bottom: float, top: float) -> 
     return float(np.degrees(np.arctan2(box.height / np.log(top / bottom), box.width / np.log(right / left))))
 
 
-def roofline(records: Sequence[Figures], stem: Path) -> list[Path]:
+def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
     """Draws every panel of every record and writes stem.png and stem.svg; returns the two paths.
 
     Raises BadInput where they can't be written, ValueError where no record has roofs to draw.
     """
     panels = [
-        (figures, threads, dtype)
-        for figures in records
-        for threads, roofs in figures.roofs.items()
+        (metrics, threads, dtype)
+        for metrics in records
+        for threads, roofs in metrics.roofs.items()
         for dtype in dict.fromkeys(d for d, _ in roofs.ridges)
     ]
     if not panels:
@@ -173,10 +173,10 @@ def roofline(records: Sequence[Figures], stem: Path) -> list[Path]:
     figure.canvas.draw()
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes, (figures, threads, dtype) in zip(grid.flat, panels, strict=False):
-        _panel(axes, figures, threads, dtype)
-        machine, trust = figures.record["machine"], figures.trust["grade"]
-        note = f"{machine['cpu']['model']} ({machine['id'][-8:]}), {figures.record['created'][:10]}, trust {trust}"
+    for axes, (metrics, threads, dtype) in zip(grid.flat, panels, strict=False):
+        _panel(axes, metrics, threads, dtype)
+        machine, trust = metrics.record["machine"], metrics.trust["grade"]
+        note = f"{machine['cpu']['model']} ({machine['id'][-8:]}), {metrics.record['created'][:10]}, trust {trust}"
         axes.annotate(
             note, (0, 1), xycoords="axes fraction", fontsize=7, color="0.4", xytext=(0, 3), textcoords="offset points"
         )

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.report.text import compiled_text, interval, machine_line, seconds, trust_text
 
@@ -28,7 +28,7 @@ def _spread(figure: Mapping[str, float]) -> str:
     return f"±{100 * half / figure['value']:.1f} %"
 
 
-def kernels_table(figures: Figures) -> Table:
+def kernels_table(metrics: Metrics) -> Table:
     """One line per kernel row: layer, shape, time with interval, rates, intensity, share of roof, verdict."""
     made = table(
         "Kernels",
@@ -56,7 +56,7 @@ def kernels_table(figures: Figures) -> Table:
         "interval: 95 % bootstrap.",
     )
     last = None
-    for row, f in zip(figures.rows, figures.row_figures, strict=True):
+    for row, f in metrics.pairs:
         if row["kind"] != "kernel":
             continue
         dims = row["dims"]
@@ -89,14 +89,14 @@ def kernels_table(figures: Figures) -> Table:
     return made
 
 
-def roofs_table(figures: Figures) -> Table:
+def roofs_table(metrics: Metrics) -> Table:
     """The ceilings of every thread count."""
     made = table(
         "Roofs",
         ("threads", "<ceiling", "best", "interval"),
         caption="best of all samples; interval: 95 %, blocks of rounds resampled",
     )
-    for threads, roofs in figures.roofs.items():
+    for threads, roofs in metrics.roofs.items():
         for (dtype, isa), peak in roofs.peaks.items():
             made.add_row(
                 str(threads),
@@ -111,7 +111,7 @@ def roofs_table(figures: Figures) -> Table:
     return made
 
 
-def ridges_table(figures: Figures) -> Table:
+def ridges_table(metrics: Metrics) -> Table:
     """The ceilings' ridge and where each backend's kernels really bend, with the ratio of the two."""
     made = table(
         "Ridge, in FLOP/byte",
@@ -119,13 +119,13 @@ def ridges_table(figures: Figures) -> Table:
         caption="ceilings: FMA peak / DRAM read bandwidth. "
         "Kernels: where the best GEMMs leave their slanted roof, fitted over m and all weight matrices, cold.",
     )
-    for threads, roofs in figures.roofs.items():
+    for threads, roofs in metrics.roofs.items():
         for (dtype, isa), ridge in roofs.ridges.items():
             peak = f"{roofs.peaks[dtype, isa].value / 1e9:.1f} GFLOP/s"
             made.add_row(str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()), "1.00", peak, "")
-            for knee in figures.knees:
+            for knee in metrics.knees:
                 if (knee["threads"], knee["dtype"]) != (threads, dtype) or (
-                    len(roofs.ridges) > 1 and isa != figures.record["session"]["isa"]
+                    len(roofs.ridges) > 1 and isa != metrics.record["session"]["isa"]
                 ):
                     continue
                 found = knee["ridge"]
@@ -183,16 +183,16 @@ def probes_table(rows: Sequence[Row], figures: Sequence[Mapping[str, Any]]) -> T
     return made
 
 
-def summary(figures: Figures) -> RenderableType:
+def summary(metrics: Metrics) -> RenderableType:
     """The whole report of a session."""
-    record = figures.record
+    record = metrics.record
     parts: list[RenderableType] = [Text(machine_line(record["machine"], record["session"])), Text()]
-    if any(row["kind"] == "kernel" for row in figures.rows):
-        parts += [kernels_table(figures), Text()]
-    parts += [roofs_table(figures), Text()]
-    if any(roofs.ridges for roofs in figures.roofs.values()):
-        parts += [ridges_table(figures), Text()]
+    if any(row["kind"] == "kernel" for row in metrics.rows):
+        parts += [kernels_table(metrics), Text()]
+    parts += [roofs_table(metrics), Text()]
+    if any(roofs.ridges for roofs in metrics.roofs.values()):
+        parts += [ridges_table(metrics), Text()]
     if record["session"]["jit_seconds"]:
         parts += [Text(compiled_text(record["session"])), Text()]
-    parts.append(trust_text(figures))
+    parts.append(trust_text(metrics))
     return Group(*parts)

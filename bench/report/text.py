@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.trust import DRIFT
 
 
@@ -22,9 +22,9 @@ def interval(figure: Mapping[str, float], digits: int = 2) -> str:
     return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
 
 
-def trust_text(figures: Figures) -> Text:
+def trust_text(metrics: Metrics) -> Text:
     """The trust grade with its reasons."""
-    trust = figures.trust
+    trust = metrics.trust
     text = Text(
         f"Trust: {trust['grade']}", style={"A": "green", "B": "green", "C": "yellow", "D": "bold red"}[trust["grade"]]
     )

@@ -17,7 +17,6 @@ from bench.host.placement import thread_counts
 from bench.measure.session import Session
 from bench.models.inference import BACKENDS
 from bench.models.weights import refuse
-from bench.record.metrics import Figures
 from bench.report.tables import table
 from bench.report.text import compiled_text, interval, machine_line, seconds, trust_text
 from bench.transformer.comparison import beside
@@ -205,8 +204,8 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
         latency = Latency(session, todo, counts[0], options.weights)
         announce = f"{len(todo)} runs to measure: about {{:.0f}} s from here".format
         status = latency.run(options.seconds, announce, now.update)
-        record = session.record()
-        rows, figures = latency.rows(), Figures(record)
+        metrics = session.metrics()
+        record, rows = metrics.record, latency.rows()
     if not rows:
         return status
     pictures = draw(rows, options.picture, machine_line(record["machine"], record["session"]))
@@ -224,7 +223,7 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
     )
     if record["session"]["jit_seconds"]:
         plain.print(compiled_text(record["session"]))
-    plain.print(trust_text(figures))
+    plain.print(trust_text(metrics))
     for path in pictures:
         plain.print(f"picture: {path}")
     return status

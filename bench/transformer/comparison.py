@@ -10,7 +10,6 @@ from bench.cli import console, print_json
 from bench.errors import BadInput
 from bench.measure.session import Session
 from bench.models import libraries
-from bench.record.metrics import Figures
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
 from bench.transformer.latency import Task
@@ -73,7 +72,8 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
             return 1
         finally:
             session.dismiss()
-        record, rows = session.record(), latency.rows()
+        metrics, rows = session.metrics(), latency.rows()
+        record = metrics.record
     if not rows:
         return status
     used = {library.name: {"version": library.version(), "path": library.path} for library in present}
@@ -91,5 +91,5 @@ def beside(todo: Sequence[Task], options: Any, threads: int) -> int:
     )
     plain.print(f"C over the best library: {best}")
     plain.print(f"Every result is within 1e-4 of {OURS}'s largest element, and every token the same.")
-    plain.print(trust_text(Figures(record)))
+    plain.print(trust_text(metrics))
     return status

@@ -17,7 +17,6 @@ from bench.measure.session import Session
 from bench.models.inference import BACKENDS, Decoder, Encoder, Step, by_name, timed_steps
 from bench.models.weights import Weights, refuse, weights_of
 from bench.record.intervals import median_interval
-from bench.record.metrics import Figures
 from bench.record.roofs import Roofs
 from bench.workloads.counts import count, total
 from bench.workloads.model import Model
@@ -205,7 +204,7 @@ class Latency(Measuring):
         return spent + sum(models.values()) * 2e-8  # making and packing weights
 
     def roofs(self) -> Roofs:
-        return Figures(self.session.record()).roofs[self.threads]
+        return self.session.roofs()[self.threads]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per measured task; see row() and parts()."""

@@ -19,7 +19,6 @@ from bench.models.inference import Decoder, Encoder, Step
 from bench.models.libraries import Library, Run
 from bench.models.weights import Weights, weights_of
 from bench.record.intervals import median_interval
-from bench.record.metrics import Figures
 from bench.transformer.latency import LEAST, MOST, Measuring, Task
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
@@ -155,7 +154,7 @@ class PeerLatency(Measuring):
 
     def _roofs(self) -> tuple[float, float]:
         """Peak in FLOP/s and read bandwidth in byte/s."""
-        roofs = Figures(self.session.record()).roofs[self.threads]
+        roofs = self.session.roofs()[self.threads]
         return roofs.peaks["f32", self.session.isa].value, roofs.bandwidths["DRAM"].value
 
     def estimate(self, seconds: float) -> float:

@@ -18,7 +18,7 @@ from bench.files import output
 from bench.host.placement import thread_counts
 from bench.measure.session import Session
 from bench.record.intervals import Interval
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.store import load, save
 from bench.report.tables import table
 from bench.report.text import interval
@@ -52,10 +52,10 @@ class Host:
         return {**vars(self), **roofs, "day": self.day.isoformat(), "dtype": DTYPE}
 
 
-def host(figures: Figures, source: str) -> Host:
+def host(metrics: Metrics, source: str) -> Host:
     """The host of a record, at the most threads whose roofs it has. Raises BadInput, naming `source`, without any."""
-    record = figures.record
-    for threads, roofs in sorted(figures.roofs.items(), reverse=True):
+    record = metrics.record
+    for threads, roofs in sorted(metrics.roofs.items(), reverse=True):
         found = roofs.peak(DTYPE, record["session"]["isa"])
         if found and "DRAM" in roofs.bandwidths:
             isa, peak = found
@@ -68,7 +68,7 @@ def host(figures: Figures, source: str) -> Host:
                 roofs.bandwidths["DRAM"],
                 roofs.ridges[DTYPE, isa],
                 record["machine"].get("memory_bytes"),
-                figures.trust["grade"],
+                metrics.trust["grade"],
             )
     raise BadInput(f"{source}: no thread count has both an {DTYPE} peak and a DRAM read roof")
 
@@ -159,7 +159,7 @@ def _hosts_table(hosts: Sequence[Host]) -> Table:
     return made
 
 
-def _measure(threads: int, record: Path | None) -> tuple[Figures, bool]:
+def _measure(threads: int, record: Path | None) -> tuple[Metrics, bool]:
     """Roofs of this machine, by a short session, and whether it was left to finish."""
     out = console(stderr=True)
     with out.status("roofs") as status:
@@ -169,10 +169,10 @@ def _measure(threads: int, record: Path | None) -> tuple[Figures, bool]:
             session.finish()
         except KeyboardInterrupt:
             out.print("interrupted: what was measured so far follows")
-    made = session.record()
+    metrics = session.metrics()
     if record:
-        save(made, record)
-    return Figures(made), session.complete
+        save(metrics.record, record)
+    return metrics, session.complete
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,14 +185,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if len(options.records) > MOST:
         raise BadInput(f"{len(options.records)} records: at most {MOST} can be told apart in the picture")
-    hosts = [host(load(path)[1], str(path)) for path in options.records]
+    hosts = [host(load(path), str(path)) for path in options.records]
     complete = True
     if options.measure or not options.records:
         counts = thread_counts(options.threads)
         if len(counts) != 1:
             raise BadInput(f"--threads {options.threads}: one thread count")
-        figures, complete = _measure(counts[0], options.record)
-        hosts.insert(0, host(figures, "this session, cut short" if not complete else "this session"))
+        metrics, complete = _measure(counts[0], options.record)
+        hosts.insert(0, host(metrics, "this session, cut short" if not complete else "this session"))
     elif options.record:
         raise BadInput(f"--record {options.record}: nothing is measured; add --measure")
     pictures = draw(hosts, options.picture, HOSTS)

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
+import kernels
 from bench import check, compare
 from bench.errors import BadInput
+from bench.record import metrics as metrics_module
 from bench.record import store
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.report.tables import summary
+from kernels.backends import libraries
+from kernels.operations import OPERATIONS
+from kernels.types import DTYPES
 from support import records
 from support.records import OFTEN, PEAK, READ, product
 
@@ -22,7 +27,7 @@ Record = dict[str, Any]
 
 @pytest.fixture
 def good() -> Record:
-    return records.make([product(1, 9), product(10, 60), product(64, 80)])
+    return records.make([product(1, 9), product(10, 60), product(64, 80)]).record
 
 
 def write(path: Path, document: Any) -> Path:
@@ -38,7 +43,7 @@ def signed(document: Record) -> Record:
 
 
 def test_ceilings(good: Record) -> None:
-    roofs = Figures(good).roofs[1]
+    roofs = Metrics(good).roofs[1]
     peak, read, ridge = roofs.peaks["f32", "avx2"], roofs.bandwidths["DRAM"], roofs.ridges["f32", "avx2"]
     assert [peak.value, peak.low, peak.high] == pytest.approx([PEAK] * 3)
     assert [read.value, read.low, read.high] == pytest.approx([READ, OFTEN, READ])
@@ -54,7 +59,7 @@ def test_ceilings(good: Record) -> None:
     ],
 )
 def test_kernel_figures(m: int, gflops: float, gbps: float, intensity: float, roof: float, verdict: str) -> None:
-    (figures,) = Figures(records.make([product(m, gflops)])).row_figures[2:]
+    (figures,) = records.make([product(m, gflops)]).row_figures[2:]
     assert figures["gflops"]["value"] == pytest.approx(gflops)
     assert figures["gbps"]["value"] == pytest.approx(gbps)  # of the cold weights alone: x and y stay in cache
     assert (figures["intensity"], figures["verdict"]) == (pytest.approx(intensity), verdict)
@@ -66,7 +71,7 @@ def test_kernel_figures(m: int, gflops: float, gbps: float, intensity: float, ro
 def test_hot_rows_count_every_operand_and_stand_under_their_cache() -> None:
     l2 = records.read() | {"level": "L2", "seconds": [8e6 / 80e9] * 10}
     hot = product(10, 60, cold=[], level="L2")
-    figures = Figures(records.make([l2, hot])).row_figures[-1]
+    figures = records.make([l2, hot]).row_figures[-1]
     moved = 4 * (10 * 1000 + 1000 * 1000 + 10 * 1000)
     assert figures["intensity"] == pytest.approx(2e7 / moved)
     assert (figures["roof_gflops"], figures["verdict"]) == (pytest.approx(100), "compute-bound")  # ridge 1.25
@@ -74,7 +79,7 @@ def test_hot_rows_count_every_operand_and_stand_under_their_cache() -> None:
 
 def test_write_allocate_is_counted_beside_streams_bytes() -> None:
     def gbps(operation: str) -> list[float]:
-        figures = Figures(records.make([records.read() | {"operation": operation}])).row_figures[-1]
+        figures = records.make([records.read() | {"operation": operation}]).row_figures[-1]
         return [figures[name] if name == "best_gbps" else figures[name]["value"] for name in NAMES]
 
     NAMES = ("best_gbps", "gbps", "gbps_write_allocate")
@@ -88,30 +93,30 @@ def test_write_allocate_is_counted_beside_streams_bytes() -> None:
 
 
 def test_row_of_another_thread_count_has_no_roof() -> None:
-    figures = Figures(records.make([product(1, 9, threads=2)])).row_figures[-1]
+    figures = records.make([product(1, 9, threads=2)]).row_figures[-1]
     assert (figures["verdict"], "percent_of_roof" in figures) == ("undecided", False)
 
 
 @pytest.mark.parametrize(("m", "gflops", "cause"), [(1, 15, "weights were still in a cache"), (64, 120, "clock")])
 def test_row_above_its_roof(m: int, gflops: float, cause: str, tmp_path: Path, capsys: Any) -> None:
-    document = records.make([product(m, gflops)])
-    assert cause in Figures(document).row_figures[2]["error"]
-    assert Figures(document).trust == {"grade": "D", "reasons": ["1 rows lie above their roof"]}
-    store.save(document, tmp_path / "r.json")
+    metrics = records.make([product(m, gflops)])
+    assert cause in metrics.row_figures[2]["error"]
+    assert metrics.trust == {"grade": "D", "reasons": ["1 rows lie above their roof"]}
+    store.save(metrics.record, tmp_path / "r.json")
     assert check.main([str(tmp_path / "r.json")]) == 1
     assert "above its roof" in capsys.readouterr().out
 
 
 def test_trust(good: Record) -> None:
     def grade(**session: Any) -> str:
-        return Figures(records.make([], **session)).trust["grade"]
+        return records.make([], **session).trust["grade"]
 
-    assert Figures(good).trust == {"grade": "A", "reasons": []}
+    assert Metrics(good).trust == {"grade": "A", "reasons": []}
     assert [grade(remarks=["x"]), grade(remarks=["x", "y"]), grade(untrusted=["z"])] == ["B", "C", "D"]
     pings = [{"round": r, "cpus": [0, 1], "seconds": s} for r, s in ((0, 30e-9), (9, 60e-9))]
     assert grade(pings=pings) == "B"
     slower = [records.fma(), records.read() | {"seconds": [4e-4] * 5 + [5e-4] * 5}]
-    assert list(Figures({"rows": slower, "session": records.session()}).trust["reasons"]) == [
+    assert list(Metrics({"rows": slower, "session": records.session()}).trust["reasons"]) == [
         "read DRAM, 1 threads: moved by -20 % within the session"
     ]
 
@@ -122,11 +127,11 @@ def test_trust(good: Record) -> None:
 def test_round_trip(good: Record, tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "new" / "r.json"
     store.save(good, path)
-    assert store.read(path) == good == store.load(path)[0]
-    assert store.load(path)[1].as_dict() == good["figures"]
+    assert store.read(path) == good == store.load(path).record
+    assert store.load(path).as_dict() == good["figures"]
     assert check.main([str(path)]) == 0
     assert capsys.readouterr().out == f"{path}: good, 5 rows\n"
-    assert summary(Figures(good))
+    assert summary(Metrics(good))
 
 
 def edited(*keys: Any, to: Any) -> Callable[[Record], Record]:
@@ -226,6 +231,43 @@ def test_rows_without_figures_are_problems_not_crashes(good: Record, change: Any
 # --- writing
 
 
+def test_the_schema_knows_what_can_be_measured() -> None:
+    """Else a new operation, type or library would fail in the user's session, when its record is written."""
+    fields = store.schema()["properties"]["rows"]["items"]["properties"]
+    known = {name: set(field["enum"]) for name, field in fields.items() if "enum" in field}
+    assert known["operation"] == {*OPERATIONS, "fma", "adds"}
+    assert known["dtype"] == {*DTYPES, "i64"}
+    assert known["backend"] == {*kernels.BACKENDS, *libraries.BACKENDS}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"operation": "fft"}, r"operation: 'fft'"),
+        ({"level": "L4"}, r"level: 'L4'"),
+        ({"seconds": [0.0], "rounds": [1]}, r"seconds\[0\]: 0.0"),
+    ],
+)
+def test_a_record_is_checked_before_it_is_written(change: dict[str, Any], field: str) -> None:
+    """make() refuses what read() would, naming the field in one line."""
+    with pytest.raises(BadInput, match=rf"can't be written: \$\.rows\[2\]\.{field}") as refused:
+        records.make([product(64, 80) | change])
+    assert "\n" not in str(refused.value)
+
+
+def test_figures_are_derived_once(good: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By make() as by every command that reads a record: the summary derives nothing again."""
+    store.save(good, tmp_path / "r.json")
+    counted: list[int] = []
+    real = metrics_module.median_interval
+    monkeypatch.setattr(metrics_module, "median_interval", lambda x: counted.append(1) or real(x))
+    for metrics in (records.make([product(1, 9), product(64, 80)]), store.load(tmp_path / "r.json")):
+        assert summary(metrics)
+        assert metrics.as_dict() == metrics.record["figures"]
+        assert len(counted) == len(metrics.rows)
+        counted.clear()
+
+
 def test_save_is_whole_or_not_at_all(good: Record, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     store.save(good, path)
@@ -250,7 +292,7 @@ def test_save_says_where_it_cannot_write(good: Record, tmp_path: Path) -> None:
 def test_compare_says_faster_and_slower_only_apart() -> None:
     ours = [product(1, 9), product(10, 60), product(64, 80, spread=0.05)]
     theirs = [product(1, 4.5), product(10, 75), product(64, 81, spread=0.05)]
-    entries = compare.compare([Figures(records.make(rows)) for rows in (ours, theirs)])
+    entries = compare.compare([records.make(rows) for rows in (ours, theirs)])
     found = {entry["row"]["dims"].get("m", 1): entry for entry in entries if entry["row"]["kind"] == "kernel"}
     assert {m: entry["verdict"] for m, entry in found.items()} == {1: "slower", 10: "faster", 64: "same"}
     assert [found[m]["ratio"] for m in (1, 10, 64)] == pytest.approx([0.5, 1.25, 81 / 80])
@@ -264,7 +306,7 @@ def test_compare_says_where_threads_ran(distances: list[float], same: bool, tmp_
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, seconds in zip(paths, distances, strict=True):
         pings = [{"round": 0, "cpus": [0, 1], "seconds": seconds}]
-        store.save(records.make([product(1, 9, threads=2)], threads=2, pings=pings), path)
+        store.save(records.make([product(1, 9, threads=2)], threads=2, pings=pings).record, path)
     assert compare.main([*map(str, paths), "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["rows"]
     assert [entry["same_placement"] for entry in entries] == [same] * len(entries)
@@ -273,7 +315,7 @@ def test_compare_says_where_threads_ran(distances: list[float], same: bool, tmp_
 
 
 def test_compare_needs_something_in_common(tmp_path: Path) -> None:
-    store.save(records.make([product(1, 9)]), tmp_path / "a.json")
-    store.save(records.make([product(1, 9, threads=2)], threads=2), tmp_path / "b.json")
+    store.save(records.make([product(1, 9)]).record, tmp_path / "a.json")
+    store.save(records.make([product(1, 9, threads=2)], threads=2).record, tmp_path / "b.json")
     with pytest.raises(BadInput, match="share no measurement"):
         compare.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])

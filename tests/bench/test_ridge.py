@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.record.intervals import Interval, best_interval, median_interval, ratio_interval
+from bench.record.intervals import SEED, Interval, best_interval, median_interval, ratio_interval
 from bench.record.ridge import find_knee, verdict
 
 INTENSITY = np.geomspace(0.25, 128, 15)
@@ -122,6 +122,16 @@ def test_median_interval() -> None:
         assert_scaled(interval, 1000, median_interval(1000 * x))
         covered += interval.low <= 1e-3 * (1 + 0.05 * np.log(2)) <= interval.high
     assert covered >= 34
+
+
+@pytest.mark.parametrize("size", [2, 5, 40])
+def test_median_interval_is_scipys(size: int) -> None:
+    """To the last digit, without the seconds that importing scipy.stats takes."""
+    from scipy.stats import bootstrap
+
+    x = samples(7, size)
+    found = bootstrap((x,), np.median, n_resamples=999, method="percentile", rng=SEED).confidence_interval
+    assert median_interval(x) == Interval(float(np.median(x)), found.low, found.high)
 
 
 @pytest.mark.parametrize("same", [[2.5], [2.5] * 9])

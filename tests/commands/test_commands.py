@@ -52,7 +52,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Cal
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A good and a broken record in the folder where commands run."""
-    store.save(records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]), tmp_path / "good.json")
+    rows = [records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))]
+    store.save(records.make(rows).record, tmp_path / "good.json")
     (tmp_path / "bad.json").write_text((tmp_path / "good.json").read_text().replace('"m": 64', '"m": 65'))
     (tmp_path / "cut.json").write_text('{"format"')
     (tmp_path / "cut.toml").write_text("layers = 2")

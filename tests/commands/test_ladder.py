@@ -14,7 +14,7 @@ from bench.ladder.__main__ import markdown, product
 from bench.ladder.steps import RUNGS, climb
 from bench.measure.session import make_row
 from bench.record import store
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from kernels import _native
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
 from support import records
@@ -32,7 +32,7 @@ def rung(
     return make_row("kernel", operation, "f32", backend, isa, threads, **(fields | other))
 
 
-def whole(**slower: float) -> dict[str, Any]:
+def whole(**slower: float) -> Metrics:
     """A climb on one thread and two; Numba's rates are half of C's. The peak is 100 GFLOP/s however many threads."""
     rows = [
         rung(operation, rate * scale, backend=backend)
@@ -45,13 +45,13 @@ def whole(**slower: float) -> dict[str, Any]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    store.save(whole(), tmp_path / "climb.json")
-    store.save(records.make([records.product(16, 90)]), tmp_path / "flat.json")
+    store.save(whole().record, tmp_path / "climb.json")
+    store.save(records.make([records.product(16, 90)]).record, tmp_path / "flat.json")
     return tmp_path
 
 
 def test_figures() -> None:
-    steps = climb(Figures(whole()))
+    steps = climb(whole())
     assert [(s.rung, s.backend, s.threads) for s in steps] == [
         (r.name, backend, 1 if r.alone else 2) for backend in ("c", "numba") for r in RUNGS
     ]
@@ -64,24 +64,24 @@ def test_figures() -> None:
 
 def test_what_a_rung_changes_is_the_records() -> None:
     """Element, vector and tile sizes come from the rows, not from the machine that shows them."""
-    naive, _, _, vector, threads = (s.change for s in climb(Figures(whole()))[:5])
+    naive, _, _, vector, threads = (s.change for s in climb(whole())[:5])
     assert "4 of a line's 64 bytes" in naive
     assert vector.startswith("8 multiply-adds per instruction, into 10 vectors")
     assert threads.startswith("2 cores")
 
 
 def test_a_fall_is_shown_as_one() -> None:
-    assert climb(Figures(whole(gemm_packed=1)))[2].gain == pytest.approx(0.5)
+    assert climb(whole(gemm_packed=1))[2].gain == pytest.approx(0.5)
 
 
 def test_one_core_has_no_rung_of_threads() -> None:
     rows = [rung(operation, rate) for operation, rate in RATES.items()]
-    assert [s.rung for s in climb(Figures(records.make(rows)))] == ["naive", "tiled", "packed", "vector"]
+    assert [s.rung for s in climb(records.make(rows))] == ["naive", "tiled", "packed", "vector"]
 
 
 def test_only_one_shape_is_climbed() -> None:
     rows = [rung("gemm", 50, dims={"m": 5, "n": 5, "k": 5}), rung("gemm_tiled", 2), rung("gemm", 64)]
-    assert [(s.rung, s.gflops.value) for s in climb(Figures(records.make(rows)))] == [
+    assert [(s.rung, s.gflops.value) for s in climb(records.make(rows))] == [
         ("tiled", pytest.approx(2)),
         ("vector", pytest.approx(64)),
     ]
@@ -98,12 +98,12 @@ def test_only_one_shape_is_climbed() -> None:
 )
 def test_records_without_a_climb(rows: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        climb(Figures(records.make(rows)))
+        climb(records.make(rows))
 
 
 def test_markdown() -> None:
-    figures = Figures(whole())
-    lines = markdown(figures, climb(figures)).splitlines()
+    metrics = whole()
+    lines = markdown(metrics, climb(metrics)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 10
     assert len({line.count("|") for line in table}) == 1
@@ -182,9 +182,9 @@ def test_bad_input_is_one_line(
 
 def test_the_page_shows_its_record() -> None:
     """docs/ladder.md has the table that docs/ladder.json gives."""
-    figures = store.load(ROOT / "docs" / "ladder.json")[1]
+    metrics = store.load(ROOT / "docs" / "ladder.json")
     page = (ROOT / "docs" / "ladder.md").read_text()
-    assert markdown(figures, climb(figures)) in page
+    assert markdown(metrics, climb(metrics)) in page
 
 
 # --- what the rungs are made of

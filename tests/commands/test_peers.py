@@ -18,7 +18,7 @@ from bench.measure.process import Worker
 from bench.measure.timing import Elsewhere, interleave, timed
 from bench.peers import attention_cases, growth_cases, weight_cases
 from bench.record import store
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.record.row import make_row
 from bench.report.libraries import comparisons, growth, means
 from bench.workloads.shapes import Case
@@ -207,7 +207,7 @@ def met(number: int, operation: str, rates: dict[str, float], **dims: int) -> li
 
 
 @pytest.fixture
-def measured_beside() -> dict[str, Any]:
+def measured_beside() -> Metrics:
     size = {"n": 1000, "k": 1000}
     return records.make(
         [
@@ -223,8 +223,8 @@ def measured_beside() -> dict[str, Any]:
     )
 
 
-def test_comparisons_are_like_against_like(measured_beside: dict[str, Any]) -> None:
-    found = comparisons(Figures(measured_beside))
+def test_comparisons_are_like_against_like(measured_beside: Metrics) -> None:
+    found = comparisons(measured_beside)
     assert [(e["operation"], e["dims"].get("m"), e["best_library"]) for e in found] == [
         ("gemv", None, "torch"),
         ("gemm", 32, "blas"),
@@ -241,8 +241,8 @@ def test_comparisons_are_like_against_like(measured_beside: dict[str, Any]) -> N
     assert found[2]["percent"]["openvino"] == pytest.approx(80)
 
 
-def test_means_are_geometric(measured_beside: dict[str, Any]) -> None:
-    found = {(e["class"], e["ratio"]): e for e in means(comparisons(Figures(measured_beside)))}
+def test_means_are_geometric(measured_beside: Metrics) -> None:
+    found = {(e["class"], e["ratio"]): e for e in means(comparisons(measured_beside))}
     plain = found["plain", "over_best"]
     assert plain["by_m"] == pytest.approx({"1": 1.5, "32": 4 / 3, "128": 0.5})
     assert plain["all"] == pytest.approx((1.5 * 4 / 3 * 0.5) ** (1 / 3))
@@ -251,15 +251,15 @@ def test_means_are_geometric(measured_beside: dict[str, Any]) -> None:
     assert ("attention", "numba_over_c") not in found
 
 
-def test_growth_is_of_rows_measured_together(measured_beside: dict[str, Any]) -> None:
-    (found,) = growth(Figures(measured_beside))
+def test_growth_is_of_rows_measured_together(measured_beside: Metrics) -> None:
+    (found,) = growth(measured_beside)
     assert (found["n"], found["k"]) == (1000, 1000)
     assert found["relative"] == pytest.approx({"128": 1.0, "256": 2.0})
 
 
-def test_command_shows_a_record(measured_beside: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+def test_command_shows_a_record(measured_beside: Metrics, tmp_path: Path, capsys: Any) -> None:
     main = import_module("bench.peers").main
-    store.save(measured_beside, tmp_path / "r.json")
+    store.save(measured_beside.record, tmp_path / "r.json")
     assert main([str(tmp_path / "r.json")]) == 0
     text = capsys.readouterr().out
     assert "C / best" in text

@@ -11,7 +11,7 @@ import pytest
 from bench.errors import BadInput
 from bench.files import csv_rows
 from bench.record import store
-from bench.record.metrics import Figures
+from bench.record.metrics import Metrics
 from bench.wall import __main__ as wall
 from bench.wall.growth import MATRIX_UNITS, PRINTED, Series, balance, series, trend
 from support import records
@@ -90,15 +90,15 @@ def test_balance_grows_by_the_ratio_of_the_rates() -> None:
 # --- hosts
 
 
-def made_up(**session: Any) -> dict[str, Any]:
+def made_up(**session: Any) -> Metrics:
     return records.make([records.product(m, g) for m, g in ((1, 9), (16, 90))], **session)
 
 
 def test_a_host_is_its_record() -> None:
-    document = made_up()
-    one = wall.host(Figures(document), "x")
+    metrics = made_up()
+    one = wall.host(metrics, "x")
     assert (one.label, one.threads, one.isa, one.trust) == ("Made Up", 1, "avx2", "A")
-    assert one.day.isoformat() == document["created"][:10]
+    assert one.day.isoformat() == metrics.record["created"][:10]
     assert (one.peak.value, one.bandwidth.value, one.ridge.value) == pytest.approx(
         (records.PEAK, records.READ, records.PEAK / records.READ)
     )
@@ -108,21 +108,21 @@ def test_a_host_is_its_record() -> None:
 
 def test_a_host_is_taken_at_the_most_threads() -> None:
     rows = [f(threads) for f in (records.fma, records.read) for threads in (1, 4, 2)]
-    document = store.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
-    assert wall.host(Figures(document), "x").threads == 4  # 8 threads have no bandwidth
+    metrics = store.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
+    assert wall.host(metrics, "x").threads == 4  # 8 threads have no bandwidth
 
 
 @pytest.mark.parametrize("rows", [[], [records.fma()], [records.read()]])
 def test_records_without_roofs_are_refused_by_name(rows: list[dict[str, Any]]) -> None:
-    document = store.make("a test", True, records.MACHINE, records.session(), rows)
+    metrics = store.make("a test", True, records.MACHINE, records.session(), rows)
     with pytest.raises(BadInput, match=r"mine\.json"):
-        wall.host(Figures(document), "mine.json")
+        wall.host(metrics, "mine.json")
 
 
 def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / f"{name}.json" for name in "ab"]
     for path in paths:
-        store.save(made_up(), path)
+        store.save(made_up().record, path)
     assert wall.main([*map(str, paths), "--picture", str(tmp_path / "w"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [one["label"] for one in document["hosts"]] == ["Made Up"] * 2
@@ -133,7 +133,7 @@ def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.C
 
 
 def test_tables_show_the_papers_figures_and_the_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store.save(made_up(), tmp_path / "a.json")
+    store.save(made_up().record, tmp_path / "a.json")
     assert wall.main([str(tmp_path / "a.json"), "--picture", str(tmp_path / "w")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for words in ("3.03x", "2.83x", "410x", "signalling rate of one lane", "5.00 [5.00, 5.13]", "release dates"):

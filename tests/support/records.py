@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.measure.session import make_row
 from bench.record import store
+from bench.record.metrics import Metrics
 
 PEAK, READ, OFTEN = 100e9, 20e9, 19.5e9
 ROUNDS = list(range(10))
@@ -52,6 +53,6 @@ def session(**other: Any) -> dict[str, Any]:
     return {"isa": "avx2", "forced": None, "timer_resolution": 1e-8, "pages": None, **lists, **objects, **other}
 
 
-def make(kernels: Sequence[dict[str, Any]], threads: int = 1, **of_session: Any) -> dict[str, Any]:
+def make(kernels: Sequence[dict[str, Any]], threads: int = 1, **of_session: Any) -> Metrics:
     rows = [fma(threads), read(threads), *kernels]
     return store.make("a test", True, MACHINE, session(**of_session), rows)
