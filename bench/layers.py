@@ -12,7 +12,7 @@ from bench.workloads.shapes import PHASES, Product
 
 def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Table:
     flops = sum(p.count * p.flops for p in products)
-    moved = sum(p.count * p.bytes(4) for p in products)
+    moved = sum(p.count * p.bytes("f32") for p in products)
     table = Table(
         title=f"{model.name}, {phase}, {tokens}",
         caption=f"forward pass: {flops / 1e6:,.1f} MFLOP, {moved / 1e6:,.1f} MB, {flops / moved:.2f} FLOP/byte; "
@@ -23,7 +23,7 @@ def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Ta
     for heading in ("m", "n", "k", "count", "MFLOP each", "MB each (f32)", "FLOP/byte (f32)"):
         table.add_column(heading, justify="right")
     for p in products:
-        figures = (f"{p.flops / 1e6:,.3f}", f"{p.bytes(4) / 1e6:,.3f}", f"{p.intensity(4):.2f}")
+        figures = (f"{p.flops / 1e6:,.3f}", f"{p.bytes('f32') / 1e6:,.3f}", f"{p.intensity('f32'):.2f}")
         table.add_row(p.layer, p.operation, *map(str, (p.m, p.n, p.k, p.count)), *figures)
     return table
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _row(product: Product) -> dict[str, object]:
-    derived = {"flops": product.flops, "bytes_f32": product.bytes(4), "intensity_f32": product.intensity(4)}
+    derived = {"flops": product.flops, "bytes_f32": product.bytes("f32"), "intensity_f32": product.intensity("f32")}
     return {**vars(product), **derived}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kernels.operations import OPERATIONS
 from kernels.packing import Packed
-from kernels.types import DTYPES
+from kernels.types import TYPES, ElementType, Types, label
 
 
 def _addressable(x: np.ndarray) -> bool:
@@ -38,23 +38,24 @@ def _match(name: str, names: tuple[str, ...], shape: tuple[int, ...], dims: dict
             raise ValueError(f"{name} must be {name}{wanted} with {dimension} = {expected}, not of shape {shape}")
 
 
-def _check_array(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
+def _check_array(name: str, x: Any, element: ElementType) -> np.ndarray:
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, not {type(x).__name__}")
-    if x.dtype != dtype:
-        raise TypeError(f"{name} must be {dtype.name}, not {x.dtype}")
+    if x.dtype != element.storage:
+        wanted = element.storage.name if element.native else f"{element.name}, stored as {element.storage}"
+        raise TypeError(f"{name} must be {wanted}, not {x.dtype}")
     return x
 
 
-def check_matrix(name: str, x: Any, dtype: str) -> np.ndarray:
+def check_matrix(name: str, x: Any, element: str) -> np.ndarray:
     """A matrix that a kernel can address, copied where it has to be. Raises TypeError or ValueError naming it."""
-    array = _check_array(name, x, DTYPES[dtype])
-    _match(name, ("k", "n"), array.shape, {})
+    array = _check_array(name, x, TYPES[element])
+    _match(name, ("k", "n"), TYPES[element].shape(array.shape), {})
     return array if _addressable(array) else np.ascontiguousarray(array)
 
 
 def check_inputs(
-    operation: str, dtype: str, inputs: tuple[Any, ...], layout: tuple[str, str]
+    operation: str, types: Types, inputs: tuple[Any, ...], layout: tuple[str, str]
 ) -> tuple[list[Any], dict[str, int]]:
     """The inputs ready for a kernel, and the call's dimensions.
 
@@ -72,27 +73,31 @@ def check_inputs(
         if operation == "gemm_prepacked" and name == "b":
             if not isinstance(x, Packed):
                 raise TypeError("b must be packed weights from this kernel's pack(), not a plain array")
-            if (x.layout, x.dtype) != (layout, dtype):
+            if (x.layout, x.types) != (layout, label(types)):
                 raise ValueError(
-                    f"b was packed by {'/'.join(x.layout)} in {x.dtype}; this kernel is {'/'.join(layout)} in {dtype}"
+                    f"b was packed by {'/'.join(x.layout)} in {x.types}; "
+                    f"this kernel is {'/'.join(layout)} in {label(types)}"
                 )
             _match(name, names, x.shape, dims)
             ready.append(x)
             continue
-        array = _check_array(name, x, DTYPES[dtype])
-        _match(name, names, array.shape, dims)
+        element = TYPES[types[name]]
+        array = _check_array(name, x, element)
+        _match(name, names, element.shape(array.shape), dims)
         ready.append(array if _addressable(array) else np.ascontiguousarray(array))
     return ready, dims
 
 
-def check_output(operation: str, dtype: str, out: Any, inputs: list[Any], dims: dict[str, int]) -> np.ndarray:
+def check_output(operation: str, types: Types, out: Any, inputs: list[Any], dims: dict[str, int]) -> np.ndarray:
     """The output, which must be writable, addressable as it lies, and apart from the inputs.
 
     Raises TypeError or ValueError naming the argument.
     """
     op = OPERATIONS[operation]
-    array = _check_array("out", out, DTYPES[dtype])
-    _match("out", op.output[1], array.shape, dict(dims))
+    name, names = op.output
+    element = TYPES[types[name]]
+    array = _check_array("out", out, element)
+    _match("out", names, element.shape(array.shape), dict(dims))
     if not array.flags.writeable:
         raise ValueError("out is read-only")
     if not _addressable(array):

@@ -1,4 +1,4 @@
-"""What each operation means: its operands, its definition in NumPy float64, its FLOPs, words and error bound.
+"""What each operation means: its operands, its definition in NumPy float64, its FLOPs, bytes and error bound.
 
 OPERATIONS is the one table of operations. Backends implement them (see KERNELS), tests and benchmarks compare every
 result with `reference()` within `error_bound()`, and every FLOP and byte that is ever printed is counted here.
@@ -10,7 +10,8 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
-from scipy.special import ndtr
+
+from kernels.types import TYPES, Types, expand
 
 LIKELY = 10
 """Standard deviations of the accumulated rounding error that are still put down to rounding."""
@@ -29,8 +30,9 @@ class Operation:
     signature names the operands with their dimensions, as in "a[m,k] b[k,n] -> c[m,n]".
     define takes the inputs in float64 and returns the output; absolute inputs give the scale of its rounding error.
     terms names the dimension over which each output element sums (None: no sum).
-    flops and words are per call, as functions of the dimensions; words count each operand once (compulsory traffic).
-    allocates is how many words per call a regular store first reads into cache, because it misses (write-allocate).
+    flops are per call, as a function of the dimensions.
+    weights names the input that may be constant between calls, and of a type that is only stored (None: no input may).
+    write_allocates: a regular store first reads the output's lines into cache, because it misses.
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
     """
@@ -39,9 +41,9 @@ class Operation:
     signature: str
     define: Callable[..., np.ndarray]
     flops: Callable[[Mapping[str, int]], int]
-    words: Callable[[Mapping[str, int]], int]
     terms: str | None = None
-    allocates: Callable[[Mapping[str, int]], int] = lambda d: 0
+    weights: str | None = None
+    write_allocates: bool = False
     error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
 
     @cached_property
@@ -65,21 +67,51 @@ class Operation:
         """Whether the output is also the first input."""
         return self.inputs[0] == self.output
 
-    def bytes(self, dims: Mapping[str, int], itemsize: int) -> int:
-        """Compulsory bytes of one call: every operand read or written once."""
-        return self.words(dims) * itemsize
+    def types(self, types: str | Types) -> dict[str, str]:
+        """The type of every operand; see kernels.types.expand()."""
+        return expand((name for name, _ in self.operands), types)
 
-    def delivered(self, dims: Mapping[str, int], itemsize: int) -> int:
+    def types_for(self, element: str) -> dict[str, str]:
+        """The types of a kernel for one element type: a type that is only stored is the weights' alone.
+
+        Raises ValueError where there are no weights to store.
+        """
+        if TYPES[element].native:
+            return self.types(element)
+        if self.weights is None:
+            raise ValueError(f"{self.name} has no weights that could be {element}")
+        return self.types({self.weights: element})
+
+    def operand_bytes(self, dims: Mapping[str, int], types: str | Types) -> dict[str, int]:
+        """Bytes of each operand by its type, scales included. A sum stays in a register: 0."""
+        of = self.types(types)
+        sizes = {**dims, "1": 1}
+        found = {}
+        for name, (*rows, row) in self.operands:
+            found[name] = prod(sizes[d] for d in rows) * TYPES[of[name]].bytes(sizes[row])
+        if self.output[1] == ("1",):
+            found[self.output[0]] = 0
+        return found
+
+    def bytes(self, dims: Mapping[str, int], types: str | Types) -> int:
+        """Compulsory bytes of one call: every operand read or written once; what is changed in place, both."""
+        each = self.operand_bytes(dims, types)
+        return sum(each.values()) + self.in_place * each[self.output[0]]
+
+    def delivered(self, dims: Mapping[str, int], types: str | Types) -> int:
         """Bytes that have to come from where the operands are: as bytes(), but what is changed in place comes once.
 
         It goes back while other lines come: caches do both at once, and update moves twice the bytes that read does.
         """
-        back = prod(dims.get(d, 1) for d in self.output[1]) if self.in_place else 0
-        return (self.words(dims) - back) * itemsize
+        return sum(self.operand_bytes(dims, types).values())
 
-    def intensity(self, dims: Mapping[str, int], itemsize: int) -> float:
+    def allocated(self, dims: Mapping[str, int], types: str | Types) -> int:
+        """Bytes that regular stores first read into cache, because they miss (write-allocate)."""
+        return self.write_allocates * self.operand_bytes(dims, types)[self.output[0]]
+
+    def intensity(self, dims: Mapping[str, int], types: str | Types) -> float:
         """Arithmetic intensity in FLOP/byte: flops / compulsory bytes."""
-        return self.flops(dims) / self.bytes(dims, itemsize)
+        return self.flops(dims) / self.bytes(dims, types)
 
 
 def _gemm(name: str) -> Operation:
@@ -88,8 +120,8 @@ def _gemm(name: str) -> Operation:
         "a[m,k] b[k,n] -> c[m,n]",
         lambda a, b: a @ b,
         flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
-        words=lambda d: d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"],
         terms="k",
+        weights="b",
     )
 
 
@@ -99,7 +131,6 @@ def _gemm_batch(name: str, signature: str, define: Callable[..., np.ndarray]) ->
         signature,
         define,
         flops=lambda d: 2 * d["batch"] * d["m"] * d["n"] * d["k"],
-        words=lambda d: d["batch"] * (d["m"] * d["k"] + d["k"] * d["n"] + d["m"] * d["n"]),
         terms="k",
     )
 
@@ -110,22 +141,20 @@ def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Opera
         signature,
         define,
         flops=lambda d: 2 * d["n"] * d["k"],
-        words=lambda d: d["n"] * d["k"] + d["n"] + d["k"],
         terms="k",
+        weights="w",
     )
 
 
-def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops: int, words: int) -> Operation:
-    # update's line is there already, reads write nothing, non-temporal stores read nothing
-    allocates = not (name == "update" or name.startswith("read") or name.endswith("_nt"))
+def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops: int) -> Operation:
     return Operation(
         name,
         signature,
         define,
         flops=lambda d: flops * d["n"],
-        words=lambda d: words * d["n"],
         terms="n" if name.startswith("read") else None,
-        allocates=lambda d: allocates * d["n"],
+        # update's line is there already, reads write nothing, non-temporal stores read nothing
+        write_allocates=not (name == "update" or name.startswith("read") or name.endswith("_nt")),
     )
 
 
@@ -176,7 +205,6 @@ def _softmax_operation(name: str) -> Operation:
         "s[batch,m,n] scale[1] -> s[batch,m,n]",
         lambda s, scale: _softmax(s, scale, causal),
         flops=lambda d: SOFTMAX_FLOPS * d["batch"] * d["m"] * d["n"],
-        words=lambda d: 2 * d["batch"] * d["m"] * d["n"] + 1,
         error=lambda inputs, u: _softmax_error(inputs[0], inputs[1], causal, u),
     )
 
@@ -205,6 +233,8 @@ def _norm_error(parts: Sequence[np.ndarray], norm: Sequence[np.ndarray], u: floa
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     """x Phi(x), Phi the normal distribution (Hendrycks and Gimpel 2016); at -inf its limit, 0."""
+    from scipy.special import ndtr  # only here: importing it takes longer than all of this package
+
     with np.errstate(invalid="ignore"):
         return np.where(x == -np.inf, 0, x * ndtr(x))
 
@@ -221,7 +251,6 @@ def _gelu_operation(name: str, define: Callable[[np.ndarray], np.ndarray]) -> Op
         "x[m,n] bias[n] -> x[m,n]",
         lambda x, bias: define(x + bias),
         flops=lambda d: (GELU_FLOPS + 1) * d["m"] * d["n"],
-        words=lambda d: 2 * d["m"] * d["n"] + d["n"],
         error=lambda inputs, u: 16 * u * (np.abs(inputs[0]) + np.abs(inputs[1])),  # |GELU'| <= 1.13
     )
 
@@ -253,7 +282,6 @@ OPERATIONS: Mapping[str, Operation] = {
             "x[m,n] gain[n] shift[n] eps[1] -> y[m,n]",
             _norm,
             flops=lambda d: NORM_FLOPS * d["m"] * d["n"],
-            words=lambda d: 2 * d["m"] * d["n"] + 2 * d["n"] + 1,
             error=lambda inputs, u: _norm_error(inputs[:1], inputs[1:], u),
         ),
         Operation(  # BERT's: the norm follows the sum
@@ -261,7 +289,6 @@ OPERATIONS: Mapping[str, Operation] = {
             "x[m,n] r[m,n] bias[n] gain[n] shift[n] eps[1] -> y[m,n]",
             lambda x, r, bias, *norm: _norm(x + r + bias, *norm),
             flops=lambda d: (NORM_FLOPS + 2) * d["m"] * d["n"],
-            words=lambda d: 3 * d["m"] * d["n"] + 3 * d["n"] + 1,
             error=lambda inputs, u: _norm_error(inputs[:3], inputs[3:], u),
         ),
         _gelu_operation("gelu", _gelu),
@@ -271,28 +298,26 @@ OPERATIONS: Mapping[str, Operation] = {
             "x[m,n] bias[n] -> x[m,n]",
             lambda x, bias: x + bias,
             flops=lambda d: d["m"] * d["n"],
-            words=lambda d: 2 * d["m"] * d["n"] + d["n"],
         ),
         Operation(  # GPT-2's: the sum goes on as it is, and the norm of it elsewhere
             "residual",
             "x[m,n] r[m,n] bias[n] -> x[m,n]",
             lambda x, r, bias: x + r + bias,
             flops=lambda d: 2 * d["m"] * d["n"],
-            words=lambda d: 3 * d["m"] * d["n"] + d["n"],
             error=lambda inputs, u: 3 * u * sum(np.abs(x) for x in inputs),
         ),
-        _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
-        _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
-        _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
-        _stream("triad", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
-        _stream("copy_nt", "a[n] -> c[n]", lambda a: a, flops=0, words=2),
-        _stream("scale_nt", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1, words=2),
-        _stream("add_nt", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1, words=3),
-        _stream("triad_nt", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2, words=3),
-        _stream("update", "a[n] -> a[n]", lambda a: UPDATE_SCALAR * a, flops=1, words=2),
-        _stream("read", "a[n] -> s[1]", _total, flops=1, words=1),
-        _stream("read_2", "a[n] -> s[1]", _total, flops=1, words=1),
-        _stream("read_4", "a[n] -> s[1]", _total, flops=1, words=1),
-        _stream("read_8", "a[n] -> s[1]", _total, flops=1, words=1),
+        _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0),
+        _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1),
+        _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1),
+        _stream("triad", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2),
+        _stream("copy_nt", "a[n] -> c[n]", lambda a: a, flops=0),
+        _stream("scale_nt", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1),
+        _stream("add_nt", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1),
+        _stream("triad_nt", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2),
+        _stream("update", "a[n] -> a[n]", lambda a: UPDATE_SCALAR * a, flops=1),
+        _stream("read", "a[n] -> s[1]", _total, flops=1),
+        _stream("read_2", "a[n] -> s[1]", _total, flops=1),
+        _stream("read_4", "a[n] -> s[1]", _total, flops=1),
+        _stream("read_8", "a[n] -> s[1]", _total, flops=1),
     )
 }

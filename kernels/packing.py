@@ -8,13 +8,13 @@ from typing import Any
 class Packed:
     """Weights b[k,n] in one kernel's own order, made by Kernel.pack(). `layout` says whose: (backend, isa).
 
-    data is an array, or whatever a library keeps its weights in.
+    data is an array, or whatever a library keeps its weights in; types is the label of the kernel's types.
     """
 
     data: Any
     k: int
     n: int
-    dtype: str
+    types: str
     layout: tuple[str, str]
 
     @property

@@ -1,8 +1,108 @@
-"""The element types of operands."""
+"""The element types of operands: what holds an element, its bytes, and the type in which its products are summed.
 
-from collections.abc import Mapping
+An API that takes types takes a name for all operands, or names by operand: "f32", {"w": "bf16"}. A type that is only
+stored is one row of TYPES with its decode and encode.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-DTYPES: Mapping[str, np.dtype] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
-"""The dtypes by the names used in kernel names, records and options."""
+Types = Mapping[str, str]
+"""Names of element types by operand."""
+
+Convert = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ElementType:
+    """One element type. It is native, or only stored: then kernels widen its elements to those of its accumulator.
+
+    storage        dtype of the arrays that hold it; an item is one element, or a group of them with their scale
+    accumulator    the type in which its products are summed, and of the operands beside it; a native type's is itself
+    unit_roundoff  the largest relative error of rounding to it: 2^-24 for f32
+    decode         an array of `storage` to float64, exactly; the last axis is `group` times as long
+    encode         float64 to an array of `storage`, rounded to nearest; the last axis holds whole groups
+    group          neighbours in a row that one item holds, and that share its scale and zero point; 1: none do
+    """
+
+    name: str
+    storage: np.dtype
+    accumulator: str
+    unit_roundoff: float
+    decode: Convert
+    encode: Convert
+    group: int = 1
+
+    @property
+    def native(self) -> bool:
+        """Whether it has arithmetic of its own."""
+        return self.accumulator == self.name
+
+    @property
+    def bits(self) -> float:
+        """Of one element, its part of the scale included: 4.5 for 4 bits with an f16 scale per 32."""
+        return 8 * self.storage.itemsize / self.group
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the elements in an array of `storage` with that shape."""
+        return (*stored[:-1], stored[-1] * self.group) if stored else stored
+
+    def bytes(self, count: int) -> int:
+        """Of `count` neighbours in a row with their scales: whole groups."""
+        return -(-count // self.group) * self.storage.itemsize
+
+
+def _native(name: str, dtype: type[np.number], unit_roundoff: float) -> ElementType:
+    def decode(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x, np.float64)
+
+    def encode(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x, dtype)
+
+    return ElementType(name, np.dtype(dtype), name, unit_roundoff, decode, encode)
+
+
+TYPES: Mapping[str, ElementType] = {
+    element.name: element
+    for element in (
+        _native("f32", np.float32, 2**-24),
+        _native("f64", np.float64, 2**-53),
+        _native("i64", np.int64, 0.0),  # of the chain of adds that shows the clock
+    )
+}
+
+DTYPES: Mapping[str, np.dtype] = {e.name: e.storage for e in TYPES.values() if e.native and e.storage.kind == "f"}
+"""The NumPy dtypes of the native floating-point types."""
+
+
+def accumulator(types: Types) -> str:
+    """The type in which operands of these types are multiplied and summed. ValueError where they disagree."""
+    names = {TYPES[name].accumulator for name in types.values()}
+    if len(names) != 1:
+        raise ValueError(f"types {dict(types)} are summed in different types: {', '.join(sorted(names))}")
+    return names.pop()
+
+
+def expand(operands: Iterable[str], types: str | Types) -> dict[str, str]:
+    """The type of every operand. Those that `types` doesn't name have the accumulator of those it does.
+
+    Raises ValueError for a type that isn't in TYPES, an operand that isn't among `operands`, or no type at all.
+    """
+    names = list(dict.fromkeys(operands))
+    given = dict.fromkeys(names, types) if isinstance(types, str) else dict(types)
+    for operand, name in given.items():
+        if operand not in names:
+            raise ValueError(f"no operand {operand}: there are {', '.join(names)}")
+        if name not in TYPES:
+            raise ValueError(f"no element type {name}: there are {', '.join(TYPES)}")
+    return {operand: given[operand] if operand in given else accumulator(given) for operand in names}
+
+
+def label(types: Types) -> str:
+    """Types of all operands in a word: "f32" where all are the same, else those that are only stored: "w.bf16-f32"."""
+    if len(set(types.values())) == 1:
+        return next(iter(types.values()))
+    common = accumulator(types)
+    return "-".join([*(f"{operand}.{name}" for operand, name in types.items() if name != common), common])

@@ -5,56 +5,77 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kernels.operations import LIKELY, OPERATIONS, Operation
+from kernels.types import TYPES, Types, accumulator
 
 CHUNK = 1 << 14
 """Elements of a long array that are checked at a time: they stay in cache."""
 
 
-def _in_chunks(operation: Operation, inputs: Sequence[np.ndarray], change: Callable[..., np.ndarray]) -> np.ndarray:
-    """The definition on inputs converted by `change`; a sum over one long array without a changed copy of all of it."""
+def _decode(operation: Operation, types: str | Types, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    of = operation.types(types)
+    return [TYPES[of[name]].decode(x) for (name, _), x in zip(operation.inputs, inputs, strict=True)]
+
+
+def _in_chunks(
+    operation: Operation, types: str | Types, inputs: Sequence[np.ndarray], change: Callable[..., np.ndarray]
+) -> np.ndarray:
+    """The definition on decoded inputs after `change`; a long array is summed without a decoded copy of all of it."""
     if operation.terms != "n":
-        return operation.define(*(change(np.asarray(x, np.float64)) for x in inputs))
+        return operation.define(*map(change, _decode(operation, types, inputs)))
     (a,) = inputs
-    parts = (operation.define(change(a[start : start + CHUNK])) for start in range(0, a.size, CHUNK))
-    return np.sum(list(parts), axis=0)
+    chunks = (_decode(operation, types, [a[start : start + CHUNK]]) for start in range(0, a.size, CHUNK))
+    return np.sum([operation.define(change(chunk)) for (chunk,) in chunks], axis=0)
 
 
-def reference(operation: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """The operation's exact meaning: its definition on the inputs converted to float64."""
-    return _in_chunks(OPERATIONS[operation], inputs, np.asarray)
+def reference(operation: str, types: str | Types, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The operation's exact meaning: its definition in float64, on the inputs decoded by their types."""
+    return _in_chunks(OPERATIONS[operation], types, inputs, np.asarray)
 
 
-def error_bound(operation: str, inputs: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+def error_bound(operation: str, types: str | Types, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """The largest rounding error, per output element, that a right kernel makes, whatever its order of summation.
 
-    |computed - exact| <= g |A| |B| with g = q u / (1 - q u), u the unit roundoff, for the kernel in its dtype and once
-    more for the float64 reference. q is the number of rounded operations that an element passes through (Higham,
-    Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.5), but no more than LIKELY sqrt(q): rounding
+    |computed - exact| <= g |A| |B| with g = q u / (1 - q u), u the unit roundoff, for the kernel in its accumulator and
+    once more for the float64 reference. Elements that are only stored are decoded exactly. q is the number of rounded
+    operations that an element passes through (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
+    section 3.5), but no more than LIKELY sqrt(q): rounding
     errors don't conspire (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4: violated with a probability
     below 2 exp(-LIKELY^2 / 2) each). The worst case would let a kernel pass that loses a term in 4000.
     Subnormal results may lose half the smallest subnormal each time.
     """
     op = OPERATIONS[operation]
+    of = op.types(types)
+    summed = TYPES[accumulator(of)]
+    least = np.finfo(summed.storage)
+    units = (summed.unit_roundoff, TYPES["f64"].unit_roundoff)
     if op.error:
-        wide = [x.astype(np.float64) for x in inputs]
+        decoded = _decode(op, types, inputs)
         with np.errstate(all="ignore"):  # where the reference isn't finite, nor is its bound
-            bounds = [op.error(wide, float(np.finfo(d).eps) / 2) for d in (dtype, np.float64)]
-        return bounds[0] + bounds[1] + float(np.finfo(dtype).tiny)  # a kernel may flush exp() of the very small to 0
+            bounds = [op.error(decoded, u) for u in units]
+        return bounds[0] + bounds[1] + float(least.tiny)  # a kernel may flush exp() of the very small to 0
     dims = {
-        d: size for (_, names), x in zip(op.inputs, inputs, strict=True) for d, size in zip(names, x.shape, strict=True)
+        d: size
+        for (name, names), x in zip(op.inputs, inputs, strict=True)
+        for d, size in zip(names, TYPES[of[name]].shape(x.shape), strict=True)
     }
     steps = (dims[op.terms] if op.terms else 1) + 1
     rounded = min(steps, LIKELY * steps**0.5)
-    growth = sum(rounded * u / (1 - rounded * u) for u in (np.finfo(dtype).eps / 2, np.finfo(np.float64).eps / 2))
-    scale = _in_chunks(op, inputs, np.abs)
-    return growth * scale + steps * float(np.finfo(dtype).smallest_subnormal)
+    growth = sum(rounded * u / (1 - rounded * u) for u in units)
+    scale = _in_chunks(op, types, inputs, np.abs)
+    return growth * scale + steps * float(least.smallest_subnormal)
 
 
 class WrongResult(Exception):
     """A kernel's result differs from the reference by more than rounding can explain."""
 
 
-def check(operation: str, inputs: Sequence[np.ndarray], result: np.ndarray, expected: np.ndarray | None = None) -> None:
+def check(
+    operation: str,
+    types: str | Types,
+    inputs: Sequence[np.ndarray],
+    result: np.ndarray,
+    expected: np.ndarray | None = None,
+) -> None:
     """Raises WrongResult where `result` is farther from the reference than error_bound() allows.
 
     NaN must be where the reference has NaN, infinities must be equal. `expected` saves computing the reference again.
@@ -63,10 +84,10 @@ def check(operation: str, inputs: Sequence[np.ndarray], result: np.ndarray, expe
     if op.terms is None and result.ndim == 1 and result.size > CHUNK:  # elementwise: in pieces that stay in cache
         for start in range(0, result.size, CHUNK):
             part = slice(start, start + CHUNK)
-            check(operation, [x[part] for x in inputs], result[part])
+            check(operation, types, [x[part] for x in inputs], result[part])
         return
-    exact = reference(operation, inputs) if expected is None else expected
-    bound = error_bound(operation, inputs, result.dtype)
+    exact = reference(operation, types, inputs) if expected is None else expected
+    bound = error_bound(operation, types, inputs)
     got = result.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore"):
         near = np.abs(got - exact) <= bound

@@ -118,7 +118,7 @@ def product(model: str, layer: str, m: int, n: int | None, k: int | None, dtype:
         layers = (f"{found.name} {layer}",)
     whole = Case("gemm", m, n, k, weight, layers)
     free = available_memory_bytes()
-    if free and 4 * whole.bytes(8) > free:  # the float64 reference and its bounds lie beside the operands
+    if free and 4 * whole.bytes("f64") > free:  # the float64 reference and its bounds lie beside the operands
         raise BadInput(f"a product of {m} x {n} x {k} takes more memory than there is")
     return replace(whole, weight=weight and n * k * DTYPES[dtype].itemsize > (cache_bytes(2) or 0))
 

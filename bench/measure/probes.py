@@ -64,7 +64,7 @@ def stream_probe(
     passes = max(1, PASS_BYTES // (8 * n)) if backend == "c" else 1
     before = [x.copy() for x in inputs] if op.in_place else inputs
     kernel.bind(*inputs, out=out, threads=threads)()
-    check(operation, before, out)
+    check(operation, "f64", before, out)
     call = kernel.bind(*inputs, out=out, threads=threads, **({"passes": passes} if backend == "c" else {}))
     row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level)
     return Probe({**row, "calls": passes}, [call])

@@ -46,7 +46,7 @@ class Problem:
                 self._packed.clear()
                 self._packed_for = (case.n, case.k, dtype, threads)
             self._inputs = self._make_inputs(case, dtype)
-            self._expected = reference(case.operation, self._inputs[0])
+            self._expected = reference(case.operation, dtype, self._inputs[0])
             self._key = (case, dtype, threads)
         out = self._outputs[kernel] = aligned_empty(self._expected.shape, DTYPES[dtype])
         calls = self._calls[kernel] = [
@@ -55,7 +55,7 @@ class Problem:
         ]
         self._restore(kernel)
         calls[0]()
-        check(kernel.operation, self._inputs[0], out, self._expected)
+        check(kernel.operation, kernel.types, self._inputs[0], out, self._expected)
         return calls
 
     def _make_inputs(self, case: Case, dtype: str) -> list[list[np.ndarray]]:
@@ -100,4 +100,4 @@ class Problem:
             some = self._random.choice(out.shape[0], 8, replace=False)
             tall = [names[0] == "m" for _, names in op.inputs]
             inputs, out = [x[some] if t else x for x, t in zip(inputs, tall, strict=True)], out[some]
-        check(kernel.operation, inputs, out)
+        check(kernel.operation, kernel.types, inputs, out)

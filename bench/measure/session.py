@@ -25,7 +25,6 @@ from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.backends import c, libraries
 from kernels.backends.numba import jit
-from kernels.types import DTYPES
 
 Hired = TypeVar("Hired", bound=Process)
 
@@ -245,7 +244,7 @@ class Session:
                 place.check_again(kernel, s.copy)
             cold = [case.weights] if case.weights else []
             rows = [self._row(case, kernel, threads, s, cold) for kernel, s in zip(chosen, samples, strict=True)]
-            if case.weight and case.m == 1 and case.bytes(DTYPES[dtype].itemsize) < (llc_bytes() or 0) / 2:
+            if case.weight and case.m == 1 and case.bytes(dtype) < (llc_bytes() or 0) / 2:
                 for kernel, variant in zip(chosen, variants, strict=True):
                     if kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
                         (hot,) = interleave([variant[:1]], seconds / 4)
@@ -302,7 +301,7 @@ class Session:
         return time.process_time() + self._spent + sum(worker.cpu_seconds for worker in self._workers.values())
 
     def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> dict[str, Any]:
-        size = case.delivered(DTYPES[kernel.dtype].itemsize)
+        size = case.delivered(kernel.types)
         return make_row(
             "kernel",
             kernel.operation,

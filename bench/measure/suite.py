@@ -19,7 +19,7 @@ def kernels_for(
         operations.append("gemm_prepacked")
         if (case.m, case.n, case.k) in rungs:
             operations += SCALAR_GEMMS
-    existing = {(k.operation, k.dtype, k.backend) for k in kernels.KERNELS.values()}
+    existing = {(k.operation, k.label, k.backend) for k in kernels.KERNELS.values()}
     ours = [
         kernels.find(operation, dtype, backend, isa if backend == "c" else None)
         for operation in operations

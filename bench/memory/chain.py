@@ -129,7 +129,7 @@ class Chain:
         for a, b in self.products():
             out = aligned_empty((a.shape[0], b.shape[1]), np.float32)
             most = max(most, traced_bytes(partial(self._multiply, a, b, out)))
-            check("gemm", [a, b], out)
+            check("gemm", "f32", [a, b], out)
         return most
 
     def _forward(self, i: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -76,12 +76,13 @@ class Bench:
 
     def step(self, name: str, operation: str, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
         """cold: which of the inputs comes from memory; None: none does."""
-        op, size = OPERATIONS[operation], DTYPES[self.dtype].itemsize
+        op, kernel = OPERATIONS[operation], self.kernel(operation)
         dims = _dims(operation, inputs)
-        moved = op.bytes(dims, size)
-        from_memory = 0 if cold is None else int(np.prod(inputs[cold].shape)) * size
-        call = self.kernel(operation).bind(*inputs, out=out, threads=self.threads)
-        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, moved - op.delivered(dims, size))
+        moved = op.bytes(dims, kernel.types)
+        from_memory = 0 if cold is None else op.operand_bytes(dims, kernel.types)[op.inputs[cold][0]]
+        call = kernel.bind(*inputs, out=out, threads=self.threads)
+        back = moved - op.delivered(dims, kernel.types)
+        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, back)
 
     def pack(self, linear: Linear) -> Any:
         return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernels.operations import OPERATIONS
-from kernels.types import DTYPES
 
 Row = Mapping[str, Any]
 
@@ -24,24 +23,18 @@ def moved_bytes(row: Row) -> int:
     """
     if row["operation"] not in OPERATIONS:
         return 0
-    op, size = OPERATIONS[row["operation"]], DTYPES[row["dtype"]].itemsize
-    if not row.get("cold"):
-        return op.delivered(row["dims"], size) if row["kind"] == "kernel" else op.bytes(row["dims"], size)
-    words = 0
-    for name, dims in op.operands:
-        if name in row["cold"]:
-            product = 1
-            for d in dims:
-                product *= row["dims"][d]
-            words += product
-    return words * size
+    op, dims, types = OPERATIONS[row["operation"]], row["dims"], row["dtype"]
+    if row.get("cold"):
+        each = op.operand_bytes(dims, types)
+        return sum(each[name] for name in row["cold"])
+    return op.delivered(dims, types) if row["kind"] == "kernel" else op.bytes(dims, types)
 
 
 def write_allocate_bytes(row: Row) -> int:
     """moved_bytes() and what regular stores read first because they miss."""
     if row["operation"] not in OPERATIONS:
         return 0
-    return moved_bytes(row) + OPERATIONS[row["operation"]].allocates(row["dims"]) * DTYPES[row["dtype"]].itemsize
+    return moved_bytes(row) + OPERATIONS[row["operation"]].allocated(row["dims"], row["dtype"])
 
 
 def call_seconds(row: Row) -> list[float]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kernels.operations import OPERATIONS
+from kernels.types import Types
 
 PHASES = ("encode", "prefill", "decode")
 
@@ -38,26 +39,24 @@ class Shape:
     @property
     def weights(self) -> str | None:
         """The operand that is constant between passes, by its name; None where there is none."""
-        if not self.weight:
-            return None
-        return "w" if self.operation.startswith("gemv") else "b"
+        return OPERATIONS[self.operation].weights if self.weight else None
 
     @property
     def flops(self) -> int:
         """A product's are 2 m n k, times the batch: a multiply and an add for every term."""
         return OPERATIONS[self.operation].flops(self.dims)
 
-    def bytes(self, itemsize: int) -> int:
-        """Compulsory traffic: each operand read once, the result written once; (m k + k n + m n) itemsize."""
-        return OPERATIONS[self.operation].bytes(self.dims, itemsize)
+    def bytes(self, types: str | Types) -> int:
+        """Compulsory traffic: each operand read once, the result written once, each element by its operand's type."""
+        return OPERATIONS[self.operation].bytes(self.dims, types)
 
-    def delivered(self, itemsize: int) -> int:
+    def delivered(self, types: str | Types) -> int:
         """What of it has to come from where the operands are: see Operation.delivered()."""
-        return OPERATIONS[self.operation].delivered(self.dims, itemsize)
+        return OPERATIONS[self.operation].delivered(self.dims, types)
 
-    def intensity(self, itemsize: int) -> float:
-        """Arithmetic intensity in FLOP/byte for elements of `itemsize` bytes."""
-        return self.flops / self.bytes(itemsize)
+    def intensity(self, types: str | Types) -> float:
+        """Arithmetic intensity in FLOP/byte."""
+        return OPERATIONS[self.operation].intensity(self.dims, types)
 
 
 @dataclass(frozen=True)

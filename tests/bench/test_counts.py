@@ -96,7 +96,7 @@ def test_matrices_agree_with_the_products(model: Model) -> None:
             mine = [p for p in layers if p.layer.startswith("ffn") == ffn]
             assert counts[group].flops == times * sum(p.count * p.flops for p in mine)
             if not (model.fused_qkv and group == "projections"):  # the paper lets each of Q, K, V read the input
-                assert counts[group].mops == times * sum(p.count * p.bytes(1) for p in mine)
+                assert 4 * counts[group].mops == times * sum(p.count * p.bytes("f32") for p in mine)
 
 
 def test_shared_keys_and_values_are_read_once_for_all_their_heads() -> None:

@@ -150,7 +150,7 @@ def test_pointwise_operations_are_what_is_what_the_model_counts() -> None:
             calls = [step for step in parts[name] if step.flops]
             assert len(calls) == sum(p.count for p in wanted)
             assert sum(step.flops for step in calls) == sum(p.count * p.flops for p in wanted)
-            assert sum(step.cold + step.hot for step in calls) == sum(p.count * p.bytes(4) for p in wanted)
+            assert sum(step.cold + step.hot for step in calls) == sum(p.count * p.bytes("f32") for p in wanted)
 
 
 def test_refused() -> None:

@@ -86,13 +86,13 @@ def test_nn_linear_decoder_reads_its_weights_row_by_row() -> None:
 def test_flops_bytes_and_intensity_of_known_products() -> None:
     square = Shape("gemm", 128, 768, 768, True)
     assert square.flops == 150_994_944
-    assert square.bytes(4) == 3_145_728
-    assert square.intensity(4) == 48.0
+    assert square.bytes("f32") == 3_145_728
+    assert square.intensity("f32") == 48.0
     head = Shape("gemv", 1, 50257, 768, True)
     assert head.flops == 77_194_752
-    assert head.bytes(4) == 4 * (768 + 50257 * 768 + 50257)
-    assert head.bytes(1) * 4 == head.bytes(4)
-    assert head.intensity(4) < 0.5  # one multiply-add per weight of 4 bytes, and the vectors on top
+    assert head.bytes("f32") == 4 * (768 + 50257 * 768 + 50257)
+    assert head.bytes("f64") == 2 * head.bytes("f32")
+    assert head.intensity("f32") < 0.5  # one multiply-add per weight of 4 bytes, and the vectors on top
 
 
 @pytest.mark.parametrize(("model", "length"), [(BERT_BASE, 128), (BERT_BASE, 512), (BERT_LARGE, 128)])

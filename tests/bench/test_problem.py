@@ -52,7 +52,7 @@ def test_rows_are_hot_and_count_what_the_operation_moves() -> None:
     assert [(row["dims"], row["cold"], row["backend"]) for row in rows] == [
         ({"m": 128, "n": 768}, [], backend) for backend in ("c", "numba")
     ]
-    assert case.bytes(4) == 4 * (3 * 128 * 768 + 3 * 768 + 1)
+    assert case.bytes("f32") == 4 * (3 * 128 * 768 + 3 * 768 + 1)
     assert case.flops == 10 * 128 * 768
 
 
@@ -61,6 +61,6 @@ def test_what_is_changed_in_place_comes_once() -> None:
     for case in cases(SMALL):
         row = make_row("kernel", case.operation, "f32", "c", "avx2", 1, dims=case.dims)
         back = 4 * case.batch * case.m * case.n * OPERATIONS[case.operation].in_place
-        assert moved_bytes(row) == case.delivered(4) == case.bytes(4) - back
+        assert moved_bytes(row) == case.delivered("f32") == case.bytes("f32") - back
     update = make_row("probe", "update", "f64", "c", "avx2", 1, dims={"n": 10})
     assert moved_bytes(update) == 160

@@ -179,7 +179,7 @@ def test_cases() -> None:
     assert all(c.weight for c in all_)
     for case in attention_cases():
         assert case.flops == OPERATIONS[case.operation].flops(case.dims) == 2 * 12 * case.dims["m"] ** 2 * 64
-        assert case.bytes(4) == OPERATIONS[case.operation].bytes(case.dims, 4)
+        assert case.bytes("f32") == OPERATIONS[case.operation].bytes(case.dims, "f32")
     assert [c.m for c in growth_cases()] == [128, 256, 512, 1024, 2048]
 
 

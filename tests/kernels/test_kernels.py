@@ -49,7 +49,7 @@ def test_more_columns_than_half_of_l3_holds(backend: str, operation: str, dtype:
     threads = 2
     result = kernel(*arguments(kernel, [a, b], threads), threads=threads)
     rows = [0, -10, -1]
-    check("gemm", [a[rows], b], result[rows])
+    check("gemm", dtype, [a[rows], b], result[rows])
 
 
 def _unaligned(x: np.ndarray) -> np.ndarray:
@@ -180,13 +180,13 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def test_wrong_results_are_caught(operation: str, dtype: str, wrong: str) -> None:
     kernel = next(k for k in kernels.available() if (k.operation, k.dtype) == (operation, dtype))
     inputs = make_inputs(kernel, {"m": 13, "n": 29, "k": 768})
-    right = reference(operation, inputs).astype(DTYPES[dtype])
-    check(operation, inputs, right)
+    right = reference(operation, dtype, inputs).astype(DTYPES[dtype])
+    check(operation, dtype, inputs, right)
     broken = WRONG[wrong](right).astype(DTYPES[dtype])
     if np.array_equal(broken, right):
         pytest.skip("a single element has no neighbour")
     with pytest.raises(WrongResult, match=operation):
-        check(operation, inputs, broken)
+        check(operation, dtype, inputs, broken)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -199,4 +199,4 @@ def test_a_sum_one_term_short_is_caught(operation: str, k: int, dtype: str) -> N
     for (_, names), x in zip(OPERATIONS[operation].inputs, short, strict=True):
         x[tuple(-1 if d == "k" else slice(None) for d in names)] = 0
     with pytest.raises(WrongResult):
-        check(operation, inputs, reference(operation, short).astype(DTYPES[dtype]))
+        check(operation, dtype, inputs, reference(operation, dtype, short).astype(DTYPES[dtype]))

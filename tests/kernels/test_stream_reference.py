@@ -25,7 +25,7 @@ def test_bandwidth_counts_as_stream_does(program: Path) -> None:
     for rounds in ROUNDS:
         for name, result in stream_reference.compare(program, SIZE, threads=1, rounds=rounds).items():
             for operation in result.probes:
-                assert OPERATIONS[operation].bytes({"n": SIZE // 8}, 8) == result.bytes
+                assert OPERATIONS[operation].bytes({"n": SIZE // 8}, "f64") == result.bytes
             found = (rate / result.reference for rate in result.probes.values())
             ratios[name] = min(found, key=lambda ratio: max(ratio, 1 / ratio))
         if all(0.5 < ratio < 2 for ratio in ratios.values()):

@@ -78,4 +78,4 @@ def test_a_smaller_team_than_in_the_last_call(kernel: Kernel) -> None:
     with at_most_one_thread_per_cpu():
         out[...] = before[0] if kernels.OPERATIONS[kernel.operation].in_place else np.nan
         call()
-    check(kernel.operation, before, out)
+    check(kernel.operation, kernel.types, before, out)

@@ -119,7 +119,7 @@ def verify(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int) -> None:
     kernels.set_threads(threads)
     for _ in range(1 if in_place else 2):
         call()
-        check(kernel.operation, before, out)
+        check(kernel.operation, kernel.types, before, out)
     for x, old in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(x, old)
     out[...] = FRAME

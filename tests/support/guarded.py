@@ -80,7 +80,7 @@ def run(kernel: Kernel) -> None:
             out[...] = inputs[0]
         threads = min(threads, kernel.most_threads)
         kernel.bind(*arguments(kernel, inputs, threads, out), out=out, threads=threads)()
-        check(kernel.operation, before, out)
+        check(kernel.operation, kernel.types, before, out)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def _run_probes(n: int, threads: int, results: dict[str, Result]) -> None:
             samples = interleave([p.variant for p in probes], 0.1, least=REPETITIONS, warm_up=0.02)
             for probe, sample in zip(probes, samples, strict=True):
                 operation = probe.row["operation"]
-                moved = OPERATIONS[operation].bytes({"n": n}, 8) * probe.row["calls"] * sample.calls
+                moved = OPERATIONS[operation].bytes({"n": n}, "f64") * probe.row["calls"] * sample.calls
                 result.probes[operation] = max(result.probes.get(operation, 0), moved / min(sample.seconds))
 
 

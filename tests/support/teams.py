@@ -25,8 +25,8 @@ def verify_teams(kernel: Kernel) -> None:
     wrong = []
     for m, n, k in (uneven(kernel), *FIXED):
         inputs = make_inputs(kernel, {"m": m, "n": n, "k": k})
-        expected = reference(kernel.operation, inputs)
-        bound = error_bound(kernel.operation, inputs, DTYPES[kernel.dtype])
+        expected = reference(kernel.operation, kernel.types, inputs)
+        bound = error_bound(kernel.operation, kernel.types, inputs)
         _, out = output_for(kernel, inputs)
         given = arguments(kernel, inputs)
         for threads in range(1, MOST + 1):

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels import Kernel, UnavailableISA
+from kernels.operations import OPERATIONS
+from kernels.registry import MANY, Kernel, UnavailableISA
 from kernels.types import DTYPES
 
 PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
@@ -67,7 +68,8 @@ class Library:
             for operation in names:
                 pack = partial(self._pack, dtype) if operation == "gemm_prepacked" else None
                 bind = partial(self._bind, operation, dtype)
-                found.append(Kernel(operation, dtype, self.backend, version or "missing", reason, 1024, bind, pack))
+                types = OPERATIONS[operation].types_for(dtype)
+                found.append(Kernel(operation, types, self.backend, version or "missing", reason, MANY, bind, pack))
         return found
 
     def _bind(self, operation: str, dtype: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:

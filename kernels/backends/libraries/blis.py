@@ -2,6 +2,6 @@
 
 from ctypes.util import find_library
 
-from kernels.peers.cblas import Library
+from kernels.backends.libraries.cblas import Library
 
 bind = Library(find_library("blis") or "libblis.so", "", "bli_thread_set_num_threads", "int64_t").bind

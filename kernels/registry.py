@@ -1,0 +1,224 @@
+"""The registry: KERNELS, one row per (operation, types, backend, isa), and the ISA in use.
+
+Importing it needs the compiled module; a backend's rows, and with them Numba, are made when they are first looked for.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from kernels.arguments import check_inputs, check_matrix, check_output, check_threads
+from kernels.arrays import aligned_empty
+from kernels.backends import blas
+from kernels.backends import c as native
+from kernels.operations import OPERATIONS
+from kernels.packing import Packed
+from kernels.types import TYPES, Types, accumulator, label
+
+ISA_VARIABLE = "RIDGELINE_ISA"
+MANY = 1024
+"""The most threads of backends that start as many as they are asked for."""
+
+_Bind = Callable[..., Callable[[], Any]]
+_Pack = Callable[[np.ndarray, int], Any]
+
+
+class UnavailableISA(Exception):
+    """An ISA was asked for by name that isn't compiled in or can't run here."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One row of the registry. `types` are by operand; `reason` says why it can't be used here, None: it can."""
+
+    operation: str
+    types: Types = field(hash=False)
+    backend: str
+    isa: str
+    reason: str | None
+    most_threads: int
+    _bind: _Bind
+    _pack: _Pack | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The type it computes in, that of its output: "f32"."""
+        return accumulator(self.types)
+
+    @property
+    def label(self) -> str:
+        """Its operands' types in a word: "f32", "w.bf16-f32"."""
+        return label(self.types)
+
+    @property
+    def name(self) -> str:
+        """As in tables and test ids: operation_types-backend-isa."""
+        return f"{self.operation}_{self.label}-{self.backend}-{self.isa}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def pack(self, b: np.ndarray, threads: int = 1) -> Packed:
+        """Weights b[k,n] in this kernel's order; only gemm_prepacked has one (TypeError)."""
+        if self._pack is None:
+            raise TypeError(f"{self.name} takes plain weights: it has no pack()")
+        ready = check_matrix("b", b, self.types["b"])
+        k, n = TYPES[self.types["b"]].shape(ready.shape)
+        data = self._pack(ready, check_threads(threads, self.most_threads))
+        return Packed(data, k, n, self.label, (self.backend, self.isa))
+
+    def bind(self, *inputs: Any, out: np.ndarray, threads: int = 1, **options: int) -> Callable[[], Any]:
+        """Checks the arguments, prepares scratch memory and pointers, compiles what has to be; returns the bare call.
+
+        The call writes `out`, returns nothing of use, releases the GIL and may be repeated; the arrays stay alive
+        with it. The BLAS backend's calls run on the pool that set_threads() sized last.
+        Raises TypeError or ValueError naming the argument, UnavailableISA where `reason` is set.
+        """
+        if self.reason:
+            raise UnavailableISA(f"{self.name}: {self.reason}")
+        ready, dims = check_inputs(self.operation, self.types, inputs, (self.backend, self.isa))
+        check_output(self.operation, self.types, out, ready, dims)
+        check_threads(threads, self.most_threads)
+        return self._bind(ready, out=out, threads=threads, **options)
+
+    def __call__(self, *inputs: Any, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+        """Runs once and returns the output, a new array unless `out` is given. Raises as bind() does."""
+        if out is None:
+            _, dims = check_inputs(self.operation, self.types, inputs, (self.backend, self.isa))
+            op = OPERATIONS[self.operation]
+            shape = tuple(1 if d == "1" else dims[d] for d in op.output[1])
+            out = inputs[0] if op.in_place else aligned_empty(shape, TYPES[self.dtype].storage)
+        call = self.bind(*inputs, out=out, threads=threads)
+        set_threads(threads)
+        call()
+        return out
+
+
+def set_threads(threads: int) -> None:
+    """Sizes the pools that are the process's, not the call's: BLAS."""
+    blas.set_threads(threads)
+
+
+def _forced() -> str | None:
+    """The ISA that RIDGELINE_ISA names, checked; None where it isn't set."""
+    isa = os.environ.get(ISA_VARIABLE) or None
+    if isa is None:
+        return None
+    running = [name for name in native.ISAS if native.runs(name)]
+    if isa not in native.ISAS:
+        raise UnavailableISA(f"{ISA_VARIABLE}={isa}: not compiled in; this build has {', '.join(native.ISAS)}")
+    if isa not in running:
+        raise UnavailableISA(f"{ISA_VARIABLE}={isa}: this CPU can't run it; it runs {', '.join(running)}")
+    return isa
+
+
+def chosen_isa() -> str:
+    """The ISA in use: the one RIDGELINE_ISA names, or the widest that runs here. Raises UnavailableISA."""
+    return _forced() or [name for name in native.ISAS if native.runs(name)][-1]
+
+
+def _native_reason(isa: str, operation: str) -> str | None:
+    if not native.runs(isa):
+        return f"this CPU has no {isa}"
+    if isa != (forced := os.environ.get(ISA_VARIABLE) or isa):
+        return f"{ISA_VARIABLE} asks for {forced}"
+    return native.missing(operation, isa)
+
+
+def _c_rows() -> list[Kernel]:
+    rows = []
+    for isa in native.ISAS:
+        for operation, element in native.OPERATIONS:
+            bind = partial(native.bind, operation, element, isa)
+            pack = partial(native.pack, isa, element) if operation == "gemm_prepacked" else None
+            types, reason = OPERATIONS[operation].types_for(element), _native_reason(isa, operation)
+            rows.append(Kernel(operation, types, "c", isa, reason, MANY, bind, pack))
+    return rows
+
+
+def _numba_rows() -> list[Kernel]:
+    from kernels.backends.numba import jit  # only here: importing Numba takes a second
+
+    def bind(operation: str, element: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
+        given = ready[1:] if OPERATIONS[operation].in_place else ready  # the first is `out` itself
+        inputs = [x.data if isinstance(x, Packed) else x for x in given]
+        return jit.binder(operation, element)(*inputs, out=out, threads=threads)
+
+    def pack(element: str, b: np.ndarray, threads: int) -> Any:
+        return jit.pack(b, element, threads)
+
+    rows = []
+    for operation, element in jit.OPERATIONS:
+        types, packs = OPERATIONS[operation].types_for(element), operation == "gemm_prepacked"
+        calls = partial(bind, operation, element), partial(pack, element) if packs else None
+        rows.append(Kernel(operation, types, "numba", jit.isa(), None, jit.threads_available(), *calls))
+    return rows
+
+
+def _blas_rows() -> list[Kernel]:
+    def bind(operation: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
+        return blas.bind(operation, ready, out)  # the threads are the pool's
+
+    rows = []
+    for operation, element in blas.OPERATIONS:
+        types = OPERATIONS[operation].types_for(element)
+        rows.append(Kernel(operation, types, "blas", blas.name(), None, MANY, partial(bind, operation)))
+    return rows
+
+
+_ROWS = {"c": _c_rows, "numba": _numba_rows, "blas": _blas_rows}
+BACKENDS = tuple(_ROWS)
+
+
+@cache
+def _rows(backend: str) -> list[Kernel]:
+    return _ROWS[backend]()
+
+
+Key = tuple[str, str, str, str]
+KERNELS: Mapping[Key, Kernel]
+"""Every row by (operation, label of its types, backend, isa), made on first use. Tests and commands loop over it."""
+
+
+@cache
+def _kernels() -> Mapping[Key, Kernel]:
+    rows = [row for backend in BACKENDS for row in _rows(backend)]
+    return MappingProxyType({(row.operation, row.label, row.backend, row.isa): row for row in rows})
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KERNELS":
+        return _kernels()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def available() -> list[Kernel]:
+    """The rows that can be used here. Raises UnavailableISA where RIDGELINE_ISA names an ISA that can't."""
+    _forced()
+    return [kernel for kernel in _kernels().values() if kernel.reason is None]
+
+
+def find(operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:
+    """One usable row; without `isa` the widest. `types` of all operands, "f32", or by operand, {"w": "bf16"}.
+
+    Raises UnavailableISA where it can't run, KeyError where there is no such row, ValueError for types by operand that
+    make no sense.
+    """
+    wanted = types if isinstance(types, str) else label(OPERATIONS[operation].types(types))
+    rows = [
+        k
+        for k in (_rows(backend) if backend in _ROWS else [])
+        if (k.operation, k.label) == (operation, wanted) and isa in (None, k.isa)
+    ]
+    if not rows:
+        raise KeyError(f"no kernel {operation}_{wanted} in {backend}" + (f" for {isa}" if isa else ""))
+    _forced()
+    usable = [kernel for kernel in rows if kernel.reason is None]
+    if not usable:
+        raise UnavailableISA(f"{rows[-1].name}: {rows[-1].reason}")
+    return usable[-1]
