@@ -142,7 +142,7 @@ def _c_rows() -> list[Kernel]:
 
 
 def _numba_rows() -> list[Kernel]:
-    from kernels.backends.numba import jit  # only here: importing Numba takes a second
+    from kernels.backends.numba import emit as jit  # only here: importing Numba takes a second
 
     def bind(operation: str, element: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
         given = ready[1:] if OPERATIONS[operation].in_place else ready  # the first is `out` itself

@@ -24,7 +24,7 @@ from bench.record.trust import AGREE
 from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.backends import c, libraries
-from kernels.backends.numba import jit
+from kernels.backends.numba import emit as jit
 
 Hired = TypeVar("Hired", bound=Process)
 

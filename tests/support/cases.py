@@ -10,7 +10,7 @@ import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
-from kernels.backends.numba import jit
+from kernels.backends.numba import emit as jit
 from kernels.verify import check
 
 Dims = Mapping[str, int]
