@@ -14,7 +14,7 @@ import numpy as np
 
 from kernels.arguments import check_inputs, check_matrix, check_output, check_threads
 from kernels.arrays import aligned_empty
-from kernels.backends import blas
+from kernels.backends import blas, numba
 from kernels.backends import c as native
 from kernels.operations import OPERATIONS
 from kernels.packing import Packed
@@ -142,21 +142,19 @@ def _c_rows() -> list[Kernel]:
 
 
 def _numba_rows() -> list[Kernel]:
-    from kernels.backends.numba import emit as jit  # only here: importing Numba takes a second
-
     def bind(operation: str, element: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
         given = ready[1:] if OPERATIONS[operation].in_place else ready  # the first is `out` itself
         inputs = [x.data if isinstance(x, Packed) else x for x in given]
-        return jit.binder(operation, element)(*inputs, out=out, threads=threads)
+        return numba.binder(operation, element)(*inputs, out=out, threads=threads)
 
     def pack(element: str, b: np.ndarray, threads: int) -> Any:
-        return jit.pack(b, element, threads)
+        return numba.pack(b, element, threads)
 
     rows = []
-    for operation, element in jit.OPERATIONS:
+    for operation, element in numba.OPERATIONS:
         types, packs = OPERATIONS[operation].types_for(element), operation == "gemm_prepacked"
         calls = partial(bind, operation, element), partial(pack, element) if packs else None
-        rows.append(Kernel(operation, types, "numba", jit.isa(), None, jit.threads_available(), *calls))
+        rows.append(Kernel(operation, types, "numba", numba.isa(), None, numba.threads_available(), *calls))
     return rows
 
 

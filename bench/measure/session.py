@@ -23,8 +23,7 @@ from bench.record.row import make_row
 from bench.record.trust import AGREE
 from bench.workloads.shapes import Case
 from kernels import Kernel
-from kernels.backends import c, libraries
-from kernels.backends.numba import emit as jit
+from kernels.backends import c, libraries, numba
 
 Hired = TypeVar("Hired", bound=Process)
 
@@ -341,8 +340,8 @@ class Session:
             "conditions": self.conditions,
             "untrusted": self.untrusted,
             "remarks": self.remarks,
-            "jit_seconds": jit.first_call_seconds(),
-            "vector_code": jit.evidence() if jit.first_call_seconds() else {},
+            "jit_seconds": numba.first_call_seconds(),
+            "vector_code": numba.evidence() if numba.first_call_seconds() else {},
         }
         return store.make(self.command, self.complete, self.machine, session, self._rows())
 

@@ -10,7 +10,7 @@ import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
-from kernels.backends.numba import emit as jit
+from kernels.backends import numba
 from kernels.verify import check
 
 Dims = Mapping[str, int]
@@ -23,13 +23,12 @@ def blocks(kernel: Kernel) -> tuple[int, int, int, int]:
     """(mr, nr, lanes, kc) of a kernel; of a library, whose blocks aren't known, those of the C kernels."""
     size = DTYPES[kernel.dtype].itemsize
     if kernel.backend == "numba":
-        mr, nr, vector_bytes = jit.tile(kernel.dtype)
-        return mr, nr, vector_bytes // size, jit._kc(size)
-    isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
-
-    mr, nr = native.tile(isa, kernel.dtype)
+        mr, nr, vector_bytes = numba.tile(kernel.dtype)
+    else:
+        isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
+        (mr, nr), vector_bytes = native.tile(isa, kernel.dtype), native.vector_bytes(isa)
     kc = max(64, native.lib.cache_bytes(1) * 3 // ((mr + nr) * size))  # as csrc/per_isa/gemm.h has it
-    return mr, nr, native.vector_bytes(isa) // size, kc
+    return mr, nr, vector_bytes // size, kc
 
 
 def size_of(dims: Dims, dimension: str) -> int:

@@ -1,0 +1,101 @@
+"""The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
+
+The design is that of csrc/per_isa. What C has vector types for is emitted as LLVM IR by intrinsics (emit.py and those
+who use it); the loops around them are plain Python that Numba compiles; what is planned ahead of them is plain Python
+that runs when a call is bound.
+
+This module is the backend's face. Importing it imports neither Numba nor llvmlite: what needs them does so when called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kernels.types import DTYPES
+
+_MODULES = {
+    "gemm": ("gemm", "gemm_prepacked"),
+    "gemm_batch": ("gemm_batch", "gemm_batch_t"),
+    "gemm_scalar": ("gemm_naive", "gemm_tiled", "gemm_packed"),
+    "gemv": ("gemv", "gemv_t"),
+    "pointwise": (
+        "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
+    ),
+    "stream": ("copy", "scale", "add", "triad", "update", "read"),
+}  # fmt: skip
+"""Module of this package -> its operations, each with a prepare_<operation>(*inputs, out, threads)."""
+
+OPERATIONS: tuple[tuple[str, str], ...] = tuple(
+    (operation, dtype)
+    for module, operations in _MODULES.items()
+    for operation in operations
+    for dtype in (("f64",) if module == "stream" else DTYPES)
+)
+"""(operation, dtype) of every kernel."""
+
+FIRST_CALLS: dict[str, float] = {}
+"""What first_call_seconds() returns, as task.py fills it."""
+
+
+def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
+    """bind(*inputs, out, threads) for an operation on "f32" or "f64": a callable that runs it once on those arrays.
+
+    Of an operation in place the first input is `out`, and isn't given again.
+
+    All preparation, compiling included, is done by bind; scratch memory belongs to the callable.
+    """
+    (module,) = (module for module, operations in _MODULES.items() if operation in operations)
+    prepare = getattr(importlib.import_module(f"{__name__}.{module}"), f"prepare_{operation}")
+
+    def bind(*inputs: np.ndarray, out: np.ndarray, threads: int) -> Callable[[], Any]:
+        call: Callable[[], Any] = prepare(*inputs, out, threads=threads)
+        return call
+
+    return bind
+
+
+def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
+    """B[k, n] for gemm_prepacked, in strips of one vector, each k x lanes and contiguous; 1-D, aligned to 64 bytes."""
+    from kernels.backends.numba import packing
+
+    return packing.pack(b, threads)
+
+
+def isa() -> str:
+    """The ISA whose register tile and vector width the kernels use; the compiler may use all that the host has."""
+    from kernels.backends.numba import target
+
+    return target.isa()
+
+
+def tile(dtype: str) -> tuple[int, int, int]:
+    """Rows, columns and vector bytes of the tallest register tile for "f32" or "f64"."""
+    from kernels.backends.numba import target
+
+    return target.MR, target.NV * target.VECTOR_BYTES // DTYPES[dtype].itemsize, target.VECTOR_BYTES
+
+
+def threads_available() -> int:
+    """Most threads a callable may be bound with."""
+    from numba import config
+
+    return int(config.NUMBA_NUM_THREADS)
+
+
+def first_call_seconds() -> dict[str, float]:
+    """Seconds that compiling each function, or loading it from the cache, took in this process."""
+    return dict(FIRST_CALLS)
+
+
+def evidence() -> dict[str, dict[str, int | bool]]:
+    """Widest multiplying vector (bits) and use of FMA in the machine code of each microkernel, as compiled here.
+
+    They are compiled alone and afresh, in about a second: a function from the cache has no assembly to look into.
+    """
+    from kernels.backends.numba import machine_code
+
+    return machine_code.evidence()

@@ -1,0 +1,143 @@
+"""GEMM with few rows of A, bound by memory: B is read once, along its rows; the sums stay in cache.
+
+Each step adds ROWS_PER_STEP rows of B, times their elements of A, to all m rows of the sums: see csrc/per_isa/few.h.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from kernels.arrays import leading_dimension
+from kernels.backends.numba.emit import Emitter
+from kernels.backends.numba.pointers import at
+from kernels.backends.numba.target import L1, L2, LINE, VECTOR_BYTES
+from kernels.backends.numba.task import Call, divide_up, launch, round_up, share_start
+
+SKINNY_ROWS = 4 if VECTOR_BYTES == 64 else 16  # most rows of A for which this beats the register tile
+ROWS_PER_STEP = 4  # of B: as many streams as gemv's, a quarter of k apart
+HELD_ROWS = 4 if VECTOR_BYTES == 64 else 0  # most rows of A whose ROWS_PER_STEP elements fit the registers
+
+
+def _make_add_rows_of_b(u: int, held: int = 0):
+    """held: the rows of A, where their elements stay in registers all along the rows of B."""
+
+    @intrinsic
+    def add_rows_of_b(typing, m, columns, a, b, stride, sums, ld, ahead):
+        """sums[m, columns] += A[m, u] B[u, columns]: rows of B `stride` apart, of sums ld; A in the order of use.
+
+        Prefetches what is `ahead` elements further on in B, if not 0.
+        """
+
+        def emit(context, builder, signature, args):
+            m, columns, a, b, stride, sums, ld, ahead = args
+            dtype, prefetches = signature.args[2].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
+
+            def rows_from(e, vectors, j):
+                """`vectors` of each of the u rows, from j on."""
+                here = [e.step(e.step(b, e.times(p, stride)), j) for p in range(u)]
+                with builder.if_then(prefetches):
+                    for start in here:
+                        for x in range(0, vectors * e.lanes, e.line):
+                            e.prefetch(e.step(e.step(start, x), ahead))
+                return [[e.load(e.step(start, x * e.lanes)) for start in here] for x in range(vectors)]
+
+            def add_to(e, to, factors, row):
+                total = e.load(to)
+                for factor, vector in zip(factors, row, strict=True):
+                    total = e.fma(factor, vector, total)
+                e.store(total, to)
+
+            def factors_of(e, i):
+                return [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
+
+            def add(e, vectors, first, end):
+                with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
+                    rows = rows_from(e, vectors, j)
+                    with e.loop(e.index(0), m, unrolled=4) as i:
+                        to, factors = e.step(e.step(sums, builder.mul(i, ld)), j), factors_of(e, i)
+                        for x, row in enumerate(rows):
+                            add_to(e, e.step(to, x * e.lanes), factors, row)
+
+            def add_held(e, end):
+                factors = [factors_of(e, e.index(i)) for i in range(held)]
+                with cgutils.for_range_slice(builder, e.index(0), end, e.index(e.lanes)) as (j, _):
+                    (row,) = rows_from(e, 1, j)
+                    for i in range(held):
+                        add_to(e, e.step(e.step(sums, e.times(i, ld)), j), factors[i], row)
+
+            e, one = Emitter(context, builder, dtype), Emitter(context, builder, dtype, lanes=1)
+            whole = builder.and_(columns, e.index(-(1 if held else 2) * e.lanes))
+            if held:
+                add_held(e, whole)
+            else:
+                add(e, 2, e.index(0), whole)
+            add(one, 1, whole, columns)  # what is left, element by element
+            return context.get_dummy_value()
+
+        i8 = types.int64
+        return types.void(i8, i8, a, b, i8, sums, i8, i8), emit
+
+    return add_rows_of_b
+
+
+add_row_of_b = _make_add_rows_of_b(1)
+
+
+@functools.cache
+def _task(held: int):
+    """The task for `held` rows of A in registers; 0: for any number of rows."""
+    add_rows_of_b = _make_add_rows_of_b(ROWS_PER_STEP, held)
+
+    def gemm_skinny(a, b, c, work, sizes, step, t, threads):
+        """C = A B for few rows of A. Step 0 packs A, step 1 multiplies a thread's columns of B."""
+        z = carray(sizes, 1)[0]
+        m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
+        quarter, line = k // ROWS_PER_STEP, LINE // z.itemsize
+        body = quarter * ROWS_PER_STEP
+        if step == 0:  # A in the order of use: for each step ROWS_PER_STEP elements of every row; then the rest of k
+            for s in range(quarter * t // threads, quarter * (t + 1) // threads):
+                for i in range(m):
+                    for p in range(ROWS_PER_STEP):
+                        work[(s * m + i) * ROWS_PER_STEP + p] = a[i * z.lda + s + p * quarter]
+            if t == 0:
+                for p in range(body, k):
+                    for i in range(m):
+                        work[p * m + i] = a[i * z.lda + p]
+            return
+        sums, end = at(work, z.packed_a + t * m * ld), share_start(n, line, t + 1, threads)
+        for j in range(share_start(n, line, t, threads), end, z.nb):
+            columns = min(z.nb, end - j)
+            # sums that fill L1 leave no room there for what hardware prefetchers load: prefetch the next rows, into L2
+            ahead = ldb if 2 * m * columns * z.itemsize >= L1 else 0
+            for i in range(m):
+                for q in range(columns):
+                    sums[i * ld + q] = 0
+            for s in range(quarter):
+                x = at(work, s * m * ROWS_PER_STEP)
+                add_rows_of_b(m, columns, x, at(b, s * ldb + j), quarter * ldb, sums, ld, ahead)
+            for p in range(body, k):
+                add_row_of_b(m, columns, at(work, p * m), at(b, p * ldb + j), 0, sums, ld, 0)
+            for i in range(m):
+                for q in range(columns):
+                    c[i * z.ldc + j + q] = sums[i * ld + q]
+
+    return gemm_skinny
+
+
+def prepare_gemm_skinny(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
+    """Columns whose sums fill a quarter of L2; rows of sums that differ modulo 4 KiB (4K aliasing)."""
+    (m, k), n, line = a.shape, c.shape[1], LINE // c.itemsize
+    width = divide_up(n, threads)
+    nb = round_up(divide_up(width, divide_up(width, L2 // 4 // (m * c.itemsize))), line)
+    page = 4096 // c.itemsize
+    packed_a, ld = round_up(m * k, line), round_up(nb, page) + page // 16
+    return launch(
+        _task(m if m <= HELD_ROWS else 0), a, b, c, threads, 2, packed_a + threads * m * ld,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=nb, ld=ld,
+        packed_a=packed_a,
+    )  # fmt: skip
