@@ -1,0 +1,133 @@
+"""The shape of the house: who may import whom, no circles, and nothing that outgrows its room.
+
+An import counts wherever it stands, inside functions and under TYPE_CHECKING, too.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.process import ROOT
+
+KERNELS = "kernels"
+MEANING = "kernels.operations kernels.types"  # what operations and types are: no compiled module, no Numba
+GROUND = "bench.errors bench.cli"
+
+MAY_IMPORT = {
+    "kernels": KERNELS,
+    "bench": "",
+    "bench.errors": "",
+    "bench.cli": "bench.errors",
+    "bench.files": f"bench.errors {KERNELS}",
+    "bench.host": f"{GROUND} bench.files {KERNELS}",
+    "bench.record": f"{GROUND} bench.files {MEANING}",
+    "bench.workloads": f"{GROUND} bench.files {MEANING}",
+    "bench.models": f"{GROUND} bench.workloads bench.record bench.host bench.files {KERNELS}",
+    "bench.measure": f"{GROUND} bench.models bench.workloads bench.record bench.host bench.files {KERNELS}",
+    "bench.report": f"{GROUND} bench.workloads bench.record bench.files {MEANING}",
+}
+"""Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""
+
+COMMAND = f"{GROUND} bench.report bench.measure bench.models bench.workloads bench.record bench.host bench.files {KERNELS}"
+"""What a command, which is every other module or folder of bench/, may import besides its own parts."""
+
+ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a command of two files
+
+LINES = 320
+ENTRIES = 16
+CODE = {".py", ".pyi", ".c", ".h", ".def"}
+FOLDERS = ("csrc", "kernels", "bench", "tests", "docs")
+
+
+def modules() -> dict[str, Path]:
+    """Every module of kernels/ and bench/ by its name."""
+    found = {}
+    for path in (*ROOT.glob("kernels/**/*.py"), *ROOT.glob("bench/**/*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[tuple[int, str]]:
+    """(line, module) of what a module imports of this project; of `from package import module`, the module."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            members = [f"{origin}.{alias.name}" for alias in node.names]
+            targets = [member if member in MODULES else origin for member in members]
+        else:
+            continue
+        yield from ((node.lineno, t) for t in targets if t.split(".")[0] in ("kernels", "bench"))
+
+
+def within(module: str, room: str) -> bool:
+    return module == room or (room != "bench" and module.startswith(f"{room}."))
+
+
+def room_of(module: str) -> str:
+    """The room of MAY_IMPORT that a module is in; a command is a room of its own."""
+    room = next((room for room in MAY_IMPORT if within(module, room)), None)
+    return room or ONE_COMMAND.get(module) or ".".join(module.split(".")[:2])
+
+
+def allowed(module: str) -> list[str]:
+    room = room_of(module)
+    return [room, *MAY_IMPORT.get(room, COMMAND).split()]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_who_may_import_whom(module: str) -> None:
+    exists = {*MODULES, "kernels._native"}
+    for line, target in imports(module):
+        where = f"{MODULES[module].relative_to(ROOT)}:{line}"
+        assert target in exists, f"{where} imports {target}, which doesn't exist"
+        assert any(within(target, room) for room in allowed(module)), f"{where} may not import {target}"
+
+
+def test_no_circles() -> None:
+    """No module needs itself, however many others are between."""
+    needs = {name: {target for _, target in imports(name)} & MODULES.keys() for name in MODULES}
+    while leaves := [name for name, targets in needs.items() if not targets & needs.keys()]:
+        for name in leaves:
+            del needs[name]
+    assert not needs, f"each of these needs another of them: {sorted(needs)}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_files_are_short(folder: str) -> None:
+    sizes = {p.relative_to(ROOT): p.read_text().count("\n") for p in (ROOT / folder).rglob("*") if p.suffix in CODE}
+    long = {str(path): lines for path, lines in sizes.items() if lines > LINES}
+    assert not long, f"over {LINES} lines: {long}"
+
+
+@pytest.mark.parametrize("top", FOLDERS)
+def test_folders_are_small(top: str) -> None:
+    """At most 16 entries a folder; of bench/, the menu, commands are counted apart from what they share."""
+    for folder in (ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())):
+        entries = {p for p in folder.iterdir() if p.suffix != ".so" and not p.name.startswith((".", "__pycache__"))}
+        commands = {p for p in entries if folder == ROOT / "bench" and is_command(p)}
+        assert len(entries - commands) <= ENTRIES, f"{folder.relative_to(ROOT)}: {len(entries - commands)} entries"
+        assert len(commands) <= ENTRIES, f"{folder.relative_to(ROOT)}: {len(commands)} commands"
+
+
+def is_command(path: Path) -> bool:
+    """A folder with __main__.py, or a module that python -m runs."""
+    runs = path / "__main__.py" if path.is_dir() else path
+    return runs.exists() and "__name__ ==" in runs.read_text()
+
+
+def test_the_rule_has_a_row_for_every_room() -> None:
+    """What is neither in the table nor a command has no place."""
+    for path in (ROOT / "bench").iterdir():
+        name = f"bench.{path.stem}"
+        if path.suffix == ".py" or (path / "__init__.py").exists():
+            known = name in MAY_IMPORT or path.name in ("__init__.py", "__main__.py", "conftest.py", "test_session.py")
+            assert known or is_command(path), f"bench/{path.name} is neither a command nor in MAY_IMPORT"
