@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import bench  # noqa: F401 (refuses the kernels of another checkout)
 from kernels import KERNELS, Kernel
 from kernels.backends import c as native
 from support.process import Run, run_python
