@@ -10,6 +10,7 @@ This module is the backend's face. Importing it imports neither Numba nor llvmli
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,6 @@ OPERATIONS: tuple[tuple[str, str], ...] = tuple(
     for dtype in (("f64",) if module == "stream" else DTYPES)
 )
 """(operation, dtype) of every kernel."""
-
-FIRST_CALLS: dict[str, float] = {}
-"""What first_call_seconds() returns, as task.py fills it."""
 
 
 def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
@@ -88,7 +86,8 @@ def threads_available() -> int:
 
 def first_call_seconds() -> dict[str, float]:
     """Seconds that compiling each function, or loading it from the cache, took in this process."""
-    return dict(FIRST_CALLS)
+    task = sys.modules.get(f"{__name__}.task")
+    return dict(task.FIRST_CALLS) if task else {}
 
 
 def evidence() -> dict[str, dict[str, int | bool]]:

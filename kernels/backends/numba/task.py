@@ -20,11 +20,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import aligned_empty
-from kernels.backends.numba import FIRST_CALLS
 from kernels.backends.numba.settings import jit, parallel, use_threads
 from kernels.types import DTYPES
 
 Call = Callable[[], Any]
+
+FIRST_CALLS: dict[str, float] = {}
+"""Function -> seconds that compiling it, or loading it from the cache, took in this process."""
 
 
 @intrinsic
