@@ -23,75 +23,68 @@ ROWS_PER_STEP = 4  # of B: as many streams as gemv's, a quarter of k apart
 HELD_ROWS = 4 if VECTOR_BYTES == 64 else 0  # most rows of A whose ROWS_PER_STEP elements fit the registers
 
 
-def _make_add_rows_of_b(u: int, held: int = 0):
-    """held: the rows of A, where their elements stay in registers all along the rows of B."""
+@intrinsic(prefer_literal=True)
+def add_rows_of_b(typing, u, held, m, columns, a, b, stride, sums, ld, ahead):
+    """sums[m, columns] += A[m, u] B[u, columns]: rows of B `stride` apart, of sums ld; A in the order of use.
 
-    @intrinsic
-    def add_rows_of_b(typing, m, columns, a, b, stride, sums, ld, ahead):
-        """sums[m, columns] += A[m, u] B[u, columns]: rows of B `stride` apart, of sums ld; A in the order of use.
+    u and held are literals. held: the rows of A, where their elements stay in registers all along the rows of B; or 0.
+    Prefetches what is `ahead` elements further on in B, if not 0.
+    """
+    u, held, kinds = u.literal_value, held.literal_value, (u, held)
 
-        Prefetches what is `ahead` elements further on in B, if not 0.
-        """
+    def emit(context, builder, signature, args):
+        m, columns, a, b, stride, sums, ld, ahead = args[2:]
+        dtype, prefetches = signature.args[4].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
 
-        def emit(context, builder, signature, args):
-            m, columns, a, b, stride, sums, ld, ahead = args
-            dtype, prefetches = signature.args[2].dtype, builder.icmp_signed("!=", ahead, ahead.type(0))
+        def rows_from(e, vectors, j):
+            """`vectors` of each of the u rows, from j on."""
+            here = [e.step(e.step(b, e.times(p, stride)), j) for p in range(u)]
+            with builder.if_then(prefetches):
+                for start in here:
+                    for x in range(0, vectors * e.lanes, e.line):
+                        e.prefetch(e.step(e.step(start, x), ahead))
+            return [[e.load(e.step(start, x * e.lanes)) for start in here] for x in range(vectors)]
 
-            def rows_from(e, vectors, j):
-                """`vectors` of each of the u rows, from j on."""
-                here = [e.step(e.step(b, e.times(p, stride)), j) for p in range(u)]
-                with builder.if_then(prefetches):
-                    for start in here:
-                        for x in range(0, vectors * e.lanes, e.line):
-                            e.prefetch(e.step(e.step(start, x), ahead))
-                return [[e.load(e.step(start, x * e.lanes)) for start in here] for x in range(vectors)]
+        def add_to(e, to, factors, row):
+            total = e.load(to)
+            for factor, vector in zip(factors, row, strict=True):
+                total = e.fma(factor, vector, total)
+            e.store(total, to)
 
-            def add_to(e, to, factors, row):
-                total = e.load(to)
-                for factor, vector in zip(factors, row, strict=True):
-                    total = e.fma(factor, vector, total)
-                e.store(total, to)
+        def factors_of(e, i):
+            return [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
 
-            def factors_of(e, i):
-                return [e.broadcast(e.step(e.step(a, e.times(u, i)), p)) for p in range(u)]
+        def add(e, vectors, first, end):
+            with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
+                rows = rows_from(e, vectors, j)
+                with e.loop(e.index(0), m, unrolled=4) as i:
+                    to, factors = e.step(e.step(sums, builder.mul(i, ld)), j), factors_of(e, i)
+                    for x, row in enumerate(rows):
+                        add_to(e, e.step(to, x * e.lanes), factors, row)
 
-            def add(e, vectors, first, end):
-                with cgutils.for_range_slice(builder, first, end, e.index(vectors * e.lanes)) as (j, _):
-                    rows = rows_from(e, vectors, j)
-                    with e.loop(e.index(0), m, unrolled=4) as i:
-                        to, factors = e.step(e.step(sums, builder.mul(i, ld)), j), factors_of(e, i)
-                        for x, row in enumerate(rows):
-                            add_to(e, e.step(to, x * e.lanes), factors, row)
+        def add_held(e, end):
+            factors = [factors_of(e, e.index(i)) for i in range(held)]
+            with cgutils.for_range_slice(builder, e.index(0), end, e.index(e.lanes)) as (j, _):
+                (row,) = rows_from(e, 1, j)
+                for i in range(held):
+                    add_to(e, e.step(e.step(sums, e.times(i, ld)), j), factors[i], row)
 
-            def add_held(e, end):
-                factors = [factors_of(e, e.index(i)) for i in range(held)]
-                with cgutils.for_range_slice(builder, e.index(0), end, e.index(e.lanes)) as (j, _):
-                    (row,) = rows_from(e, 1, j)
-                    for i in range(held):
-                        add_to(e, e.step(e.step(sums, e.times(i, ld)), j), factors[i], row)
+        e, one = Emitter(context, builder, dtype), Emitter(context, builder, dtype, lanes=1)
+        whole = builder.and_(columns, e.index(-(1 if held else 2) * e.lanes))
+        if held:
+            add_held(e, whole)
+        else:
+            add(e, 2, e.index(0), whole)
+        add(one, 1, whole, columns)  # what is left, element by element
+        return context.get_dummy_value()
 
-            e, one = Emitter(context, builder, dtype), Emitter(context, builder, dtype, lanes=1)
-            whole = builder.and_(columns, e.index(-(1 if held else 2) * e.lanes))
-            if held:
-                add_held(e, whole)
-            else:
-                add(e, 2, e.index(0), whole)
-            add(one, 1, whole, columns)  # what is left, element by element
-            return context.get_dummy_value()
-
-        i8 = types.int64
-        return types.void(i8, i8, a, b, i8, sums, i8, i8), emit
-
-    return add_rows_of_b
-
-
-add_row_of_b = _make_add_rows_of_b(1)
+    i8 = types.int64
+    return types.void(*kinds, i8, i8, a, b, i8, sums, i8, i8), emit
 
 
 @functools.cache
 def _task(held: int):
     """The task for `held` rows of A in registers; 0: for any number of rows."""
-    add_rows_of_b = _make_add_rows_of_b(ROWS_PER_STEP, held)
 
     def gemm_skinny(a, b, c, work, sizes, step, t, threads):
         """C = A B for few rows of A. Step 0 packs A, step 1 multiplies a thread's columns of B."""
@@ -119,9 +112,9 @@ def _task(held: int):
                     sums[i * ld + q] = 0
             for s in range(quarter):
                 x = at(work, s * m * ROWS_PER_STEP)
-                add_rows_of_b(m, columns, x, at(b, s * ldb + j), quarter * ldb, sums, ld, ahead)
+                add_rows_of_b(ROWS_PER_STEP, held, m, columns, x, at(b, s * ldb + j), quarter * ldb, sums, ld, ahead)
             for p in range(body, k):
-                add_row_of_b(m, columns, at(work, p * m), at(b, p * ldb + j), 0, sums, ld, 0)
+                add_rows_of_b(1, 0, m, columns, at(work, p * m), at(b, p * ldb + j), 0, sums, ld, 0)
             for i in range(m):
                 for q in range(columns):
                     c[i * z.ldc + j + q] = sums[i * ld + q]

@@ -1,0 +1,67 @@
+"""What the Numba backend keeps in its cache: reused by the next process, and never once it is stale."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kernels import _native
+from kernels.backends.numba import settings, target
+from support.process import Run
+
+PACKAGE = Path(settings.__file__).parent
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PACKAGE.glob("*.py")))
+def test_an_edit_of_any_file_is_another_cache(name: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(PACKAGE, tmp_path / "numba")
+    assert settings.cache_name(copy) == settings.cache_name()
+    source = copy / name
+    source.write_bytes(source.read_bytes()[:-1] + b" ")
+    assert settings.cache_name(copy) != settings.cache_name()
+
+
+@pytest.mark.parametrize("constant", ["VECTOR_BYTES", "MR", "L1", "L2", "L3", "EXP", "TAIL"])
+def test_another_target_is_another_cache(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings.cache_name()
+    assert settings.cache_name() == before
+    value = getattr(target, constant)
+    monkeypatch.setattr(target, constant, {**value, 4: value[4][::-1]} if isinstance(value, dict) else 2 * value)
+    assert settings.cache_name() != before
+
+
+CALLS = """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+sys.meta_path[:] = BuiltinImporter, FrozenImporter, PathFinder  # an editable install's finder would find the original
+import numpy as np
+
+import kernels
+
+assert kernels.__file__.startswith(sys.argv[1])
+a, b, w, x = (np.ones(shape, np.float32) for shape in ((2, 9), (9, 5), (5, 9), 9))
+skinny = kernels.find("gemm", "f32", "numba")(a, b, out=np.zeros((2, 5), np.float32))
+gemv = kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.float32))
+print(np.unique(skinny), np.unique(gemv))
+"""
+
+
+def test_the_cache_is_reused_until_a_callee_in_another_module_changes(python: Run, tmp_path: Path) -> None:
+    """gemv's machine code contains task.py's share_start, and Numba's own key doesn't see an edit of task.py."""
+    package = shutil.copytree(PACKAGE.parents[1], tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_native.__file__, package)
+
+    def run() -> tuple[str, set[Path]]:
+        ran = python("-c", CALLS, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout, set((tmp_path / "cache").rglob("*.nbc"))
+
+    output, cached = run()
+    assert output == "[9.] [9.]\n"
+    assert cached
+    assert run() == (output, cached)
+    source, share_start = package / "backends" / "numba" / "task.py", "return min((n + unit - 1) // unit * t"
+    assert share_start in source.read_text()
+    source.write_text(source.read_text().replace(share_start, "return 0 * min((n + unit - 1) // unit * t"))
+    assert run()[0] == "[0.] [0.]\n"
