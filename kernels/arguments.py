@@ -62,7 +62,8 @@ def check_inputs(
     Views that a kernel can't address (inner stride other than one element, overlapping or reversed rows) are copied.
     Raises TypeError or ValueError naming the argument.
     """
-    expected = OPERATIONS[operation].inputs
+    op = OPERATIONS[operation]
+    expected = op.inputs
     if len(inputs) != len(expected):
         raise TypeError(
             f"{operation} takes {', '.join(name for name, _ in expected)}: {len(expected)} inputs, not {len(inputs)}"
@@ -70,12 +71,12 @@ def check_inputs(
     dims: dict[str, int] = {}
     ready: list[Any] = []
     for (name, names), x in zip(expected, inputs, strict=True):
-        if operation == "gemm_prepacked" and name == "b":
+        if op.packed and name == op.weights:
             if not isinstance(x, Packed):
-                raise TypeError("b must be packed weights from this kernel's pack(), not a plain array")
+                raise TypeError(f"{name} must be packed weights from this kernel's pack(), not a plain array")
             if (x.layout, x.types) != (layout, label(types)):
                 raise ValueError(
-                    f"b was packed by {'/'.join(x.layout)} in {x.types}; "
+                    f"{name} was packed by {'/'.join(x.layout)} in {x.types}; "
                     f"this kernel is {'/'.join(layout)} in {label(types)}"
                 )
             _match(name, names, x.shape, dims)

@@ -29,7 +29,8 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> 
             pages.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(pages, np.uint8)
     start = -raw.ctypes.data % align
-    return raw[start : start + size].view(dtype).reshape(shape)
+    array: np.ndarray = raw[start : start + size].view(dtype).reshape(shape)
+    return array
 
 
 def leading_dimension(x: np.ndarray) -> int:

@@ -11,11 +11,8 @@ from math import prod
 
 import numpy as np
 
+from kernels import definitions
 from kernels.types import TYPES, Types, expand
-
-LIKELY = 10
-"""Standard deviations of the accumulated rounding error that are still put down to rounding."""
-
 
 SCALAR = 3.0
 """STREAM's s in scale and triad."""
@@ -32,6 +29,7 @@ class Operation:
     terms names the dimension over which each output element sums (None: no sum).
     flops are per call, as a function of the dimensions.
     weights names the input that may be constant between calls, and of a type that is only stored (None: no input may).
+    packed: the weights come in the kernel's own order, from Kernel.pack().
     write_allocates: a regular store first reads the output's lines into cache, because it misses.
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
@@ -43,6 +41,7 @@ class Operation:
     flops: Callable[[Mapping[str, int]], int]
     terms: str | None = None
     weights: str | None = None
+    packed: bool = False
     write_allocates: bool = False
     error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
 
@@ -114,7 +113,7 @@ class Operation:
         return self.flops(dims) / self.bytes(dims, types)
 
 
-def _gemm(name: str) -> Operation:
+def _gemm(name: str, packed: bool = False) -> Operation:
     return Operation(
         name,
         "a[m,k] b[k,n] -> c[m,n]",
@@ -122,6 +121,7 @@ def _gemm(name: str) -> Operation:
         flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
         terms="k",
         weights="b",
+        packed=packed,
     )
 
 
@@ -158,44 +158,8 @@ def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops:
     )
 
 
-def _rounded(terms: int) -> float:
-    """The rounded operations that are put down to a sum of so many terms; see error_bound()."""
-    return min(terms, LIKELY * terms**0.5)
-
-
 GELU_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS = 10, 8, 4
 """FLOPs per element, a convention: 4 * 10 + 2 * 8 + 2 residuals = the paper's 58. Kernels execute others."""
-
-
-def _visible(shape: Sequence[int], causal: bool) -> np.ndarray:
-    """[m,n]: which columns a row attends to: all, or if causal the first i + 1 + n - m."""
-    m, n = shape[-2:]
-    return np.tri(m, n, n - m, dtype=bool) | (not causal)
-
-
-def _exponents(s: np.ndarray, scale: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """scale s less the largest of its row, as (s - extreme) scale: no product of any size is there to be rounded."""
-    turned = np.where(scale < 0, -s, s)
-    return (turned - np.max(turned, axis=-1, keepdims=True, initial=-np.inf, where=visible)) * np.abs(scale)
-
-
-def _softmax(s: np.ndarray, scale: np.ndarray, causal: bool) -> np.ndarray:
-    """softmax(scale s) along the last axis; 0 where a row doesn't look, and all of a row that sees nothing."""
-    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
-    with np.errstate(all="ignore"):
-        e = np.exp(_exponents(s, scale, visible))
-        return np.where(visible, e / np.sum(e, axis=-1, keepdims=True, where=visible), 0)
-
-
-def _softmax_error(s: np.ndarray, scale: np.ndarray, causal: bool, u: float) -> np.ndarray:
-    """p (e^d - 1), where d is what rounding adds to an exponent, its own and, on average, those in the sum; p <= 1."""
-    p = _softmax(s, scale, causal)
-    visible = np.broadcast_to(_visible(s.shape, causal), s.shape)
-    size = np.abs(_exponents(s, scale, visible))
-    size = np.where(np.isinf(size), 0, size)  # -inf is exactly 0 behind exp(); +inf makes p NaN
-    mine = u * (3 * size + 16 + _rounded(s.shape[-1]))
-    theirs = np.sum(p * mine, axis=-1, keepdims=True, where=visible)
-    return np.where(visible, np.minimum(p * np.expm1(np.minimum(2 * (mine + theirs), 700)), 1), 0) + 0 * p
 
 
 def _softmax_operation(name: str) -> Operation:
@@ -203,46 +167,10 @@ def _softmax_operation(name: str) -> Operation:
     return Operation(
         name,
         "s[batch,m,n] scale[1] -> s[batch,m,n]",
-        lambda s, scale: _softmax(s, scale, causal),
+        lambda s, scale: definitions.softmax(s, scale, causal),
         flops=lambda d: SOFTMAX_FLOPS * d["batch"] * d["m"] * d["n"],
-        error=lambda inputs, u: _softmax_error(inputs[0], inputs[1], causal, u),
+        error=lambda inputs, u: definitions.softmax_error(inputs[0], inputs[1], causal, u),
     )
-
-
-def _norm(x: np.ndarray, gain: np.ndarray, shift: np.ndarray, eps: np.ndarray) -> np.ndarray:
-    """(x - mean) / sqrt(variance + eps) gain + shift, mean and variance along the last axis (Ba et al. 2016)."""
-    with np.errstate(all="ignore"):
-        d = x - x.mean(axis=-1, keepdims=True)
-        return d / np.sqrt(np.mean(d * d, axis=-1, keepdims=True) + eps) * gain + shift
-
-
-def _norm_error(parts: Sequence[np.ndarray], norm: Sequence[np.ndarray], u: float) -> np.ndarray:
-    """What rounding the sum of `parts` and its mean adds to d, and that and rounding the squares to the variance v."""
-    gain, shift, eps = norm
-    x, size = np.sum(np.broadcast_arrays(*parts), axis=0), np.sum(np.abs(np.broadcast_arrays(*parts)), axis=0)
-    steps = _rounded(x.shape[-1]) + 2
-    d = np.abs(x - x.mean(axis=-1, keepdims=True))
-    of_d = u * (len(parts) * size + steps * size.mean(axis=-1, keepdims=True) + d)
-    if x.shape[-1] == 1:
-        of_d = np.zeros_like(d) + 0 * x  # x - x is exact
-    v = np.mean(d * d, axis=-1, keepdims=True) + eps
-    of_v = np.mean(2 * d * of_d + of_d**2, axis=-1, keepdims=True) + steps * u * v
-    normed = np.abs(gain) / np.sqrt(v)
-    return 2 * (normed * (of_d + d * (of_v / v + 4 * u)) + u * (normed * d + np.abs(shift)))
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    """x Phi(x), Phi the normal distribution (Hendrycks and Gimpel 2016); at -inf its limit, 0."""
-    from scipy.special import ndtr  # only here: importing it takes longer than all of this package
-
-    with np.errstate(invalid="ignore"):
-        return np.where(x == -np.inf, 0, x * ndtr(x))
-
-
-def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    """The same paper's x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which GPT-2 calls gelu_new."""
-    with np.errstate(all="ignore"):
-        return np.where(x == -np.inf, 0, 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))))
 
 
 def _gelu_operation(name: str, define: Callable[[np.ndarray], np.ndarray]) -> Operation:
@@ -255,9 +183,8 @@ def _gelu_operation(name: str, define: Callable[[np.ndarray], np.ndarray]) -> Op
     )
 
 
-def _total(a: np.ndarray) -> np.ndarray:
-    return np.array([a.sum()])
-
+PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
+"""What every library of linear algebra has."""
 
 SCALAR_GEMMS = ("gemm_naive", "gemm_tiled", "gemm_packed")
 """GEMM without vectors: these exist for bench.ladder alone."""
@@ -266,7 +193,7 @@ OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
     for operation in (
         _gemm("gemm"),
-        _gemm("gemm_prepacked"),  # b packed ahead, as inference can: its weights are constant
+        _gemm("gemm_prepacked", packed=True),  # b packed ahead, as inference can: its weights are constant
         _gemm("gemm_packed"),
         _gemm("gemm_tiled"),
         _gemm("gemm_naive"),
@@ -280,19 +207,19 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "layer_norm",
             "x[m,n] gain[n] shift[n] eps[1] -> y[m,n]",
-            _norm,
+            definitions.norm,
             flops=lambda d: NORM_FLOPS * d["m"] * d["n"],
-            error=lambda inputs, u: _norm_error(inputs[:1], inputs[1:], u),
+            error=lambda inputs, u: definitions.norm_error(inputs[:1], inputs[1:], u),
         ),
         Operation(  # BERT's: the norm follows the sum
             "residual_norm",
             "x[m,n] r[m,n] bias[n] gain[n] shift[n] eps[1] -> y[m,n]",
-            lambda x, r, bias, *norm: _norm(x + r + bias, *norm),
+            lambda x, r, bias, *norm: definitions.norm(x + r + bias, *norm),
             flops=lambda d: (NORM_FLOPS + 2) * d["m"] * d["n"],
-            error=lambda inputs, u: _norm_error(inputs[:3], inputs[3:], u),
+            error=lambda inputs, u: definitions.norm_error(inputs[:3], inputs[3:], u),
         ),
-        _gelu_operation("gelu", _gelu),
-        _gelu_operation("gelu_tanh", _gelu_tanh),
+        _gelu_operation("gelu", definitions.gelu),
+        _gelu_operation("gelu_tanh", definitions.gelu_tanh),
         Operation(
             "bias",
             "x[m,n] bias[n] -> x[m,n]",
@@ -315,9 +242,9 @@ OPERATIONS: Mapping[str, Operation] = {
         _stream("add_nt", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1),
         _stream("triad_nt", "b[n] c[n] -> a[n]", lambda b, c: b + SCALAR * c, flops=2),
         _stream("update", "a[n] -> a[n]", lambda a: UPDATE_SCALAR * a, flops=1),
-        _stream("read", "a[n] -> s[1]", _total, flops=1),
-        _stream("read_2", "a[n] -> s[1]", _total, flops=1),
-        _stream("read_4", "a[n] -> s[1]", _total, flops=1),
-        _stream("read_8", "a[n] -> s[1]", _total, flops=1),
+        _stream("read", "a[n] -> s[1]", definitions.total, flops=1),
+        _stream("read_2", "a[n] -> s[1]", definitions.total, flops=1),
+        _stream("read_4", "a[n] -> s[1]", definitions.total, flops=1),
+        _stream("read_8", "a[n] -> s[1]", definitions.total, flops=1),
     )
 }

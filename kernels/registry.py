@@ -4,7 +4,7 @@ Importing it needs the compiled module; a backend's rows, and with them Numba, a
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import MappingProxyType
@@ -64,7 +64,7 @@ class Kernel:
         return self.name
 
     def pack(self, b: np.ndarray, threads: int = 1) -> Packed:
-        """Weights b[k,n] in this kernel's order; only gemm_prepacked has one (TypeError)."""
+        """Weights b[k,n] in this kernel's order; TypeError unless its operation takes them packed."""
         if self._pack is None:
             raise TypeError(f"{self.name} takes plain weights: it has no pack()")
         ready = check_matrix("b", b, self.types["b"])
@@ -134,10 +134,10 @@ def _c_rows() -> list[Kernel]:
     rows = []
     for isa in native.ISAS:
         for operation, element in native.OPERATIONS:
-            bind = partial(native.bind, operation, element, isa)
-            pack = partial(native.pack, isa, element) if operation == "gemm_prepacked" else None
-            types, reason = OPERATIONS[operation].types_for(element), _native_reason(isa, operation)
-            rows.append(Kernel(operation, types, "c", isa, reason, MANY, bind, pack))
+            op, bind = OPERATIONS[operation], partial(native.bind, operation, element, isa)
+            pack = partial(native.pack, isa, element) if op.packed else None
+            reason = _native_reason(isa, operation)
+            rows.append(Kernel(operation, op.types_for(element), "c", isa, reason, MANY, bind, pack))
     return rows
 
 
@@ -152,9 +152,10 @@ def _numba_rows() -> list[Kernel]:
 
     rows = []
     for operation, element in numba.OPERATIONS:
-        types, packs = OPERATIONS[operation].types_for(element), operation == "gemm_prepacked"
-        calls = partial(bind, operation, element), partial(pack, element) if packs else None
-        rows.append(Kernel(operation, types, "numba", numba.isa(), None, numba.threads_available(), *calls))
+        op = OPERATIONS[operation]
+        calls = partial(bind, operation, element), partial(pack, element) if op.packed else None
+        types, most = op.types_for(element), numba.threads_available()
+        rows.append(Kernel(operation, types, "numba", numba.isa(), None, most, *calls))
     return rows
 
 
@@ -201,22 +202,24 @@ def available() -> list[Kernel]:
     return [kernel for kernel in _kernels().values() if kernel.reason is None]
 
 
+def pick(rows: Iterable[Kernel], operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:
+    """The last usable one of the rows that fit. Raises as find() does."""
+    wanted = types if isinstance(types, str) else label(OPERATIONS[operation].types(types))
+    key = (operation, wanted, backend)
+    fitting = [k for k in rows if (k.operation, k.label, k.backend) == key and isa in (None, k.isa)]
+    if not fitting:
+        raise KeyError(f"no kernel {operation}_{wanted} in {backend}" + (f" for {isa}" if isa else ""))
+    usable = [kernel for kernel in fitting if kernel.reason is None]
+    if not usable:
+        raise UnavailableISA(f"{fitting[-1].name}: {fitting[-1].reason}")
+    return usable[-1]
+
+
 def find(operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:
     """One usable row; without `isa` the widest. `types` of all operands, "f32", or by operand, {"w": "bf16"}.
 
-    Raises UnavailableISA where it can't run, KeyError where there is no such row, ValueError for types by operand that
-    make no sense.
+    Raises UnavailableISA where it can't run, KeyError where there is no such row, ValueError for a type or an operand
+    by a name that doesn't exist.
     """
-    wanted = types if isinstance(types, str) else label(OPERATIONS[operation].types(types))
-    rows = [
-        k
-        for k in (_rows(backend) if backend in _ROWS else [])
-        if (k.operation, k.label) == (operation, wanted) and isa in (None, k.isa)
-    ]
-    if not rows:
-        raise KeyError(f"no kernel {operation}_{wanted} in {backend}" + (f" for {isa}" if isa else ""))
     _forced()
-    usable = [kernel for kernel in rows if kernel.reason is None]
-    if not usable:
-        raise UnavailableISA(f"{rows[-1].name}: {rows[-1].reason}")
-    return usable[-1]
+    return pick(_rows(backend) if backend in BACKENDS else (), operation, types, backend, isa)

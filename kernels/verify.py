@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kernels.operations import LIKELY, OPERATIONS, Operation
+from kernels.definitions import rounded
+from kernels.operations import OPERATIONS, Operation
 from kernels.types import TYPES, Types, accumulator
 
 CHUNK = 1 << 14
@@ -24,7 +25,8 @@ def _in_chunks(
         return operation.define(*map(change, _decode(operation, types, inputs)))
     (a,) = inputs
     chunks = (_decode(operation, types, [a[start : start + CHUNK]]) for start in range(0, a.size, CHUNK))
-    return np.sum([operation.define(change(chunk)) for (chunk,) in chunks], axis=0)
+    total: np.ndarray = np.sum([operation.define(change(chunk)) for (chunk,) in chunks], axis=0)
+    return total
 
 
 def reference(operation: str, types: str | Types, inputs: Sequence[np.ndarray]) -> np.ndarray:
@@ -48,21 +50,22 @@ def error_bound(operation: str, types: str | Types, inputs: Sequence[np.ndarray]
     summed = TYPES[accumulator(of)]
     least = np.finfo(summed.storage)
     units = (summed.unit_roundoff, TYPES["f64"].unit_roundoff)
+    bound: np.ndarray
     if op.error:
         decoded = _decode(op, types, inputs)
         with np.errstate(all="ignore"):  # where the reference isn't finite, nor is its bound
-            bounds = [op.error(decoded, u) for u in units]
-        return bounds[0] + bounds[1] + float(least.tiny)  # a kernel may flush exp() of the very small to 0
+            bound = np.add(*(op.error(decoded, u) for u in units)) + float(least.tiny)  # exp() may flush to 0
+        return bound
     dims = {
         d: size
         for (name, names), x in zip(op.inputs, inputs, strict=True)
         for d, size in zip(names, TYPES[of[name]].shape(x.shape), strict=True)
     }
     steps = (dims[op.terms] if op.terms else 1) + 1
-    rounded = min(steps, LIKELY * steps**0.5)
-    growth = sum(rounded * u / (1 - rounded * u) for u in units)
-    scale = _in_chunks(op, types, inputs, np.abs)
-    return growth * scale + steps * float(least.smallest_subnormal)
+    q = rounded(steps)
+    growth = sum(q * u / (1 - q * u) for u in units)
+    bound = growth * _in_chunks(op, types, inputs, np.abs) + steps * float(least.smallest_subnormal)
+    return bound
 
 
 class WrongResult(Exception):

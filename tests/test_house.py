@@ -40,7 +40,6 @@ ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a com
 LEFT = {
     "bench.wall.__main__",
     "bench.wall.plot",
-    "kernels/operations.py",
     "bench/models/inference.py",
     "bench/measure/session.py",
     "tests/bench/test_record.py",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from kernels.operations import PRODUCTS
 from kernels.types import DTYPES
 
-OPERATIONS: tuple[tuple[str, str], ...] = tuple(
-    (op, dtype) for op in ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t") for dtype in DTYPES
-)
+OPERATIONS: tuple[tuple[str, str], ...] = tuple((op, dtype) for op in PRODUCTS for dtype in DTYPES)
+"""(operation, element type) of every kernel."""
 
 
 @cache

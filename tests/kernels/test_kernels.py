@@ -14,7 +14,18 @@ import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.backends import c as native
 from kernels.verify import WrongResult, check, reference
-from support.cases import arguments, blocks, dimensions, make_inputs, output_for, shapes, thread_counts, verify
+from support.cases import (
+    arguments,
+    blocks,
+    dimensions,
+    make_inputs,
+    operand_types,
+    output_for,
+    put,
+    shapes,
+    thread_counts,
+    verify,
+)
 
 
 @contextmanager
@@ -86,9 +97,9 @@ def test_special_values(kernel: Kernel) -> None:
         together = [tuple(s if j == i else None for j in range(len(names))) for i in range(len(names)) for s in SPECIAL]
     for where, specials in product((0, -1), together):
         inputs = make_inputs(kernel, dims)
-        for x, special in zip(inputs, specials, strict=True):
+        for x, element, special in zip(inputs, operand_types(kernel), specials, strict=True):
             if special is not None:
-                x[(where,) * x.ndim] = special
+                put(x, (where,) * x.ndim, special, element)
         with noting(f"{dict(zip(names, specials, strict=True))} at {where}"), np.errstate(invalid="ignore"):
             verify(kernel, inputs, threads=1)
 
@@ -97,7 +108,8 @@ def test_subnormal_values(kernel: Kernel) -> None:
     """They aren't flushed to zero, in no thread."""
     for threads in thread_counts(kernel):
         inputs = make_inputs(kernel, {"m": 9, "n": 33, "k": 18})
-        inputs[0][...] = 1000 * np.finfo(inputs[0].dtype).smallest_subnormal
+        subnormal = 1000 * float(np.finfo(DTYPES[kernel.dtype]).smallest_subnormal)
+        put(inputs[0], ..., subnormal, operand_types(kernel)[0])
         verify(kernel, inputs, threads)
 
 
@@ -176,17 +188,18 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize(("operation", "dtype"), sorted({(k.operation, k.dtype) for k in kernels.KERNELS.values()}))
-def test_wrong_results_are_caught(operation: str, dtype: str, wrong: str) -> None:
-    kernel = next(k for k in kernels.available() if (k.operation, k.dtype) == (operation, dtype))
+@pytest.mark.parametrize(("operation", "types"), sorted({(k.operation, k.label) for k in kernels.KERNELS.values()}))
+def test_wrong_results_are_caught(operation: str, types: str, wrong: str) -> None:
+    kernel = next(k for k in kernels.available() if (k.operation, k.label) == (operation, types))
+    dtype = DTYPES[kernel.dtype]
     inputs = make_inputs(kernel, {"m": 13, "n": 29, "k": 768})
-    right = reference(operation, dtype, inputs).astype(DTYPES[dtype])
-    check(operation, dtype, inputs, right)
-    broken = WRONG[wrong](right).astype(DTYPES[dtype])
+    right = reference(operation, kernel.types, inputs).astype(dtype)
+    check(operation, kernel.types, inputs, right)
+    broken = WRONG[wrong](right).astype(dtype)
     if np.array_equal(broken, right):
         pytest.skip("a single element has no neighbour")
     with pytest.raises(WrongResult, match=operation):
-        check(operation, dtype, inputs, broken)
+        check(operation, kernel.types, inputs, broken)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
 from kernels.arrays import aligned_empty
-from support.cases import dimensions, framed, verify
+from kernels.types import ElementType
+from support.cases import dimensions, framed, operand_types, verify, whole
 
 SIZES = st.integers(1, 80)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf]
@@ -28,17 +29,17 @@ def calls(draw: st.DrawFn, operation: str) -> tuple[Kernel, list[np.ndarray], in
     dims = {"batch": draw(st.integers(1, 4)), "m": draw(SIZES), "n": draw(SIZES), "k": draw(SIZES), "1": 1}
     random = np.random.default_rng(draw(st.integers(0, 99)))
     scale = 2.0 ** draw(st.integers(-20, 20))
-    inputs = [draw(arrays(random, tuple(dims[d] for d in names), scale, kernel.dtype)) for names in operands(operation)]
+    dims = dict(whole(kernel, dims))
+    inputs = [
+        draw(arrays(random, tuple(dims[d] for d in names), scale, element))
+        for (_, names), element in zip(OPERATIONS[operation].inputs, operand_types(kernel), strict=True)
+    ]
     return kernel, inputs, draw(st.integers(1, min(4, kernel.most_threads)))
-
-
-def operands(operation: str) -> list[tuple[str, ...]]:
-    return [names for _, names in OPERATIONS[operation].inputs]
 
 
 @st.composite
 def arrays(
-    draw: st.DrawFn, random: np.random.Generator, shape: tuple[int, ...], scale: float, dtype: str
+    draw: st.DrawFn, random: np.random.Generator, shape: tuple[int, ...], scale: float, element: ElementType
 ) -> np.ndarray:
     """Random numbers with up to three special values among them, at any distance between rows, in either order."""
     x = random.standard_normal(shape) * scale
@@ -48,12 +49,10 @@ def arrays(
         x = abs(x)
     layout = draw(st.sampled_from(["plain", "rows apart", "transposed", "reversed"]))
     if layout == "rows apart":
-        _, view = framed(shape, DTYPES[dtype], 0, np.nan)
-        view[...] = x
-        return view
+        return framed(x, element, np.nan)[1]
     if layout == "reversed":
-        return x[::-1].astype(DTYPES[dtype])[::-1]
-    return x.astype(DTYPES[dtype], order="F" if layout == "transposed" else "C")
+        return element.encode(x[::-1])[::-1]
+    return np.asarray(element.encode(x), order="F" if layout == "transposed" else "C")
 
 
 @pytest.mark.parametrize("operation", OTHERS)

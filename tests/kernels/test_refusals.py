@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import DTYPES, KERNELS, OPERATIONS, Kernel, UnavailableISA
+from kernels import DTYPES, KERNELS, OPERATIONS, TYPES, Kernel, UnavailableISA
+from kernels.arrays import aligned_empty
 from kernels.backends import c as native
-from support.cases import arguments, make_inputs, output_for, size_of
+from support.cases import arguments, make_inputs, output_for, size_of, whole
 from support.process import ROOT, TESTS, Run
 
 DIMS = {"batch": 3, "m": 5, "n": 24, "k": 7}
@@ -31,15 +32,18 @@ def bad_inputs(kernel: Kernel, given: list[Any], out: np.ndarray) -> Iterator[Re
     """(error, message, inputs, out, threads) with one input wrong."""
     first, *rest = given
     (name, _), *others = OPERATIONS[kernel.operation].inputs
-    yield TypeError, f"{name} must be float", [first.astype(OTHER[kernel.dtype]), *rest], out, 1
-    yield TypeError, f"{name} must be float", [first.astype(first.dtype.newbyteorder()), *rest], out, 1
+    wanted = "float" if kernel.types[name] == kernel.dtype else rf"{kernel.types[name]}, stored as"
+    for wrong in (np.dtype(OTHER[kernel.dtype]), DTYPES[kernel.dtype].newbyteorder()):
+        yield TypeError, f"{name} must be {wanted}", [np.ones(first.shape, wrong), *rest], out, 1
     yield TypeError, f"{name} must be a numpy array", [first.tolist(), *rest], out, 1
     yield ValueError, rf"{name} must be {name}\[", [first[None], *rest], out, 1
     yield ValueError, f"{name} is empty", [first[:0], *rest], out, 1
     yield TypeError, f"{kernel.operation} takes", [*given, first], out, 1
     yield TypeError, f"{kernel.operation} takes", rest, out, 1
+    dims = whole(kernel, DIMS)
     for i, ((other, names), x) in enumerate(zip(others, rest, strict=True), 1):
-        longer = np.ones([size_of(DIMS, d) + 1 for d in names], DTYPES[kernel.dtype])
+        element = TYPES[kernel.types[other]]
+        longer = element.encode(np.ones([size_of(dims, d) + element.group for d in names]))
         yield (
             ValueError,
             rf"{other} must be {other}\[",
@@ -88,16 +92,18 @@ def test_overlap_is_refused(kernel: Kernel) -> None:
     op = OPERATIONS[kernel.operation]
     if op.in_place and len(op.inputs) == 1:
         pytest.skip("its output is its input")
-    for i, (name, names) in enumerate(op.inputs):
+    for i, (name, _) in enumerate(op.inputs):
         if i == 0 and op.in_place:
             continue
-        shapes = [[size_of(DIMS, d) for d in dims] for dims in (names, op.output[1])]
-        size = int(np.prod(shapes[0]))
-        memory = np.ones(size + int(np.prod(shapes[1])) - 1, DTYPES[kernel.dtype])
-        given = arguments(kernel, make_inputs(kernel, DIMS))
+        inputs = make_inputs(kernel, DIMS)
+        out, given = output_for(kernel, inputs)[1], arguments(kernel, inputs)
         if isinstance(given[i], np.ndarray):
-            given[i] = memory[:size].reshape(shapes[0])
-            out = memory[size - 1 :].reshape(shapes[1])
+            size, item = inputs[i].nbytes, inputs[i].itemsize
+            begin = -(-size // 64) * 64
+            memory = aligned_empty(begin + max(out.nbytes, item), np.uint8)
+            memory[...] = 0
+            given[i] = memory[begin + item - size : begin + item].view(inputs[i].dtype).reshape(inputs[i].shape)
+            out = memory[begin : begin + out.nbytes].view(out.dtype).reshape(out.shape)
             given[0] = out if op.in_place else given[0]
             with pytest.raises(ValueError, match=f"out overlaps {name}"):
                 kernel.bind(*given, out=out)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 import kernels
-from kernels import DTYPES, OPERATIONS, Kernel
+from kernels import DTYPES, OPERATIONS, TYPES, Kernel
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
 from kernels.backends import numba
+from kernels.types import ElementType
 from kernels.verify import check
 
 Dims = Mapping[str, int]
@@ -67,25 +68,44 @@ def shapes(kernel: Kernel) -> Iterator[Dims]:
             yield {name: value for name, value in zip("mnk", size, strict=True) if name in names}
 
 
-def framed(shape: Sequence[int], dtype: np.dtype, inside: float, around: float) -> tuple[np.ndarray, np.ndarray]:
-    """(frame, view): an array of that shape in the middle of a larger one, so that its rows don't follow each other."""
-    frame = aligned_empty(tuple(size + 2 * ROOM for size in shape), dtype)
-    frame[...] = around
-    view = frame[tuple(slice(ROOM, ROOM + size) for size in shape)]
-    view[...] = inside
+def framed(values: np.ndarray, element: ElementType, around: float) -> tuple[np.ndarray, np.ndarray]:
+    """(frame, view): the values, encoded, in the middle of a larger array: rows don't follow each other."""
+    encoded = element.encode(values)
+    frame = aligned_empty(tuple(size + 2 * ROOM for size in encoded.shape), element.storage)
+    put(frame, ..., around, element)
+    view = frame[tuple(slice(ROOM, ROOM + size) for size in encoded.shape)]
+    view[...] = encoded
     return frame, view
+
+
+def put(array: np.ndarray, where: Any, value: float, element: ElementType) -> None:
+    """Sets items of an array, elements or their groups, to one value."""
+    array[where] = element.encode(np.full(element.group, value))[0]
+
+
+def operand_types(kernel: Kernel) -> list[ElementType]:
+    """The element types of its inputs."""
+    return [TYPES[kernel.types[name]] for name, _ in OPERATIONS[kernel.operation].inputs]
+
+
+def whole(kernel: Kernel, dims: Dims) -> Dims:
+    """The dimensions, of grouped elements up to the next whole group."""
+    rounded = {**dims}
+    for (_, names), element in zip(OPERATIONS[kernel.operation].inputs, operand_types(kernel), strict=True):
+        if element.group > 1:
+            rounded[names[-1]] = -(-size_of(dims, names[-1]) // element.group) * element.group
+    return rounded
 
 
 def make_inputs(kernel: Kernel, dims: Dims, seed: int = 11) -> list[np.ndarray]:
     """Random inputs, each surrounded by NaN: what is read beyond an edge shows in the result."""
     random = np.random.default_rng(seed)
-    inputs = []
-    for _, names in OPERATIONS[kernel.operation].inputs:
-        _, view = framed([size_of(dims, d) for d in names], DTYPES[kernel.dtype], 0, np.nan)
-        view[...] = random.standard_normal(view.shape)
+    inputs, dims = [], whole(kernel, dims)
+    for (_, names), element in zip(OPERATIONS[kernel.operation].inputs, operand_types(kernel), strict=True):
+        values = random.standard_normal([size_of(dims, d) for d in names])
         if names == ("1",):  # a scale, or what keeps a variance from being 0: positive
-            view[...] = abs(view)
-        inputs.append(view)
+            values = abs(values)
+        inputs.append(framed(values, element, np.nan)[1])
     return inputs
 
 
@@ -95,14 +115,16 @@ def arguments(
     """The inputs as the kernel takes them; where it works in place, the first is `out`, which holds it already."""
     if out is not None and OPERATIONS[kernel.operation].in_place:
         return [out, *inputs[1:]]
-    return [inputs[0], kernel.pack(inputs[1], threads)] if kernel.operation == "gemm_prepacked" else list(inputs)
+    return [inputs[0], kernel.pack(inputs[1], threads)] if OPERATIONS[kernel.operation].packed else list(inputs)
 
 
 def output_for(kernel: Kernel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(frame, out): an output full of NaN, or of an in-place operation's input, in a frame of FRAME."""
     op = OPERATIONS[kernel.operation]
-    dims = {d: n for (_, names), x in zip(op.inputs, inputs, strict=True) for d, n in zip(names, x.shape, strict=True)}
-    frame, out = framed([dims.get(d, 1) for d in op.output[1]], DTYPES[kernel.dtype], np.nan, FRAME)
+    dims = {"1": 1}
+    for (_, names), element, x in zip(op.inputs, operand_types(kernel), inputs, strict=True):
+        dims |= zip(names, element.shape(x.shape), strict=True)
+    frame, out = framed(np.full([dims[d] for d in op.output[1]], np.nan), TYPES[kernel.dtype], FRAME)
     if op.in_place:
         out[...] = inputs[0]
     return frame, out
@@ -120,7 +142,7 @@ def verify(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int) -> None:
         call()
         check(kernel.operation, kernel.types, before, out)
     for x, old in zip(inputs, before, strict=True):
-        np.testing.assert_array_equal(x, old)
+        assert x.tobytes() == old.tobytes(), "wrote into an input"
     out[...] = FRAME
     assert (frame == FRAME).all(), "wrote beside the output"
 

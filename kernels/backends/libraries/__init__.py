@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.operations import OPERATIONS
-from kernels.registry import MANY, Kernel, UnavailableISA
-from kernels.types import DTYPES
+from kernels.operations import OPERATIONS, PRODUCTS
+from kernels.registry import MANY, Kernel, pick
+from kernels.types import DTYPES, Types
 
-PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
 PIP = "pip install 'ridgeline[peers]'"
 
 
@@ -66,14 +65,15 @@ class Library:
         for dtype in DTYPES if self.f64 else ("f32",):
             names = [*PRODUCTS, "gemm_prepacked"] if self.prepacked and dtype == "f32" else PRODUCTS
             for operation in names:
-                pack = partial(self._pack, dtype) if operation == "gemm_prepacked" else None
-                bind = partial(self._bind, operation, dtype)
-                types = OPERATIONS[operation].types_for(dtype)
+                op, bind = OPERATIONS[operation], partial(self._bind, operation, dtype)
+                pack = partial(self._pack, dtype) if op.packed else None
+                types = op.types_for(dtype)
                 found.append(Kernel(operation, types, self.backend, version or "missing", reason, MANY, bind, pack))
         return found
 
     def _bind(self, operation: str, dtype: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
-        return importlib.import_module(self.module).bind(operation, dtype, ready, out, threads)
+        bind: Callable[..., Callable[[], Any]] = importlib.import_module(self.module).bind
+        return bind(operation, dtype, ready, out, threads)
 
     def _pack(self, dtype: str, b: np.ndarray, threads: int) -> Any:
         return importlib.import_module(self.module).pack(dtype, b, threads)
@@ -100,11 +100,6 @@ def missing() -> list[str]:
     return [f"{library.backend}: {reason}" for library in LIBRARIES if (reason := library.rows()[0].reason)]
 
 
-def find(operation: str, dtype: str, backend: str) -> Kernel:
+def find(operation: str, types: str | Types, backend: str) -> Kernel:
     """One usable row. Raises KeyError where there is no such row, UnavailableISA where its library is missing."""
-    for row in rows():
-        if (row.operation, row.dtype, row.backend) == (operation, dtype, backend):
-            if row.reason:
-                raise UnavailableISA(f"{row.name}: {row.reason}")
-            return row
-    raise KeyError(f"no kernel {operation}_{dtype} in {backend}")
+    return pick(rows(), operation, types, backend)

@@ -40,7 +40,8 @@ class Library:
             "gemv_t": self._gemv,
         }
         name = f"{self.prefix}cblas_{letter}{operation.removesuffix('_t')}"
-        arguments, keep = makers.get(operation, self._batch)(operation, real, *inputs, out)
+        make: Callable[..., tuple[Any, Any]] = makers.get(operation, self._batch)
+        arguments, keep = make(operation, real, *inputs, out)
         call = partial(getattr(self.lib, name), ROW_MAJOR, *arguments)
         call.keep = [*inputs, out, *keep]  # type: ignore[attr-defined]  # pointers don't keep what they point to
         return call
