@@ -3,7 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python -m
-SOURCES = pyproject.toml CMakeLists.txt $(wildcard csrc/*.[ch] csrc/per_isa/*.h)
+C = $(wildcard csrc/*.[ch] csrc/*/*.h)
+SOURCES = pyproject.toml CMakeLists.txt $(C) $(wildcard csrc/*.def)
 
 .PHONY: build bench test lint clean
 
@@ -20,8 +21,10 @@ bench: build                        ## roofs, kernels, ridge, picture, record
 test: build                         ## every kernel against its float64 reference, and all the rest
 	$(RUN) pytest tests
 
-lint: build
-	$(RUN) ruff check kernels bench tests
+lint: build                         ## both formatters, the linter, the types
+	$(RUN) ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror $(C)
+	$(RUN) ruff check .
 	$(RUN) mypy kernels bench
 
 clean:
