@@ -4,9 +4,10 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import IO, Any
 
 from bench.errors import BadInput
 
@@ -37,7 +38,7 @@ def _check_writable(path: Path, folders: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: str = "w"):
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new
     one.
 

@@ -150,7 +150,8 @@ def llc_bytes(host: Host | None = None) -> int | None:
     last = [cache for cache in found if cache["level"] == max(c["level"] for c in found)]
     if not last or any(cache["bytes"] is None for cache in last):
         return None
-    return sum(cache["bytes"] * cache["instances"] for cache in last)
+    total: int = sum(cache["bytes"] * cache["instances"] for cache in last)
+    return total
 
 
 def memory_limit_bytes(host: Host | None = None) -> int | None:
