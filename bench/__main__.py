@@ -1,9 +1,11 @@
 """python -m bench: the commands, each with the first line of its help."""
 
 import ast
+from collections.abc import Sequence
 from importlib.resources import files
 
 from bench.cli import console
+from bench.report.columns import Column
 from bench.report.tables import table
 
 
@@ -20,14 +22,19 @@ def commands() -> dict[str, str]:
     return found
 
 
+COMMANDS: Sequence[Column[tuple[str, str]]] = (
+    Column("command", lambda c: c[0], "each has --help and --json", left=True),
+    Column("", lambda c: c[1], left=True),
+)
+SESSION = (
+    "pytest bench/ --benchmark-only",
+    "the whole session: roofs, kernels on layer shapes, ridge, picture, record",
+)
+
+
 def main() -> None:
-    made = table("Ridgeline", ("<command", "<"), caption="each has --help and --json")
-    made.add_row(
-        "pytest bench/ --benchmark-only", "the whole session: roofs, kernels on layer shapes, ridge, picture, record"
-    )
-    for name, line in commands().items():
-        made.add_row(f"python -m bench.{name}", line)
-    console().print(made)
+    entries = [SESSION, *((f"python -m bench.{name}", line) for name, line in commands().items())]
+    console().print(table("Ridgeline", COMMANDS, entries))
 
 
 if __name__ == "__main__":

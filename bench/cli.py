@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from bench.errors import BadInput
+from bench.files import output
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,6 +24,14 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         self.add_argument("--json", action="store_true", help="print JSON to stdout instead of tables")
+
+    def add_save(self) -> None:
+        """--record FILE, as options.save."""
+        self.add_argument("--record", dest="save", type=output, metavar="FILE", help="write the record here")
+
+    def add_picture(self, default: str | None = None) -> None:
+        """--picture STEM."""
+        self.add_argument("--picture", type=output, default=default, metavar="STEM", help="without .png and .svg")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")

@@ -15,8 +15,9 @@ from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.store import load
-from bench.report.tables import table
-from bench.report.text import interval, machine_line, seconds, trust_text
+from bench.report.columns import COMPARED, RECORDS_RIDGES
+from bench.report.tables import ridges_of, table
+from bench.report.text import machine_line, trust_text
 
 
 def key(row: Row) -> tuple[Any, ...]:
@@ -57,11 +58,7 @@ def verdict(ours: Interval, theirs: Interval) -> str:
 def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
     """One entry per measurement that the first record shares with another: times, ratio, shares of roof, verdict."""
     base = records[0]
-    ours = {
-        key(row): (row, f)
-        for row, f in base.pairs
-        if row["operation"] not in ("fma", "adds")
-    }
+    ours = {key(row): (row, f) for row, f in base.pairs if row["operation"] not in ("fma", "adds")}
     found = []
     for number, other in enumerate(records[1:], 1):
         for row, theirs in other.pairs:
@@ -91,60 +88,14 @@ def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
     return found
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
 def _print(paths: Sequence[Path], records: Sequence[Metrics], rows: Sequence[dict[str, Any]]) -> None:
     out = console()
     for letter, path, metrics in zip(ascii_uppercase, paths, records, strict=False):
         out.print(f"{letter}: {path}: {machine_line(metrics.record['machine'], metrics.record['session'])}")
         out.print(trust_text(metrics))
-    ridges = table("Ridges, in FLOP/byte", ("<record", "threads", "<dtype", "<of", "ridge [95 %]"))
-    for letter, metrics in zip(ascii_uppercase, records, strict=False):
-        for threads, roofs in metrics.roofs.items():
-            for (dtype, isa), ridge in roofs.ridges.items():
-                ridges.add_row(letter, str(threads), dtype, f"ceilings ({isa})", interval(ridge.as_dict()))
-        for knee in metrics.knees:
-            value = interval(knee["ridge"]) if knee["ridge"] else "undecided"
-            ridges.add_row(letter, str(knee["threads"]), knee["dtype"], f"kernels: {knee['backend']}", value)
-    out.print(ridges)
-    made = table(
-        "Measurements",
-        (
-            "<record",
-            "<kernel",
-            "dims",
-            "data",
-            "threads",
-            "A",
-            "it",
-            "A / it",
-            "% of own roof: A",
-            "it",
-            "<against A",
-            "<remark",
-        ),
-        caption="A / it above 1: faster than A. faster, slower: the medians' 95 % intervals don't overlap.",
-    )
-    for entry in rows:
-        row = entry["row"]
-        remark = "" if entry["same_placement"] else f"threads placed differently: {' / '.join(entry['placements'])}"
-        if None not in entry["bound"] and entry["bound"][0] != entry["bound"][1]:
-            remark += ("; " if remark else "") + " -> ".join(entry["bound"])
-        made.add_row(
-            ascii_uppercase[entry["record"]],
-            f"{row['operation']} {row['dtype']} {row['backend']}",
-            "x".join(str(row["dims"][d]) for d in ("batch", "m", "n", "k") if d in row["dims"]),
-            f"{'cold' if row['cold'] else 'hot' if row['kind'] == 'kernel' else 'probe'} {row['level']}",
-            str(row["threads"]),
-            *(seconds(s["value"]) for s in entry["seconds"]),
-            f"{entry['ratio']:.2f}",
-            *map(_percent, entry["percent_of_roof"]),
-            entry["verdict"],
-            remark,
-        )
-    out.print(made)
+    ridges = [one for letter, m in zip(ascii_uppercase, records, strict=False) for one in ridges_of(m, letter)]
+    out.print(table("Ridges, in FLOP/byte", RECORDS_RIDGES, ridges))
+    out.print(table("Measurements", COMPARED, rows))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,9 +6,9 @@ storage and comparison work on the same samples, and bench.measure.timing stays 
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.cli import console
 from bench.errors import BadInput
 from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
+from bench.measure.run import dtypes, result_path
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
 from bench.record.metrics import Metrics
@@ -29,7 +30,6 @@ from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
 from kernels.backends import libraries
-from kernels.types import DTYPES
 
 
 class Replay:
@@ -73,12 +73,10 @@ class Plan:
             self.threads = thread_counts(config.getoption("--threads"))
             self.isa = isa_in_use()
             output_folder(config.getoption("--results"))
+            full = self.sweep is SWEEPS["full"]
+            self.dtypes = dtypes(config.getoption("--dtype") or ("f32,f64" if full else "f32"))
         except BadInput as error:
             raise pytest.UsageError(str(error)) from error
-        full = self.sweep is SWEEPS["full"]
-        self.dtypes = (config.getoption("--dtype") or ("f32,f64" if full else "f32")).split(",")
-        if set(self.dtypes) - set(DTYPES):
-            raise pytest.UsageError(f"--dtype {config.getoption('--dtype')}: f32, f64 or f32,f64")
         self.others = [row for row in libraries.rows() if row.reason is None] if config.getoption("--peers") else []
         if config.getoption("--peers") and not self.others:
             raise pytest.UsageError(f"--peers: none of the libraries is installed: {libraries.PIP}")
@@ -145,12 +143,10 @@ class Plan:
         for info, row in self.shown:
             info.update(by_row.get(id(row), {}))
             info["trust"] = metrics.trust["grade"]
-        folder = self.config.getoption("--results") / record["machine"]["id"]
-        stem = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-        self.files = [folder / f"{stem}.json"]
+        self.files = [result_path(self.config.getoption("--results"), record["machine"]["id"])]
         save(record, self.files[0])
         if any(roofs.ridges for roofs in metrics.roofs.values()):
-            self.files += roofline([metrics], folder / stem)
+            self.files += roofline([metrics], self.files[0].with_suffix(""))
         self.metrics = metrics
 
     interrupted = False
@@ -163,6 +159,7 @@ PLAN = pytest.StashKey[Plan]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[PLAN] = Plan(config)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was measured is kept
     if not config.getoption("benchmark_compare", None):
         config.option.benchmark_quiet = True  # its table has neither GB/s nor GFLOP/s columns; ours takes its place
 

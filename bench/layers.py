@@ -6,26 +6,32 @@ from rich.table import Table
 
 from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
+from bench.report.columns import Column
+from bench.report.tables import table
 from bench.workloads.model import MODELS, Model, find
 from bench.workloads.shapes import PHASES, Product
+
+PRODUCTS: Sequence[Column[Product]] = (
+    Column("layer", lambda p: p.layer, left=True),
+    Column("operation", lambda p: p.operation, left=True),
+    Column("m", lambda p: str(p.m)),
+    Column("n", lambda p: str(p.n)),
+    Column("k", lambda p: str(p.k)),
+    Column("count", lambda p: str(p.count)),
+    Column("MFLOP each", lambda p: f"{p.flops / 1e6:,.3f}"),
+    Column("MB each (f32)", lambda p: f"{p.bytes('f32') / 1e6:,.3f}"),
+    Column("FLOP/byte (f32)", lambda p: f"{p.intensity('f32'):.2f}"),
+)
 
 
 def _table(model: Model, phase: str, products: list[Product], tokens: str) -> Table:
     flops = sum(p.count * p.flops for p in products)
     moved = sum(p.count * p.bytes("f32") for p in products)
-    table = Table(
-        title=f"{model.name}, {phase}, {tokens}",
-        caption=f"forward pass: {flops / 1e6:,.1f} MFLOP, {moved / 1e6:,.1f} MB, {flops / moved:.2f} FLOP/byte; "
-        f"{model.parameters():,} parameters",
+    notes = (
+        f"forward pass: {flops / 1e6:,.1f} MFLOP, {moved / 1e6:,.1f} MB, {flops / moved:.2f} FLOP/byte; "
+        f"{model.parameters():,} parameters"
     )
-    for heading in ("layer", "operation"):
-        table.add_column(heading)
-    for heading in ("m", "n", "k", "count", "MFLOP each", "MB each (f32)", "FLOP/byte (f32)"):
-        table.add_column(heading, justify="right")
-    for p in products:
-        figures = (f"{p.flops / 1e6:,.3f}", f"{p.bytes('f32') / 1e6:,.3f}", f"{p.intensity('f32'):.2f}")
-        table.add_row(p.layer, p.operation, *map(str, (p.m, p.n, p.k, p.count)), *figures)
-    return table
+    return table(f"{model.name}, {phase}, {tokens}", PRODUCTS, products, notes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

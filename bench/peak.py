@@ -4,27 +4,33 @@ FLOP per cycle and core is the figure to check: two FMA pipes of v lanes give 4 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from bench.cli import Parser, console, print_json, run
+from rich.console import Console
+
+from bench.cli import Parser, run
 from bench.errors import BadInput
-from bench.files import output
-from bench.host.placement import isa_in_use, pinned, thread_counts
+from bench.host.placement import isa_in_use, pinned
 from bench.measure.probes import clock_probe, fma_probe
+from bench.measure.run import add_dtypes, add_seconds, add_threads, kept, measuring, shown
 from bench.measure.session import Session
 from bench.measure.timing import interleave
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds, flops
-from bench.record.store import save
+from bench.report.columns import Column, Measured
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
 from kernels.backends import c
-from kernels.types import DTYPES
+
+
+def hertz(clock: Row) -> float:
+    """The clock, best of all samples: an add takes a cycle."""
+    return float(clock["dims"]["adds"]) / min(call_seconds(clock))
 
 
 def flop_per_cycle(row: Row, clock: Row) -> float:
     """FLOP per cycle and thread: best of the peak over best of the clock, both measured in the same rounds."""
-    hertz = clock["dims"]["adds"] / min(call_seconds(clock))
-    return flops(row) / min(call_seconds(row)) / hertz / row["threads"]
+    return float(flops(row) / min(call_seconds(row)) / hertz(clock) / row["threads"])
 
 
 def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequence[str], budget: float) -> None:
@@ -48,74 +54,48 @@ def _isas(text: str | None) -> list[str]:
     return text.split(",")
 
 
-def _print(metrics: Metrics) -> None:
-    record = metrics.record
-    out = console()
-    out.print(machine_line(record["machine"], record["session"]))
-    made = table(
-        "FMA peak",
-        (
-            "threads",
-            "<isa",
-            "<dtype",
-            "chains",
-            "lanes",
-            "best GFLOP/s",
-            "FLOP/cycle/core",
-            "median [95 %]",
-            "clock GHz",
-        ),
-    )
+class Peak(NamedTuple):
+    """A peak, and the clock of the same rounds."""
+
+    measured: Measured
+    clock: Row
+
+
+PEAKS: Sequence[Column[Peak]] = (
+    Column("threads", lambda p: str(p.measured.row["threads"])),
+    Column("isa", lambda p: p.measured.row["isa"], left=True),
+    Column("dtype", lambda p: p.measured.row["dtype"], left=True),
+    Column("chains", lambda p: str(p.measured.row["dims"]["chains"])),
+    Column("lanes", lambda p: str(p.measured.row["dims"]["lanes"])),
+    Column("best GFLOP/s", lambda p: f"{flops(p.measured.row) / p.measured.metrics['best_seconds'] / 1e9:.1f}"),
+    Column("FLOP/cycle/core", lambda p: f"{flop_per_cycle(p.measured.row, p.clock):.1f}"),
+    Column("median [95 %]", lambda p: interval(p.measured.metrics["gflops"], 1)),
+    Column("clock GHz", lambda p: f"{hertz(p.clock) / 1e9:.2f}"),
+)
+
+
+def _print(out: Console, metrics: Metrics) -> None:
+    out.print(machine_line(metrics.record["machine"], metrics.record["session"]))
     clocks = {row["threads"]: row for row in metrics.rows if row["operation"] == "adds"}
-    for row, f in metrics.pairs:
-        if row["operation"] != "fma":
-            continue
-        clock = clocks[row["threads"]]
-        hertz = clock["dims"]["adds"] / min(call_seconds(clock))
-        made.add_row(
-            str(row["threads"]),
-            row["isa"],
-            row["dtype"],
-            str(row["dims"]["chains"]),
-            str(row["dims"]["lanes"]),
-            f"{flops(row) / f['best_seconds'] / 1e9:.1f}",
-            f"{flop_per_cycle(row, clock):.1f}",
-            interval(f["gflops"], 1),
-            f"{hertz / 1e9:.2f}",
-        )
-    out.print(made)
+    entries = [Peak(Measured(*p), clocks[p[0]["threads"]]) for p in metrics.pairs if p[0]["operation"] == "fma"]
+    out.print(table("FMA peak", PEAKS, entries))
     out.print(trust_text(metrics))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("peak", "FMA peak per ISA and dtype, and the clock by dependent adds.")
-    parser.add_argument("--threads", default="1,all", help="thread counts; all: one per physical core")
+    add_threads(parser)
     parser.add_argument("--isa", help="ISAs, separated by commas; all that run here if not given")
-    parser.add_argument("--dtype", default="f32,f64", help="f32, f64 or both")
-    parser.add_argument("--seconds", type=float, default=0.2, help="time for each of them")
-    parser.add_argument("--record", type=output, help="write the record here")
+    add_dtypes(parser)
+    add_seconds(parser, 0.2, "time for each of them")
+    parser.add_save()
     options = parser.parse_args(arguments)
-    counts, isas, dtypes = thread_counts(options.threads), _isas(options.isa), options.dtype.split(",")
-    if set(dtypes) - set(DTYPES):
-        raise BadInput(f"--dtype {options.dtype}: f32, f64 or f32,f64")
-    if not 0 < options.seconds <= 60:
-        raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 60")
-    session = Session("python -m bench.peak", counts, dtypes)
-    try:
-        with console(stderr=True).status("FMA peak"):
-            for threads in counts:
-                measure(session, threads, isas, dtypes, options.seconds)
-        session.complete = True
-    except KeyboardInterrupt:
-        console(stderr=True).print("interrupted: what was measured so far follows")
-    metrics = session.metrics()
-    if options.record:
-        save(metrics.record, options.record)
-    if options.json:
-        print_json(metrics.record)
-    else:
-        _print(metrics)
-    return 0 if session.complete else 130
+    isas = _isas(options.isa)
+    with measuring("peak", options.threads, options.dtype, first="FMA peak") as session:
+        for threads in options.threads:
+            measure(session, threads, isas, options.dtype, options.seconds)
+    metrics = kept(session, options.save)
+    return shown(options, session.complete, metrics.record, lambda out: _print(out, metrics), record=options.save)
 
 
 if __name__ == "__main__":

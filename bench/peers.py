@@ -5,14 +5,15 @@ products against plain ones, weights packed ahead against weights packed ahead, 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import kernels
-from bench.cli import Parser, console, print_json, run
+from bench.cli import Parser, run
 from bench.errors import BadInput
 from bench.files import output_folder
-from bench.host.placement import isa_in_use, thread_counts
+from bench.host.placement import isa_in_use
+from bench.measure.run import add_dtype, add_seconds, add_threads, kept, measuring, result_path, shown, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
 from bench.record.metrics import Metrics
@@ -22,7 +23,6 @@ from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import Sweep, layer_cases
 from kernels.backends import libraries
-from kernels.types import DTYPES
 
 LENGTHS = (1, 8, 32, 128, 512)
 MATRICES = ((768, 768), (768, 3072), (3072, 768))  # what BERT-Base and GPT-2 have in common
@@ -75,55 +75,32 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     session.finish()
 
 
+def _shown(options: Any, metrics: Metrics) -> int:
+    return shown(options, metrics.record["complete"], as_dict(metrics), lambda out: out.print(summary(metrics)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS.")
     parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
-    parser.add_argument("--threads", default="1,all", help="thread counts, as in 1,2,all; all: one per physical core")
-    parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help="of all operands")
+    add_threads(parser)
+    add_dtype(parser)
     parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
-    parser.add_argument("--seconds", type=float, default=0.05, help="measuring time per kernel and shape")
+    add_seconds(parser, 0.05, "measuring time per kernel and shape")
     parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
     options = parser.parse_args(arguments)
     if options.record:
         metrics = load(options.record)
         if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):
             raise BadInput(f"{options.record}: no other library took part in it")
-        return _show(metrics, options.json)
-    if not 0 < options.seconds < 60:
-        raise BadInput(f"--seconds {options.seconds}: more than 0, less than 60")
-    out = console(stderr=True)
-    for line in libraries.missing():
-        out.print(f"left out: {line}", style="yellow", markup=False)
-    present = {row.backend for row in libraries.rows() if row.reason is None}
-    if not present:
-        raise BadInput(f"none of the libraries is installed: {libraries.PIP}")
-    session = Session(
-        "python -m bench.peers", thread_counts(options.threads), [options.dtype], out.print, others=present
-    )
-    status = 0
-    try:
+        return _shown(options, metrics)
+    present = take_part(libraries.missing(), {row.backend for row in libraries.rows() if row.reason is None})
+    with measuring("peers", options.threads, [options.dtype], others=present) as session:
         measure(session, options.dtype, options.seconds, options.full)
-    except KeyboardInterrupt:
-        status = 130
-        session.dismiss()
-        out.print("interrupted: the record holds what was measured until then")
-    metrics = session.metrics()
-    record = metrics.record
-    if not any(row["kind"] == "kernel" for row in record["rows"]):
-        return status
-    path = options.results / record["machine"]["id"] / f"{datetime.now():%Y-%m-%d-%H%M%S}-peers.json"
-    save(record, path)
-    _show(metrics, options.json)
-    out.print(f"record: {path}")
-    return status
-
-
-def _show(metrics: Metrics, as_json: bool) -> int:
-    if as_json:
-        print_json(as_dict(metrics))
-    else:
-        console().print(summary(metrics))
-    return 0
+    metrics = kept(session, None)
+    path = result_path(options.results, metrics.record["machine"]["id"], "-peers")
+    save(metrics.record, path)
+    session.progress(f"record: {path}")
+    return _shown(options, metrics)
 
 
 if __name__ == "__main__":

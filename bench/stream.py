@@ -6,25 +6,25 @@ Kernels and byte counts after McCalpin's STREAM, plus read-only and update; regu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console
 
 import kernels
-from bench.cli import Parser, console, print_json, run
+from bench.cli import Parser, run
 from bench.errors import BadInput
-from bench.files import output
-from bench.host.placement import pinned, thread_counts
+from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
-from bench.measure.probes import stream_probe
+from bench.measure.probes import READS, stream_probe
+from bench.measure.run import add_seconds, add_threads, kept, measuring, shown
 from bench.measure.session import Session
 from bench.measure.timing import interleave
 from bench.record.metrics import Metrics
-from bench.record.store import save
-from bench.report.tables import probes_table, table
-from bench.report.text import machine_line, seconds, trust_text
+from bench.report.columns import Column
+from bench.report.tables import bandwidths_table, table
+from bench.report.text import machine_line, of_threads, seconds, trust_text
 
 OPERATIONS = ("copy", "scale", "add", "triad", "update", "read")
 FLAVOURS = {"read": ("", "_2", "_4", "_8"), "update": ("",)}
@@ -67,18 +67,14 @@ def sizes_for_levels(threads: int) -> list[int]:
     return sorted({int(s) // (512 * threads) * 512 * threads for s in sizes})
 
 
-def measure_levels(session: Session, threads: int, advance: Any) -> None:
+def measure_levels(session: Session, threads: int) -> None:
     """Adds read rows of every size of sizes_for_levels(), best of three access patterns, to the session."""
     for size in sizes_for_levels(threads):
         with pinned(threads), session.watched():
             arrays = stream_arrays(1, size // 8, threads)
-            probes = [
-                stream_probe(op, "c", arrays, threads, session.level(size, threads))
-                for op in ("read", "read_2", "read_4")
-            ]
+            probes = [stream_probe(op, "c", arrays, threads, session.level(size, threads)) for op in READS[:3]]
             session.add_samples(probes, interleave([p.variant for p in probes], 0.03, warm_up=0.02))
             session.rows += [p.row for p in probes]
-        advance()
 
 
 @dataclass(frozen=True)
@@ -124,101 +120,106 @@ def _size(value: float) -> str:
     return f"{value:.3g} GiB"
 
 
-def _curve(metrics: Metrics, threads: int) -> tuple[list[int], list[float]]:
-    """(bytes, best bytes/s) of the read rows of one thread count, by size."""
+class Point(NamedTuple):
+    """Of the read array's size in bytes the best bandwidth in bytes/s, and its share of the best of all sizes."""
+
+    size: int
+    rate: float
+    share: float
+
+
+LEVELS: Sequence[Column[Point]] = (
+    Column("size", lambda p: _size(p.size)),
+    Column("best GB/s", lambda p: f"{p.rate / 1e9:.1f}"),
+    Column("", lambda p: "█" * max(1, round(50 * p.share)), left=True),
+)
+PLATEAUS: Sequence[Column[Plateau]] = (
+    Column("from", lambda p: _size(p.first)),
+    Column("to", lambda p: _size(p.last)),
+    Column("GB/s", lambda p: f"{p.rate / 1e9:.1f}", "level within 12 %, at least three sizes long"),
+)
+
+
+def curve(metrics: Metrics, threads: int) -> list[Point]:
+    """The read rows of one thread count, by size."""
     best: dict[int, float] = {}
     for row, f in metrics.pairs:
-        if row["threads"] == threads and row["operation"].startswith("read"):
+        if row["threads"] == threads and row["operation"] in READS:
             size = row["dims"]["n"] * 8
             best[size] = max(best.get(size, 0), f["best_gbps"] * 1e9)
-    return sorted(best), [best[size] for size in sorted(best)]
+    return [Point(size, best[size], best[size] / max(best.values())) for size in sorted(best)]
 
 
-def _print_levels(metrics: Metrics, threads: int) -> None:
-    sizes, rates = _curve(metrics, threads)
-    out = console()
-    made = table(f"Read bandwidth by size, {threads} thread{'s' * (threads > 1)}", ("size", "best GB/s", "<"))
-    for size, rate in zip(sizes, rates, strict=True):
-        made.add_row(_size(size), f"{rate / 1e9:.1f}", "█" * max(1, round(50 * rate / max(rates))))
-    out.print(made)
-    steps = table("Plateaus", ("from", "to", "GB/s"), caption="level within 12 %, at least three sizes long")
-    for p in plateaus(sizes, rates):
-        steps.add_row(_size(p.first), _size(p.last), f"{p.rate / 1e9:.1f}")
-    out.print(steps)
+def _print_levels(out: Console, metrics: Metrics, threads: int) -> None:
+    points = curve(metrics, threads)
+    out.print(table(f"Read bandwidth by size, {of_threads(threads)}", LEVELS, points))
+    out.print(table("Plateaus", PLATEAUS, plateaus([p.size for p in points], [p.rate for p in points])))
     caches = ", ".join(f"L{n} {_size(found)}" for n in (1, 2, 3) if (found := cache_bytes(n)))
     out.print(f"one instance of each cache, from sysfs: {caches or 'unknown'}\n")
+
+
+def _print(out: Console, metrics: Metrics, levels: Sequence[int]) -> None:
+    """levels: the thread counts whose bandwidth was measured by size; none: it wasn't."""
+    machine, session = metrics.record["machine"], metrics.record["session"]
+    out.print(f"{machine_line(machine, session)}; clock ticks of {seconds(session['timer_resolution'])}")
+    for threads in levels:
+        _print_levels(out, metrics, threads)
+    if not levels:
+        out.print(bandwidths_table(metrics))
+    out.print(trust_text(metrics))
+
+
+def _backends(text: str) -> list[str]:
+    backends = text.split(",")
+    if set(backends) - {"c", "numba"}:
+        raise BadInput(f"--backend {text}: c, numba or c,numba")
+    return backends
+
+
+def _bytes(text: str) -> int:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 2**-8 <= size <= 2**22:
+        raise BadInput(f"--size {text}: at least 2^-8 (4 KiB), at most 2^22 (4 TiB)")
+    return int(size * 2**20) // 4096 * 4096
 
 
 def _parser() -> Parser:
     parser = Parser(
         "stream", "Memory bandwidth: copy, scale, add, triad, update and read, with regular and non-temporal stores."
     )
-    parser.add_argument("--threads", default="1,all", help="thread counts; all: one per physical core")
+    add_threads(parser)
     parser.add_argument(
-        "--size", type=float, metavar="MIB", help="MiB per array, instead of 8 times the last-level cache in reach"
+        "--size", type=_bytes, metavar="MIB", help="MiB per array, instead of 8 times the last-level cache in reach"
     )
-    parser.add_argument("--backend", default="c,numba", help="c, numba or both")
+    parser.add_argument("--backend", type=_backends, default="c,numba", help="c, numba or both")
     parser.add_argument(
         "--levels", action="store_true", help="read bandwidth of every size from L1 to memory, plateaus found"
     )
-    parser.add_argument("--seconds", type=float, default=0.25, help="time for each kernel")
-    parser.add_argument("--record", type=output, help="write the record here")
+    add_seconds(parser, 0.25, "time for each kernel")
+    parser.add_save()
     return parser
-
-
-def _check(options: Any) -> tuple[list[int], list[str], int | None]:
-    backends = options.backend.split(",")
-    if not backends or set(backends) - {"c", "numba"}:
-        raise BadInput(f"--backend {options.backend}: c, numba or c,numba")
-    if not 0 < options.seconds <= 60:
-        raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 60")
-    if options.size is not None and not 2**-8 <= options.size <= 2**22:
-        raise BadInput(f"--size {options.size:g}: at least 2^-8 (4 KiB), at most 2^22 (4 TiB)")
-    size = None if options.size is None else int(options.size * 2**20) // 4096 * 4096
-    return thread_counts(options.threads), backends, size
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    counts, backends, size = _check(options)
-    session = Session("python -m bench.stream", counts, dtypes=())
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    out = console(stderr=True)
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        try:
-            for threads in counts:
-                progress.update(task, description=f"bandwidth, {threads} threads")
-                if options.levels:
-                    measure_levels(session, threads, lambda: progress.advance(task))
-                    continue
-                measure(session, threads, size, backends, options.seconds)
-                if size is None:  # is it memory? arrays of once and twice the rule have to agree
-                    with pinned(threads), session.watched():
-                        session.rows.append(session.memory(threads).row)
-            session.complete = True
-        except KeyboardInterrupt:
-            console(stderr=True).print("interrupted: what was measured so far follows")
-    metrics = session.metrics()
-    record = metrics.record
-    if options.record:
-        save(record, options.record)
-    if options.json:
-        print_json(record)
-    else:
-        out = console()
-        out.print(
-            machine_line(record["machine"], record["session"])
-            + f"; clock ticks of {seconds(record['session']['timer_resolution'])}"
-        )
-        for count in counts if options.levels else ():
-            _print_levels(metrics, count)
-        if not options.levels:
-            out.print(probes_table(metrics.rows, metrics.row_figures))
-        out.print(trust_text(metrics))
-        if options.record:
-            print(f"record: {options.record}")
-    return 0 if session.complete else 130
+    with measuring("stream", options.threads, first="bandwidth") as session:
+        for threads in options.threads:
+            session.progress(f"bandwidth, {of_threads(threads)}")
+            if options.levels:
+                measure_levels(session, threads)
+                continue
+            measure(session, threads, options.size, options.backend, options.seconds)
+            if options.size is None:  # is it memory? arrays of once and twice the rule have to agree
+                with pinned(threads), session.watched():
+                    session.rows.append(session.memory(threads).row)
+    metrics = kept(session, options.save)
+    levels = options.threads if options.levels else ()
+    return shown(
+        options, session.complete, metrics.record, lambda out: _print(out, metrics, levels), record=options.save
+    )
 
 
 if __name__ == "__main__":

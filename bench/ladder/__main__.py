@@ -9,67 +9,67 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import kernels
-from bench.cli import Parser, console, print_json, run
+from bench.cli import Parser, run
 from bench.errors import BadInput
-from bench.files import output
-from bench.host.placement import thread_counts
 from bench.host.sysfs import available_memory_bytes, cache_bytes
 from bench.ladder.plot import staircase
 from bench.ladder.steps import BACKENDS, RUNGS, Step, climb, headline
 from bench.measure.probes import fma_probe
+from bench.measure.run import add_dtype, add_seconds, add_thread_count, kept, measuring, shown
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.store import load, save
-from bench.report.tables import table
-from bench.report.text import interval, machine_line, trust_text
+from bench.report.columns import Column
+from bench.report.tables import caption_of, markdown, table
+from bench.report.text import interval, machine_line, of_threads, trust_text
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from kernels.types import DTYPES
 
-HEADINGS = ("<rung", "<in", "threads", "GFLOP/s [95 %]", "% of FMA peak", "x the rung below", "<what it changes")
-CAPTION = (
-    "GFLOP/s: median with its bootstrap interval. % of FMA peak: that median over the best of the peak, timed in the "
-    "same rounds on as many threads. Naive, tiled and packed are scalar code."
+STEPS: Sequence[Column[Step]] = (
+    Column("rung", lambda s: s.rung, left=True),
+    Column("in", lambda s: BACKENDS[s.backend], left=True),
+    Column("threads", lambda s: str(s.threads)),
+    Column(
+        "GFLOP/s [95 %]",
+        lambda s: interval(s.gflops.as_dict(), 2 if s.gflops.value < 10 else 1),
+        "GFLOP/s: median with its bootstrap interval.",
+    ),
+    Column(
+        "% of FMA peak",
+        lambda s: f"{s.percent:.1f}",
+        "% of FMA peak: that median over the best of the peak, timed in the same rounds on as many threads.",
+    ),
+    Column("x the rung below", lambda s: "" if s.gain is None else f"{s.gain:.2f}"),
+    Column("what it changes", lambda s: s.change, "Naive, tiled and packed are scalar code.", left=True),
 )
 
 
-def _cells(step: Step) -> list[str]:
-    gain = "" if step.gain is None else f"{step.gain:.2f}"
-    rate = interval(step.gflops.as_dict(), 2 if step.gflops.value < 10 else 1)
-    return [step.rung, BACKENDS[step.backend], str(step.threads), rate, f"{step.percent:.1f}", gain, step.change]
-
-
 def _peaks(steps: Sequence[Step]) -> str:
-    found = {(s.threads, s.isa): f"{s.peak:.1f} GFLOP/s on {s.threads} thread{'s' * (s.threads > 1)}" for s in steps}
+    found = {(s.threads, s.isa): f"{s.peak:.1f} GFLOP/s on {of_threads(s.threads)}" for s in steps}
     return f"FMA peak ({', '.join(dict.fromkeys(s.isa for s in steps))}): {', '.join(found.values())}"
 
 
-def markdown(metrics: Metrics, steps: Sequence[Step]) -> str:
+def for_page(metrics: Metrics, steps: Sequence[Step]) -> str:
     """The table for a page: heading lines on machine and product, then GitHub's kind of table."""
     machine, session = metrics.record["machine"], metrics.record["session"]
     lines = [
         f"{machine_line(machine, session)}; {metrics.record['created'][:10]}, trust {metrics.trust['grade']}.",
         f"{headline(metrics)}. {_peaks(steps)}.",
         "",
-        "| " + " | ".join(heading.lstrip("<") for heading in HEADINGS) + " |",
-        "|" + "|".join("---" if heading.startswith("<") else "--:" for heading in HEADINGS) + "|",
-        *("| " + " | ".join(_cells(step)) + " |" for step in steps),
+        *markdown(STEPS, steps),
         "",
-        CAPTION,
+        caption_of(STEPS),
     ]
     return "\n".join(lines)
 
 
-def _print(metrics: Metrics, steps: Sequence[Step]) -> None:
-    out = console()
+def _print(out: Console, metrics: Metrics, steps: Sequence[Step]) -> None:
     out.print(machine_line(metrics.record["machine"], metrics.record["session"]))
-    made = table(f"The climb: {headline(metrics)}", HEADINGS, caption=CAPTION)
-    for before, step in zip([None, *steps], steps, strict=False):
-        if before is not None and before.backend != step.backend:
-            made.add_section()
-        made.add_row(*_cells(step))
-    out.print(made)
+    out.print(table(f"The climb: {headline(metrics)}", STEPS, steps, group=lambda s: s.backend))
     out.print(_peaks(steps))
     out.print(trust_text(metrics))
 
@@ -131,55 +131,41 @@ def _parser() -> Parser:
     parser.add_argument("--m", type=int, default=128, help="rows: tokens that enter the layer")
     parser.add_argument("--n", type=int, help="columns of a product of your own, with --k")
     parser.add_argument("--k", type=int, help="length of its sums")
-    parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help="of all operands")
-    parser.add_argument("--threads", default="all", help="of the last rung; all: one per physical core")
-    parser.add_argument("--seconds", type=float, default=0.5, help="time for each rung")
-    parser.add_argument("--record", dest="save", type=output, help="write the record here")
-    parser.add_argument("--picture", type=output, default=Path("results/ladder"), help="without .png and .svg")
+    add_dtype(parser)
+    add_thread_count(parser, what="of the last rung")
+    add_seconds(parser, 0.5, "time for each rung")
+    parser.add_save()
+    parser.add_picture("results/ladder")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
 
 
 def _measured(options: Any) -> Metrics:
-    if not 0 < options.seconds <= 60:
-        raise BadInput(f"--seconds {options.seconds:g}: more than 0, at most 60")
-    counts = thread_counts(options.threads)
-    if len(counts) != 1:
-        raise BadInput(f"--threads {options.threads}: one count; the lower rungs run on one thread")
     case = product(options.model, options.layer, options.m, options.n, options.k, options.dtype)
-    with console(stderr=True).status("the climb") as status:
-        session = Session("python -m bench.ladder", {1, *counts}, [options.dtype], status.update)
-        try:
-            measure(session, case, options.dtype, options.seconds)
-            session.complete = True
-        except KeyboardInterrupt:
-            if not session.rows:
-                raise
-            console(stderr=True).print("interrupted: what was measured so far follows")
-    return session.metrics()
+    with measuring("ladder", {1, options.threads}, [options.dtype], first="the climb") as session:
+        measure(session, case, options.dtype, options.seconds)
+    return kept(session, None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     metrics = load(options.record) if options.record else _measured(options)
-    record = metrics.record
+    if options.save:
+        save(metrics.record, options.save)
     try:
         steps = climb(metrics)
     except ValueError as error:
         raise BadInput(f"{options.record}: {error}") from error
-    if options.save:
-        save(record, options.save)
     pictures = staircase(metrics, steps, headline(metrics), options.picture)
-    if options.json:
-        print_json({"record": record, "steps": [s.as_dict() for s in steps], "pictures": list(map(str, pictures))})
-    elif options.markdown:
-        print(markdown(metrics, steps))
-    else:
-        _print(metrics, steps)
-        print(*(f"picture: {path}" for path in pictures), sep="\n")
-        if options.save:
-            print(f"record: {options.save}")
-    return 0 if record["complete"] else 130
+    complete = metrics.record["complete"]
+    if options.markdown and not options.json:
+        return shown(options, complete, None, lambda out: print(for_page(metrics, steps)))
+    document = {
+        "record": metrics.record,
+        "steps": [s.as_dict() for s in steps],
+        "pictures": list(map(str, pictures)),
+    }
+    return shown(options, complete, document, lambda out: _print(out, metrics, steps), options.save, pictures)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ models of the paper (16 d + h l with f = 4 d). That is Korthikanti et al., "Redu
 Transformer Models" (2022), whose s b h (34 + 5 a s / h) bytes in 16 bits are 32 + 2 a s / h without dropout.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.files import csv_rows
-from bench.workloads.model import Model
+from bench.workloads.model import Model, find
 
 ADAM = 2  # a first and a second moment per parameter
 
@@ -97,4 +98,13 @@ def printed() -> list[Printed]:
                 row["model"], int(row["year"]), int(row["batch"]), **parts, model=model, length=length, remark=remark
             )
         )
+    return found
+
+
+def training_rows() -> list[dict[str, Any]]:
+    """Each row of the paper's Fig. 4 with what held() gives for it; None: the model isn't one that Model describes."""
+    found = []
+    for row in printed():
+        ours = held(find(row.model), row.length, row.batch) if row.model else None
+        found.append({**asdict(row), "held": None if ours is None else asdict(ours) | {"total": ours.total}})
     return found

@@ -6,86 +6,18 @@ one token they are read as they lie, row by row.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from time import perf_counter
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-import kernels
-from bench.host.placement import isa_in_use
 from bench.host.sysfs import cache_bytes
+from bench.models.steps import Binder, Step
 from bench.models.weights import Layer, Linear, Norm, Weights
 from bench.workloads.model import Model
-from kernels import Kernel
-from kernels.arrays import aligned_empty
-from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 
-BACKENDS = ("c", "numba")
-"""Those that have every operation of a model."""
 EPSILON = {False: 1e-12, True: 1e-5}  # BERT's and, for decoders, GPT-2's
-
-
-@dataclass(frozen=True)
-class Step:
-    """One bound call. `flops` and bytes are its operation's; what NumPy does (look-up, cache, argmax) has no FLOPs.
-
-    name   which part of the model it is: "qkv", "softmax", ...
-    cold   bytes that come from where the weights are: weights and KV cache
-    hot    bytes of activations, each operand once
-    back   of these, what only goes back to where it came from: changed in place
-    """
-
-    name: str
-    call: Callable[[], Any]
-    flops: int = 0
-    cold: int = 0
-    hot: int = 0
-    back: int = 0
-
-
-def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
-    return {
-        d: size
-        for (_, names), x in zip(OPERATIONS[operation].inputs, operands, strict=True)
-        for d, size in zip(names, x.shape, strict=True)
-    }
-
-
-class Bench:
-    """Binds the kernels of one backend, dtype and number of threads, and makes the arrays they work on."""
-
-    def __init__(self, dtype: str, threads: int, backend: str = "c") -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
-        self.dtype, self.threads = dtype, threads
-        isa = isa_in_use() if backend == "c" else None
-        self.kernel: Callable[[str], Kernel] = cache(lambda operation: kernels.find(operation, dtype, backend, isa))
-
-    def empty(self, *shape: int) -> np.ndarray:
-        array = aligned_empty(shape, DTYPES[self.dtype])
-        array[...] = 0  # maps its pages
-        return array
-
-    def scalar(self, value: float) -> np.ndarray:
-        return np.array([value], DTYPES[self.dtype])
-
-    def step(self, name: str, operation: str, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
-        """cold: which of the inputs comes from memory; None: none does."""
-        op, kernel = OPERATIONS[operation], self.kernel(operation)
-        dims = _dims(operation, inputs)
-        moved = op.bytes(dims, kernel.types)
-        from_memory = 0 if cold is None else op.operand_bytes(dims, kernel.types)[op.inputs[cold][0]]
-        call = kernel.bind(*inputs, out=out, threads=self.threads)
-        back = moved - op.delivered(dims, kernel.types)
-        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, back)
-
-    def pack(self, linear: Linear) -> Any:
-        return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)
 
 
 def _heads(x: np.ndarray, heads: int) -> np.ndarray:
@@ -117,15 +49,15 @@ def _length(name: str, tokens: int, model: Model) -> None:
 class Pass:
     """A forward pass of `length` tokens: `steps` in order, run() to run them; `tokens` holds the ids that enter."""
 
-    def __init__(self, bench: Bench, model: Model, weights: Weights, length: int) -> None:
-        self.bench, self.model, self.weights, self.length = bench, model, weights, length
+    def __init__(self, binder: Binder, model: Model, weights: Weights, length: int) -> None:
+        self.binder, self.model, self.weights, self.length = binder, model, weights, length
         d, f, h = model.width, model.ffn, model.heads
         self.tokens = np.zeros(length, np.int64)
-        self.x, self.y, self.r = (bench.empty(length, d) for _ in range(3))
-        self.qkv, self.context, self.inner = bench.empty(length, 3 * d), bench.empty(length, d), bench.empty(length, f)
-        self.scores = bench.empty(_together(h, length * length * self.x.itemsize, bench.threads), length, length)
-        self.scale = bench.scalar(model.head_dim**-0.5)
-        self.eps = bench.scalar(EPSILON[model.decoder])
+        self.x, self.y, self.r = (binder.empty(length, d) for _ in range(3))
+        self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * d, d, f))
+        self.scores = binder.empty(_together(h, length * length * self.x.itemsize, binder.threads), length, length)
+        self.scale = binder.scalar(model.head_dim**-0.5)
+        self.eps = binder.scalar(EPSILON[model.decoder])
         self.steps: list[Step] = []
 
     def run(self) -> None:
@@ -134,19 +66,19 @@ class Pass:
 
     def embed(self, position: int = 0) -> list[Step]:
         """x = tokens' embeddings + positions' + the first segment's."""
-        w, bench = self.weights, self.bench
+        w, binder = self.weights, self.binder
         take = partial(np.take, w.tokens, self.tokens, axis=0, out=self.x, mode="clip")  # else it buffers
         rows = w.positions[position : position + self.length]
         return [
             Step("embedding", take, cold=self.x.nbytes, hot=self.x.nbytes),
-            bench.step("embedding", "residual", self.x, rows, w.segment, out=self.x, cold=1),
+            binder.step("embedding", "residual", self.x, rows, w.segment, out=self.x, cold=1),
         ]
 
     def linear(self, name: str, x: np.ndarray, linear: Linear, out: np.ndarray) -> Step:
         """out = x weight, without the bias."""
         if self.length == 1:
-            return self.bench.step(name, "gemv_t", x[0], linear.weight, out=out[0], cold=1)
-        return self.bench.step(name, "gemm_prepacked", x, self.bench.pack(linear), out=out, cold=1)
+            return self.binder.step(name, "gemv_t", x[0], linear.weight, out=out[0], cold=1)
+        return self.binder.step(name, "gemm_prepacked", x, self.binder.pack(linear), out=out, cold=1)
 
     def attention(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, scores: np.ndarray, cold: int | None
@@ -155,7 +87,7 @@ class Pass:
 
         All but scores[heads at once, q's tokens, k's tokens] are [heads, tokens, head_dim].
         """
-        step, softmax = self.bench.step, "softmax_causal" if self.model.decoder else "softmax"
+        step, softmax = self.binder.step, "softmax_causal" if self.model.decoder else "softmax"
         context, steps = _heads(self.context, self.model.heads), []
         for first in range(0, len(q), len(scores)):
             some = slice(first, first + len(scores))
@@ -168,7 +100,7 @@ class Pass:
         return steps
 
     def norm(self, x: np.ndarray, norm: Norm, out: np.ndarray) -> Step:
-        return self.bench.step("norm", "layer_norm", x, norm.gain, norm.shift, self.eps, out=out)
+        return self.binder.step("norm", "layer_norm", x, norm.gain, norm.shift, self.eps, out=out)
 
     def split(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q, K and V of qkv, each [heads, tokens, head_dim]."""
@@ -186,7 +118,7 @@ class Encoder(Pass):
 
     def __init__(self, model: Model, weights: Weights, length: int, threads: int = 1, backend: str = "c") -> None:
         _length("length", length, model)
-        super().__init__(Bench(_name(weights), threads, backend), model, weights, length)
+        super().__init__(Binder(_name(weights), threads, backend), model, weights, length)
         self.steps += self.embed()
         self.steps.append(self.norm(self.x, weights.norm, self.y))
         for layer in weights.layers:
@@ -195,7 +127,7 @@ class Encoder(Pass):
 
     def _layer(self, w: Layer) -> list[Step]:
         """y to y, with x between attention and FFN."""
-        step = self.bench.step
+        step = self.binder.step
         return [
             self.linear("qkv", self.y, w.qkv, self.qkv),
             step("bias", "bias", self.qkv, w.qkv.bias, out=self.qkv),
@@ -210,7 +142,7 @@ class Encoder(Pass):
 
     def _add_norm(self, x: np.ndarray, linear: Linear, norm: Norm, out: np.ndarray) -> Step:
         inputs = (x, self.r, linear.bias, norm.gain, norm.shift, self.eps)
-        return self.bench.step("norm", "residual_norm", *inputs, out=out)
+        return self.binder.step("norm", "residual_norm", *inputs, out=out)
 
     def encode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """The hidden states [length, d] of `length` token ids; the array is overwritten by the next call."""
@@ -222,16 +154,16 @@ class Encoder(Pass):
 class _Decoding(Pass):
     """GPT-2: norms before attention and FFN, whose results are added to x. What prefill and one token share."""
 
-    def __init__(self, bench: Bench, model: Model, weights: Weights, length: int, cache: np.ndarray) -> None:
+    def __init__(self, binder: Binder, model: Model, weights: Weights, length: int, cache: np.ndarray) -> None:
         self.cache = cache
-        super().__init__(bench, model, weights, length)
+        super().__init__(binder, model, weights, length)
 
     def before(self, w: Layer) -> list[Step]:
         """Up to Q, K and V."""
         return [
             self.norm(self.x, w.attention_norm, self.y),
             self.linear("qkv", self.y, w.qkv, self.qkv),
-            self.bench.step("bias", "bias", self.qkv, w.qkv.bias, out=self.qkv),
+            self.binder.step("bias", "bias", self.qkv, w.qkv.bias, out=self.qkv),
         ]
 
     def attend(self, i: int, position: int, scores: np.ndarray) -> list[Step]:
@@ -245,7 +177,7 @@ class _Decoding(Pass):
 
     def after(self, w: Layer) -> list[Step]:
         """From what attention returned to the end of the layer."""
-        step = self.bench.step
+        step = self.binder.step
         return [
             self.linear("o", self.context, w.o, self.r),
             step("residual", "residual", self.x, self.r, w.o.bias, out=self.x),
@@ -260,7 +192,7 @@ class _Decoding(Pass):
         """The last token's logits, and the largest of them as the next token."""
         return [
             self.norm(self.x, self.weights.norm, self.y),
-            self.bench.step("lm_head", "gemv", self.weights.tokens, self.y[-1], out=logits, cold=0),
+            self.binder.step("lm_head", "gemv", self.weights.tokens, self.y[-1], out=logits, cold=0),
             Step("argmax", partial(np.argmax, logits, out=chosen[0, ...]), hot=logits.nbytes),
         ]
 
@@ -290,14 +222,14 @@ class Decoder:
         if not 0 <= prompt <= capacity:
             raise ValueError(f"prompt: 0 to {capacity} tokens, not {prompt}")
         self.model, self.prompt, self.capacity = model, prompt, capacity
-        bench = Bench(_name(weights), threads, backend)
-        self.cache = bench.empty(model.layers, 2, model.heads, capacity, model.head_dim)
-        self.logits = bench.empty(model.vocabulary)
+        binder = Binder(_name(weights), threads, backend)
+        self.cache = binder.empty(model.layers, 2, model.heads, capacity, model.head_dim)
+        self.logits = binder.empty(model.vocabulary)
         self.prefill: _Decoding | None = None
-        one = _Decoding(bench, model, weights, 1, self.cache)
+        one = _Decoding(binder, model, weights, 1, self.cache)
         self.next = one.tokens
         if prompt:
-            self.prefill = many = _Decoding(bench, model, weights, prompt, self.cache)
+            self.prefill = many = _Decoding(binder, model, weights, prompt, self.cache)
             many.steps += many.embed()
             for i, layer in enumerate(weights.layers):
                 many.steps += [*many.before(layer), *many.attend(i, 0, many.scores), *many.after(layer)]
@@ -305,7 +237,7 @@ class Decoder:
         self.hidden = one.y
         around = [(one.before(layer), one.after(layer)) for layer in weights.layers]  # the same at every position
         head = one.head(self.logits, self.next)
-        scores = bench.empty(model.heads, 1, capacity)
+        scores = binder.empty(model.heads, 1, capacity)
         self.token: dict[int, list[Step]] = {}
         for p in range(prompt, capacity):
             self.token[p] = one.embed(p)
@@ -342,23 +274,3 @@ class Decoder:
 def _name(weights: Weights) -> str:
     """The weights' dtype, as kernels call it."""
     return next(name for name, dtype in DTYPES.items() if dtype == weights.tokens.dtype)
-
-
-def by_name(steps: Iterable[Step]) -> dict[str, list[Step]]:
-    """The steps of each part of the model, in order of first use."""
-    found: dict[str, list[Step]] = defaultdict(list)
-    for step in steps:
-        found[step.name].append(step)
-    return found
-
-
-def timed_steps(steps: Iterable[Step]) -> dict[str, float]:
-    """Runs the steps, once each and in order; name -> seconds. Reading the clock costs each some 0.1 us."""
-    spent: dict[str, float] = defaultdict(float)
-    before = perf_counter()
-    for step in steps:
-        step.call()
-        now = perf_counter()
-        spent[step.name] += now - before
-        before = now
-    return spent

@@ -1,7 +1,7 @@
 """Kernels beside other libraries': comparisons in a record, ratios to the best library, geometric means."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import geometric_mean
 from typing import Any
 
@@ -10,8 +10,9 @@ from rich.text import Text
 
 from bench.record.metrics import Metrics
 from bench.record.row import Row
+from bench.report.columns import comparison_columns, cost_columns, mean_columns
 from bench.report.tables import roofs_table, table
-from bench.report.text import machine_line, trust_text
+from bench.report.text import machine_line, of_threads, trust_text
 
 OURS = ("c", "numba")
 CLASSES = {  # what is compared with what; a mean takes all shapes of a class
@@ -29,7 +30,7 @@ def comparisons(metrics: Metrics) -> list[Entry]:
     """One entry per operation, shape and thread count in which a library took part, in the order of the record.
 
     bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
-    samples just before and after (figures: percent_of_roof_then). seconds: by backend, the median. over_best: how many
+    samples just before and after (metrics: percent_of_roof_then). seconds: by backend, the median. over_best: how many
     times C's speed is that of the fastest library, medians of samples taken in turn. numba_over_c likewise. Either is
     None where one of the two didn't take part.
     """
@@ -63,9 +64,9 @@ def _comparison(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
     }
 
 
-def length(entry: Entry) -> int:
+def length(entry: Mapping[str, Any]) -> int:
     """m, the tokens that enter: of attention's products, the sequence."""
-    return entry["dims"].get("m", 1)
+    return int(entry["dims"].get("m", 1))
 
 
 def means(entries: Iterable[Entry]) -> list[Entry]:
@@ -146,87 +147,31 @@ def summary(metrics: Metrics) -> RenderableType:
     head = machine_line(metrics.record["machine"], metrics.record["session"])
     who = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts: list[RenderableType] = [Text(head), Text(f"beside {who}"), Text()]
+    columns = comparison_columns([*OURS, *versions])
     for threads, dtype in dict.fromkeys((e["threads"], e["dtype"]) for e in entries):
         chosen = [e for e in entries if (e["threads"], e["dtype"]) == (threads, dtype)]
-        parts += [
-            _comparisons_table(chosen, f"{threads} thread{'s' * (threads > 1)}, {dtype}", [*OURS, *versions]),
-            Text(),
-        ]
+        title = f"Per cent of the bound, {of_threads(threads)}, {dtype}"
+        parts += [table(title, columns, chosen, group=_matrix), Text()]
     parts += [_means_table(means(entries)), Text()]
-    costs = growth(metrics)
-    if costs:
-        parts += [_growth_table(costs), Text()]
+    found = growth(metrics)
+    if found:
+        parts += [_costs_table(found), Text()]
     return Group(*parts, roofs_table(metrics), Text(), trust_text(metrics))
 
 
-def _comparisons_table(entries: Sequence[Entry], title: str, backends: Sequence[str]) -> RenderableType:
-    made = table(
-        f"Per cent of the bound, {title}",
-        ("<operation", "shape", "bound", *backends, "C / best", "<best library"),
-        caption="bound: min(FMA peak, FLOP/B x read bandwidth) in GFLOP/s, best of all samples. "
-        "Per cent: best sample over the roof's best just before and after. "
-        "C / best: speed of C over the fastest library's, medians of samples taken in turn; weights are cold.",
-    )
-    last = None
-    for entry in entries:
-        if last not in (None, _matrix(entry)):
-            made.add_section()
-        last = _matrix(entry)
-        percents = (entry["percent"].get(backend) for backend in backends)
-        made.add_row(
-            entry["operation"],
-            "x".join(str(entry["dims"][d]) for d in ("batch", "m", "n", "k") if d in entry["dims"]),
-            "-" if entry["bound_gflops"] is None else f"{entry['bound_gflops']:.1f}",
-            *("-" if p is None else f"{p:.0f}" for p in percents),
-            _ratio(entry["over_best"]),
-            entry["best_library"],
-        )
-    return made
-
-
-def _ratio(value: float | None) -> Text:
-    return Text("-") if value is None else Text(f"{value:.2f}", style="green" if value >= 1 else "red")
-
-
-def _matrix(entry: Entry) -> Any:
+def _matrix(entry: Mapping[str, Any]) -> Any:
     dims = entry["dims"]
     return length(entry) if "batch" in dims else (dims["n"], dims["k"])
 
 
 def _means_table(found: Sequence[Entry]) -> RenderableType:
     lengths = sorted({int(m) for entry in found for m in entry["by_m"]})
-    made = table(
-        "Geometric means of speed",
-        ("threads", "<dtype", "<class", "<ratio", *(f"m = {m}" for m in lengths), "all"),
-        caption="over all shapes of a class; attention's m is the length of the sequence",
-    )
-    words = {"over_best": "C / best library", "numba_over_c": "Numba / C"}
-    for entry in found:
-        figures = [entry["by_m"].get(str(m)) for m in lengths]
-        made.add_row(
-            str(entry["threads"]),
-            entry["dtype"],
-            entry["class"],
-            words[entry["ratio"]],
-            *("-" if x is None else f"{x:.2f}" for x in figures),
-            f"{entry['all']:.2f}",
-        )
-    return made
+    notes = "over all shapes of a class; attention's m is the length of the sequence"
+    return table("Geometric means of speed", mean_columns(lengths), found, notes)
 
 
-def _growth_table(costs: Sequence[Entry]) -> RenderableType:
-    lengths = sorted({int(m) for entry in costs for m in entry["relative"]})
-    made = table(
-        "Cost as work grows: seconds per FLOP over the smallest m's, C, packed ahead",
-        ("threads", "<dtype", "n x k", *(f"m = {m}" for m in lengths)),
-        caption="medians; 1 all along means that time grows as the work does",
-    )
-    for entry in costs:
-        figures = [entry["relative"].get(str(m)) for m in lengths]
-        made.add_row(
-            str(entry["threads"]),
-            entry["dtype"],
-            f"{entry['n']}x{entry['k']}",
-            *("-" if x is None else f"{x:.3f}" for x in figures),
-        )
-    return made
+def _costs_table(found: Sequence[Entry]) -> RenderableType:
+    lengths = sorted({int(m) for entry in found for m in entry["relative"]})
+    title = "Cost as work grows: seconds per FLOP over the smallest m's, C, packed ahead"
+    notes = "medians; 1 all along means that time grows as the work does"
+    return table(title, cost_columns(lengths), found, notes)

@@ -10,6 +10,8 @@ matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+__all__ = ["LOOKS", "plt", "write"]
+
 # colour-blind safe (Okabe and Ito); the shape tells the backend, too
 LOOKS = {
     "c": ("#0072B2", "o"),

@@ -22,6 +22,27 @@ def interval(figure: Mapping[str, float], digits: int = 2) -> str:
     return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
 
 
+def spread(figure: Mapping[str, float]) -> str:
+    """The larger half of an interval: "±1.8 %"."""
+    half = max(figure["high"] - figure["value"], figure["value"] - figure["low"])
+    return f"±{100 * half / figure['value']:.1f} %"
+
+
+def ratio(value: float | None) -> Text:
+    """How many times as fast: green from 1 on, red below."""
+    return Text("-") if value is None else Text(f"{value:.2f}", style="green" if value >= 1 else "red")
+
+
+def times(factor: float) -> str:
+    """A growth factor to three digits: "1.59x", "1,765x"."""
+    return f"{factor:,.0f}x" if factor >= 100 else f"{factor:.3g}x"
+
+
+def of_threads(count: int) -> str:
+    """ "1 thread", "2 threads"."""
+    return f"{count} thread{'s' * (count > 1)}"
+
+
 def trust_text(metrics: Metrics) -> Text:
     """The trust grade with its reasons."""
     trust = metrics.trust

@@ -15,11 +15,12 @@ from bench.errors import BadInput
 from bench.measure.process import Process, spread
 from bench.measure.session import Session
 from bench.measure.timing import Elsewhere, Samples, Variant, collect, timed
-from bench.models.inference import Decoder, Encoder, Step
+from bench.models.inference import Decoder, Encoder
 from bench.models.libraries import Library, Run
+from bench.models.steps import Step
 from bench.models.weights import Weights, weights_of
 from bench.record.intervals import median_interval
-from bench.transformer.latency import LEAST, MOST, Measuring, Task
+from bench.transformer.tasks import LEAST, MOST, Measuring, Task
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 
@@ -114,7 +115,7 @@ class Measured:
     samples: list[Samples]
 
 
-class PeerLatency(Measuring):
+class LibraryLatency(Measuring):
     """Beside libraries, and the figures derived from it. measure() raises WrongResult where a library's result isn't
     this project's.
     """

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
+from typing import Any
 
 from scipy.stats import linregress
 from scipy.stats import t as student
@@ -97,3 +98,30 @@ def balance(days: Sequence[date]) -> list[float]:
     """FLOP/byte on each day, of the line of peak FLOPS over the line of DRAM bandwidth."""
     peak, memory = trend(series()["peak FLOPS"]), trend(series()["DRAM bandwidth"])
     return [peak.at(day) / memory.at(day) for day in days]
+
+
+def fitted() -> list[tuple[Series, float | None]]:
+    """The series whose growth is told, each with the paper's own figure; None: it gives none."""
+    known = series()
+    told: list[tuple[Series, float | None]] = [(known[name], printed) for name, printed in PRINTED.items()]
+    return [*told[:1], (known["peak FLOPS"].before(MATRIX_UNITS), None), *told[1:]]
+
+
+def growth_rows() -> list[dict[str, Any]]:
+    """Growth per two years of every fitted() series, beside the printed one."""
+    rows = []
+    for one, printed in fitted():
+        fit = trend(one)
+        rows.append(
+            {
+                "series": one.name,
+                "unit": one.unit,
+                "points": fit.points,
+                "from": min(one.dates).isoformat(),
+                "to": max(one.dates).isoformat(),
+                "per_two_years": fit.rate.as_dict(),
+                "printed": printed,
+                "r_squared": fit.r_squared,
+            }
+        )
+    return rows

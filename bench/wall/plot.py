@@ -4,16 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
 
 import matplotlib.dates
 from matplotlib.axes import Axes
 
 from bench.report.plots import plt, write
+from bench.report.text import of_threads, times
 from bench.wall.growth import CAVEATS, MATRIX_UNITS, Series, balance, series, trend
-
-if TYPE_CHECKING:
-    from bench.wall.__main__ import Host
+from bench.wall.hosts import SOURCE, Host
 
 # colour-blind safe (Okabe and Ito)
 COLOURS = {
@@ -31,11 +29,6 @@ NAMED = {"R10000", "Itanium 2", "GTX 580", "K40", "TPUv3", "A100", "H100", "GDDR
 }
 SAME_DEVICE = (("V100 PCIe (inferred)", "HBM2 V100"), ("A100", "HBM2 A100-40 (inferred)"))  # peak and its own memory
 BYTES_PER_PARAMETER = 6  # the paper draws memory on the scale of parameters like this
-
-
-def times(factor: float) -> str:
-    """A growth factor to three digits: "1.59x", "1,765x"."""
-    return f"{factor:,.0f}x" if factor >= 100 else f"{factor:.3g}x"
 
 
 def _date(day: date) -> float:
@@ -70,7 +63,7 @@ def _name(axes: Axes, day: date, value: float, text: str, below: bool = False) -
     )
 
 
-def _stars(axes: Axes, hosts: Sequence["Host"], value: Callable[["Host"], float], colour: str, note: str = "") -> None:
+def _stars(axes: Axes, hosts: Sequence[Host], value: Callable[[Host], float], colour: str, note: str = "") -> None:
     """A star per host, with its letter on alternating sides: several records may be of one day."""
     for number, (letter, one) in enumerate(zip(ascii_uppercase, hosts, strict=False)):
         axes.scatter(_date(one.day), value(one), s=130, marker="*", c=colour, edgecolors="black", lw=0.8, zorder=4)
@@ -86,7 +79,7 @@ def _stars(axes: Axes, hosts: Sequence["Host"], value: Callable[["Host"], float]
         )
 
 
-def _growth(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
+def _growth(axes: Axes, hosts: Sequence[Host], last: date) -> None:
     for name in ("peak FLOPS", "DRAM bandwidth", "interconnect"):
         one = series()[name]
         scale = 1 / one.values[0]
@@ -102,7 +95,7 @@ def _growth(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
     axes.set(title="Compute outgrew memory (the paper's Fig. 1)", ylabel="times the first point of each series")
 
 
-def _balance(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
+def _balance(axes: Axes, hosts: Sequence[Host], last: date) -> None:
     peaks, memory = series()["peak FLOPS"], series()["DRAM bandwidth"]
     line = trend(memory)
     first, end = memory.dates[0], max(memory.dates)
@@ -138,7 +131,7 @@ def _balance(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
     axes.set(title="Machine balance: peak / bandwidth", ylabel="FLOP per byte")
 
 
-def _models(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
+def _models(axes: Axes, hosts: Sequence[Host], last: date) -> None:
     known = series()
     models, memory = known["Transformer parameters"], known["accelerator memory"]
     _points(axes, models, _trend_line(axes, models, max(models.dates)))
@@ -160,7 +153,7 @@ def _models(axes: Axes, hosts: Sequence["Host"], last: date) -> None:
     axes.set(title="Models outgrew memory (the paper's Fig. 2a)", ylabel="1e9 parameters")
 
 
-def draw(hosts: Sequence["Host"], stem: Path, note: str) -> list[Path]:
+def draw(hosts: Sequence[Host], stem: Path) -> list[Path]:
     """Three panels with every host's star; writes stem.png and stem.svg and returns the two paths.
 
     Raises BadInput where they can't be written.
@@ -177,7 +170,7 @@ def draw(hosts: Sequence["Host"], stem: Path, note: str) -> list[Path]:
         corner = "lower right" if panel is _models else "upper left"
         axes.legend(fontsize=7, loc=corner, framealpha=0.9, edgecolor="0.8")
     names = [
-        f"{letter}: {one.label}, {one.threads} thread{'s' * (one.threads > 1)}, {one.isa}, {one.day}, "
+        f"{letter}: {one.label}, {of_threads(one.threads)}, {one.isa}, {one.day}, "
         f"trust {one.trust}; {one.peak.value / 1e9:.0f} GFLOP/s, {one.bandwidth.value / 1e9:.0f} GB/s, "
         f"ridge {one.ridge.value:.2f} [{one.ridge.low:.2f}, {one.ridge.high:.2f}]"
         for letter, one in zip(ascii_uppercase, hosts, strict=False)
@@ -186,7 +179,7 @@ def draw(hosts: Sequence["Host"], stem: Path, note: str) -> list[Path]:
         'Points: Gholami et al., "AI and Memory Wall", IEEE Micro 2024. Lines: least squares of log10(value) on date.'
     )
     figure.supxlabel(
-        "\n".join([*names, source, f"Caveats: {CAVEATS}.", f"Stars: {note}."]),
+        "\n".join([*names, source, f"Caveats: {CAVEATS}.", f"Stars: {SOURCE}."]),
         fontsize=8,
         x=0.01,
         ha="left",

@@ -8,7 +8,8 @@ import pytest
 from scipy.special import erf
 
 from bench.errors import BadInput
-from bench.models.inference import BACKENDS, Decoder, Encoder, by_name, timed_steps
+from bench.models.inference import Decoder, Encoder
+from bench.models.steps import BACKENDS, by_name, timed_steps
 from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
 from bench.workloads.model import Model, find
 

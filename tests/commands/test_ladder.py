@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BadInput
-from bench.ladder.__main__ import markdown, product
+from bench.ladder.__main__ import for_page, product
 from bench.ladder.steps import RUNGS, climb
 from bench.measure.session import make_row
 from bench.record import store
@@ -103,7 +103,7 @@ def test_records_without_a_climb(rows: list[dict[str, Any]], words: str) -> None
 
 def test_markdown() -> None:
     metrics = whole()
-    lines = markdown(metrics, climb(metrics)).splitlines()
+    lines = for_page(metrics, climb(metrics)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 10
     assert len({line.count("|") for line in table}) == 1
@@ -184,7 +184,7 @@ def test_the_page_shows_its_record() -> None:
     """docs/ladder.md has the table that docs/ladder.json gives."""
     metrics = store.load(ROOT / "docs" / "ladder.json")
     page = (ROOT / "docs" / "ladder.md").read_text()
-    assert markdown(metrics, climb(metrics)) in page
+    assert for_page(metrics, climb(metrics)) in page
 
 
 # --- what the rungs are made of

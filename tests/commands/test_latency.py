@@ -10,9 +10,10 @@ from bench.measure.session import Session
 from bench.record.intervals import Interval
 from bench.record.roofs import Roofs
 from bench.transformer import __main__ as transformer
-from bench.transformer import latency
-from bench.transformer.latency import Latency, tasks
+from bench.transformer.latency import Latency
 from bench.transformer.plot import draw
+from bench.transformer.tables import latency_table, parts_table
+from bench.transformer.tasks import LEAST, tasks
 from bench.workloads.model import Model, find
 
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
@@ -43,7 +44,7 @@ def test_figures(measured: Latency) -> None:
         normal = rows[2 if row["backend"] == "c" else 3]
         assert (normal["normalised"], normal["normalised_bound"], normal["paper"]) == (1, 1, 1)
         time, parts = row["seconds"], row["parts"]
-        assert len(row["samples"]) >= latency.LEAST
+        assert len(row["samples"]) >= LEAST
         assert 0 < time["low"] <= time["value"] <= time["high"]
         assert row["normalised"] == pytest.approx(time["value"] / normal["seconds"]["value"])
         assert row["gflops"] == pytest.approx(sum(p["flops"] for p in parts) / time["value"] / 1e9)
@@ -66,8 +67,8 @@ def test_backends_do_the_same_work(measured: Latency) -> None:
 def test_tables(measured: Latency) -> None:
     """A line per backend in one, columns of each in the others."""
     rows = measured.rows()
-    assert transformer._latency_table(rows).row_count == len(rows)
-    headings = [column.header for column in transformer._parts_table(rows[:2]).columns]
+    assert latency_table(rows).row_count == len(rows)
+    headings = [column.header for column in parts_table(rows[:2]).columns]
     assert {"c: time", "numba: time"} <= set(headings)
 
 
@@ -97,7 +98,7 @@ def test_longer_than_the_models_positions() -> None:
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "available_memory_bytes", lambda: 1 << 30)
+    monkeypatch.setattr("bench.transformer.tasks.available_memory_bytes", lambda: 1 << 30)
     with pytest.raises(BadInput, match=r"BERT-Large, encode, 128 tokens: takes 2\.4 GiB; 1\.0 GiB are available"):
         Latency(Session("test", [1]), tasks([find("BERT-Large")], [128], ("c",)), 1)
 

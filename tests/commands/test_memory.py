@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench.memory import __main__ as memory
-from bench.memory.__main__ import Point, figures, verdict
+from bench.memory import experiment
 from bench.memory.chain import Arena, Chain, Disagreement, Sizes, account
+from bench.memory.experiment import Point, compared, verdict
 from bench.memory.training import held, layer_elements, printed
 from bench.workloads.model import find
 
@@ -162,7 +163,7 @@ def points(*more: float) -> list[Point]:
     [((0.1, 0.11, 0.12), "holds"), ((0.28, 0.29, 0.3), "doesn't hold"), ((0.1, 0.25, 0.4), "undecided")],
 )
 def test_verdicts(more: tuple[float, ...], word: str) -> None:
-    rows = figures(Sizes(48, 128, 192, 768), points(*more))
+    rows = compared(Sizes(48, 128, 192, 768), points(*more))
     assert rows[1]["more_time"]["value"] == pytest.approx(np.median(more))
     assert rows[1]["less_memory"] == pytest.approx(5.13, abs=0.01)
     assert verdict(rows).startswith(f"{word} here: 5.1x less")
@@ -172,7 +173,7 @@ def test_verdicts(more: tuple[float, ...], word: str) -> None:
 def test_the_claim_is_not_judged_by_the_luckiest_point() -> None:
     sizes = Sizes(48, 128, 192, 768)
     lucky = Point(2, sizes.peak_bytes(2), 0, [1.05] * 3)
-    said = verdict(figures(sizes, [*points(0.28, 0.29, 0.3), lucky]))
+    said = verdict(compared(sizes, [*points(0.28, 0.29, 0.3), lucky]))
     assert said.startswith("doesn't hold here: 5.1x less")
     assert "the fastest, k = 2, took 5 [5, 5] %" in said
 
@@ -207,7 +208,7 @@ def test_wrong_memory_is_no_table(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def disagree(*_: Any) -> None:
         raise Disagreement("made up")
 
-    monkeypatch.setattr(memory, "account", disagree)
+    monkeypatch.setattr(experiment, "account", disagree)
     assert memory.main(TINY) == 1
     ran = capsys.readouterr()
     assert (ran.out, "made up" in ran.err) == ("", True)

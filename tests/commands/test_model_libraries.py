@@ -18,10 +18,9 @@ from bench.models import libraries
 from bench.models.libraries import LIBRARIES, Library
 from bench.models.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
 from bench.transformer import __main__ as transformer
-from bench.transformer import comparison
-from bench.transformer import libraries as beside
-from bench.transformer.latency import Task, tasks
-from bench.transformer.libraries import ModelWorker, PeerLatency, compare, ours
+from bench.transformer.libraries import LibraryLatency, ModelWorker, compare, ours
+from bench.transformer.tables import beside_table
+from bench.transformer.tasks import LEAST, MOST, Task, tasks
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 from support.process import Run
@@ -119,17 +118,17 @@ def own(name: str) -> Library:
 
 
 @pytest.fixture
-def latency(monkeypatch: pytest.MonkeyPatch) -> Iterator[PeerLatency]:
+def latency(monkeypatch: pytest.MonkeyPatch) -> Iterator[LibraryLatency]:
     """Under roofs that are made up: those of a session take a while."""
     session = Session("test", [1], ["f32"])
     monkeypatch.setattr(session, "probe_round", lambda threads: None)
-    found = PeerLatency(session, tasks([BERT, GPT2], [8]), 1, None, [own("own"), own("other")])
+    found = LibraryLatency(session, tasks([BERT, GPT2], [8]), 1, None, [own("own"), own("other")])
     monkeypatch.setattr(found, "_roofs", lambda: (1e11, 2e10))
     yield found
     session.dismiss()
 
 
-def test_figures(latency: PeerLatency) -> None:
+def test_figures(latency: LibraryLatency) -> None:
     assert latency.rows() == []
     assert latency.estimate(0.001) > 0
     assert [task.label for task in latency.measure(0.001)] == [task.label for task in latency.tasks]
@@ -144,17 +143,17 @@ def test_figures(latency: PeerLatency) -> None:
         medians = {name: figure["value"] for name, figure in row["seconds"].items()}
         assert list(medians) == ["c", "own", "other"]
         (count,) = {len(samples) for samples in row["samples"].values()}
-        assert beside.LEAST <= count <= beside.MOST
+        assert LEAST <= count <= MOST
         best = min(medians["own"], medians["other"])
         assert medians[row["best_library"]] == best
         assert row["over_best"] == pytest.approx(best / medians["c"])
         assert row["tokens_per_second"]["own"] == pytest.approx(8 / medians["own"])
         ratio = row["share_of_peak"]["c"] / row["share_of_peak"]["own"]
         assert ratio == pytest.approx(medians["own"] / medians["c"])
-    assert comparison._table(rows).row_count == 3 * 3
+    assert beside_table(rows).row_count == 3 * 3
 
 
-def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_until_then_is_kept(latency: LibraryLatency, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C amid a task: it counts with the samples of those that have one."""
 
     def interrupted(variants: Any, samples: Any, *_: Any, **__: Any) -> None:
@@ -162,24 +161,24 @@ def test_what_was_measured_until_then_is_kept(latency: PeerLatency, monkeypatch:
         samples[2].seconds.append(6.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(beside, "collect", interrupted)
+    monkeypatch.setattr("bench.transformer.libraries.collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(latency.measure(0.001))
     (row,) = latency.rows()
     assert (row["best_library"], row["over_best"], set(row["seconds"])) == ("other", 2.0, {"c", "other"})
 
 
-def test_wrong_results_leave_no_figure(latency: PeerLatency, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.latency.weights_of", lambda model, *_: random_weights(model, seed=4))
+def test_wrong_results_leave_no_figure(latency: LibraryLatency, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.transformer.tasks.weights_of", lambda model, *_: random_weights(model, seed=4))
     with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
         list(latency.measure(0.001))
     assert latency.rows() == []
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.latency.available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("bench.transformer.tasks.available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
-        PeerLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
+        LibraryLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
 
 
 # --- the command
@@ -190,7 +189,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), absent))
     for name in ("start", "finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
-    monkeypatch.setattr(PeerLatency, "_roofs", lambda self: (1e11, 2e10))
+    monkeypatch.setattr(LibraryLatency, "_roofs", lambda self: (1e11, 2e10))
     monkeypatch.setattr(transformer, "MODELS", [BERT])
     arguments = ["--peers", "--length", "8", "--threads", "1", "--seconds", "0.001"]
     assert transformer.main(arguments) == 0

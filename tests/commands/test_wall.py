@@ -14,6 +14,7 @@ from bench.record import store
 from bench.record.metrics import Metrics
 from bench.wall import __main__ as wall
 from bench.wall.growth import MATRIX_UNITS, PRINTED, Series, balance, series, trend
+from bench.wall.hosts import host
 from support import records
 
 
@@ -96,7 +97,7 @@ def made_up(**session: Any) -> Metrics:
 
 def test_a_host_is_its_record() -> None:
     metrics = made_up()
-    one = wall.host(metrics, "x")
+    one = host(metrics, "x")
     assert (one.label, one.threads, one.isa, one.trust) == ("Made Up", 1, "avx2", "A")
     assert one.day.isoformat() == metrics.record["created"][:10]
     assert (one.peak.value, one.bandwidth.value, one.ridge.value) == pytest.approx(
@@ -109,14 +110,14 @@ def test_a_host_is_its_record() -> None:
 def test_a_host_is_taken_at_the_most_threads() -> None:
     rows = [f(threads) for f in (records.fma, records.read) for threads in (1, 4, 2)]
     metrics = store.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
-    assert wall.host(metrics, "x").threads == 4  # 8 threads have no bandwidth
+    assert host(metrics, "x").threads == 4  # 8 threads have no bandwidth
 
 
 @pytest.mark.parametrize("rows", [[], [records.fma()], [records.read()]])
 def test_records_without_roofs_are_refused_by_name(rows: list[dict[str, Any]]) -> None:
     metrics = store.make("a test", True, records.MACHINE, records.session(), rows)
     with pytest.raises(BadInput, match=r"mine\.json"):
-        wall.host(metrics, "mine.json")
+        host(metrics, "mine.json")
 
 
 def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

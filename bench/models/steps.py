@@ -1,0 +1,99 @@
+"""A forward pass as steps, calls that are bound to their arrays before: binding, and timing, them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import kernels
+from bench.host.placement import isa_in_use
+from bench.models.weights import Linear
+from kernels import Kernel
+from kernels.arrays import aligned_empty
+from kernels.operations import OPERATIONS
+from kernels.types import DTYPES
+
+BACKENDS = ("c", "numba")
+"""Those that have every operation of a model."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One bound call. `flops` and bytes are its operation's; what NumPy does (look-up, cache, argmax) has no FLOPs.
+
+    name   which part of the model it is: "qkv", "softmax", ...
+    cold   bytes that come from where the weights are: weights and KV cache
+    hot    bytes of activations, each operand once
+    back   of these, what only goes back to where it came from: changed in place
+    """
+
+    name: str
+    call: Callable[[], Any]
+    flops: int = 0
+    cold: int = 0
+    hot: int = 0
+    back: int = 0
+
+
+def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
+    return {
+        d: size
+        for (_, names), x in zip(OPERATIONS[operation].inputs, operands, strict=True)
+        for d, size in zip(names, x.shape, strict=True)
+    }
+
+
+class Binder:
+    """Binds the kernels of one backend, dtype and number of threads, and makes the arrays they work on."""
+
+    def __init__(self, dtype: str, threads: int, backend: str = "c") -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
+        self.dtype, self.threads = dtype, threads
+        isa = isa_in_use() if backend == "c" else None
+        self.kernel: Callable[[str], Kernel] = cache(lambda operation: kernels.find(operation, dtype, backend, isa))
+
+    def empty(self, *shape: int) -> np.ndarray:
+        array = aligned_empty(shape, DTYPES[self.dtype])
+        array[...] = 0  # maps its pages
+        return array
+
+    def scalar(self, value: float) -> np.ndarray:
+        return np.array([value], DTYPES[self.dtype])
+
+    def step(self, name: str, operation: str, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
+        """cold: which of the inputs comes from memory; None: none does."""
+        op, kernel = OPERATIONS[operation], self.kernel(operation)
+        dims = _dims(operation, inputs)
+        moved = op.bytes(dims, kernel.types)
+        from_memory = 0 if cold is None else op.operand_bytes(dims, kernel.types)[op.inputs[cold][0]]
+        call = kernel.bind(*inputs, out=out, threads=self.threads)
+        back = moved - op.delivered(dims, kernel.types)
+        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, back)
+
+    def pack(self, linear: Linear) -> Any:
+        return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)
+
+
+def by_name(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    """The steps of each part of the model, in order of first use."""
+    found: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        found[step.name].append(step)
+    return found
+
+
+def timed_steps(steps: Iterable[Step]) -> dict[str, float]:
+    """Runs the steps, once each and in order; name -> seconds. Reading the clock costs each some 0.1 us."""
+    spent: dict[str, float] = defaultdict(float)
+    before = perf_counter()
+    for step in steps:
+        step.call()
+        now = perf_counter()
+        spent[step.name] += now - before
+        before = now
+    return spent
