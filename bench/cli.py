@@ -1,4 +1,4 @@
-"""What every command shares: one line for bad input, JSON on request, Ctrl-C, files written whole or not at all."""
+"""What every command shares: one line for bad input, JSON on request, Ctrl-C, outputs that are checked first."""
 
 import argparse
 import json
@@ -11,7 +11,31 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from bench.errors import BadInput
-from bench.files import output
+
+
+def output(text: str) -> Path:
+    """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
+    that nothing is measured in vain.
+    """
+    path = Path(text)
+    _check_writable(path, path.absolute().parents)
+    return path
+
+
+def output_folder(text: str | Path) -> Path:
+    """The same for a folder of files."""
+    path = Path(text)
+    _check_writable(path, [path.absolute(), *path.absolute().parents])
+    return path
+
+
+def _check_writable(path: Path, folders: Sequence[Path]) -> None:
+    """Raises BadInput, naming the path, where files can't be made in the first of the folders that exists."""
+    folder = next(folder for folder in folders if folder.exists())
+    if not folder.is_dir():
+        raise BadInput(f"can't write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"can't write {path}: no permission to write in {folder}")
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli import console
+from bench.cli import console, output_folder
 from bench.errors import BadInput
-from bench.files import output_folder
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.run import dtypes, result_path
 from bench.measure.session import Session

@@ -1,40 +1,15 @@
-"""Files: outputs checked before anything is measured and written whole or not at all; the package's own tables."""
+"""Files: written whole or not at all; the package's own tables."""
 
 import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
 
 from bench.errors import BadInput
-
-
-def output(text: str) -> Path:
-    """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
-    that nothing is measured in vain.
-    """
-    path = Path(text)
-    _check_writable(path, path.absolute().parents)
-    return path
-
-
-def output_folder(text: str | Path) -> Path:
-    """The same for a folder of files."""
-    path = Path(text)
-    _check_writable(path, [path.absolute(), *path.absolute().parents])
-    return path
-
-
-def _check_writable(path: Path, folders: Sequence[Path]) -> None:
-    """Raises BadInput, naming the path, where files can't be made in the first of the folders that exists."""
-    folder = next(folder for folder in folders if folder.exists())
-    if not folder.is_dir():
-        raise BadInput(f"can't write {path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"can't write {path}: no permission to write in {folder}")
 
 
 @contextlib.contextmanager

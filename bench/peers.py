@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import kernels
-from bench.cli import Parser, run
+from bench.cli import Parser, output_folder, run
 from bench.errors import BadInput
-from bench.files import output_folder
 from bench.host.placement import isa_in_use
 from bench.measure.run import add_dtype, add_seconds, add_threads, kept, measuring, result_path, shown, take_part
 from bench.measure.session import Session

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
-from bench.files import output
 from bench.record.store import load
 from bench.report.roofline_plot import roofline
 from bench.report.tables import summary
@@ -14,9 +13,7 @@ from bench.report.tables import summary
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("roofline", "Redraw the roofline and fit the ridges again, from the raw seconds of records.")
     parser.add_argument("record", nargs="+", type=Path, help="record to draw; several become several panels")
-    parser.add_argument(
-        "--picture", type=output, default=Path("results/roofline"), help="where to write, without .png and .svg"
-    )
+    parser.add_picture("results/roofline")
     options = parser.parse_args(arguments)
     records = [load(path) for path in options.record]
     try:

@@ -38,9 +38,6 @@ COMMAND = f"{MODELS} bench.models bench.measure bench.report"
 ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a command of two files
 
 LEFT = {
-    "bench.wall.__main__",
-    "bench.wall.plot",
-    "bench/models/inference.py",
     "bench/measure/session.py",
     "tests/bench/test_record.py",
 }
