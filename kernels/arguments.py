@@ -47,11 +47,16 @@ def _check_array(name: str, x: Any, element: ElementType) -> np.ndarray:
     return x
 
 
-def check_matrix(name: str, x: Any, element: str) -> np.ndarray:
-    """A matrix that a kernel can address, copied where it has to be. Raises TypeError or ValueError naming it."""
-    array = _check_array(name, x, TYPES[element])
-    _match(name, ("k", "n"), TYPES[element].shape(array.shape), {})
+def _ready(name: str, names: tuple[str, ...], x: Any, element: ElementType, dims: dict[str, int]) -> np.ndarray:
+    array = _check_array(name, x, element)
+    _match(name, names, element.shape(array.shape), dims)
     return array if _addressable(array) else np.ascontiguousarray(array)
+
+
+def check_weights(operation: str, types: Types, x: Any) -> np.ndarray:
+    """Weights that a kernel can address, copied where they have to be. Raises TypeError or ValueError naming them."""
+    (found,) = ((name, names) for name, names in OPERATIONS[operation].inputs if name == OPERATIONS[operation].weights)
+    return _ready(*found, x, TYPES[types[found[0]]], {})
 
 
 def check_inputs(
@@ -82,10 +87,7 @@ def check_inputs(
             _match(name, names, x.shape, dims)
             ready.append(x)
             continue
-        element = TYPES[types[name]]
-        array = _check_array(name, x, element)
-        _match(name, names, element.shape(array.shape), dims)
-        ready.append(array if _addressable(array) else np.ascontiguousarray(array))
+        ready.append(_ready(name, names, x, TYPES[types[name]], dims))
     return ready, dims
 
 

@@ -4,7 +4,7 @@ OPERATIONS is the one table of operations. Backends implement them (see KERNELS)
 result with `reference()` within `error_bound()`, and every FLOP and byte that is ever printed is counted here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -65,6 +65,14 @@ class Operation:
     def in_place(self) -> bool:
         """Whether the output is also the first input."""
         return self.inputs[0] == self.output
+
+    def dims(self, shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
+        """The size of each dimension, where the inputs have these shapes in elements."""
+        return {
+            d: size
+            for (_, names), shape in zip(self.inputs, shapes, strict=True)
+            for d, size in zip(names, shape, strict=True)
+        }
 
     def types(self, types: str | Types) -> dict[str, str]:
         """The type of every operand; see kernels.types.expand()."""

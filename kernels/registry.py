@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arguments import check_inputs, check_matrix, check_output, check_threads
+from kernels.arguments import check_inputs, check_output, check_threads, check_weights
 from kernels.arrays import aligned_empty
 from kernels.backends import blas, numba
 from kernels.backends import c as native
@@ -63,14 +63,14 @@ class Kernel:
     def __str__(self) -> str:
         return self.name
 
-    def pack(self, b: np.ndarray, threads: int = 1) -> Packed:
-        """Weights b[k,n] in this kernel's order; TypeError unless its operation takes them packed."""
+    def pack(self, weights: np.ndarray, threads: int = 1) -> Packed:
+        """Weights, such as b[k,n], in this kernel's order; TypeError unless its operation takes them packed."""
         if self._pack is None:
             raise TypeError(f"{self.name} takes plain weights: it has no pack()")
-        ready = check_matrix("b", b, self.types["b"])
-        k, n = TYPES[self.types["b"]].shape(ready.shape)
+        ready = check_weights(self.operation, self.types, weights)
         data = self._pack(ready, check_threads(threads, self.most_threads))
-        return Packed(data, k, n, self.label, (self.backend, self.isa))
+        element = TYPES[self.types[OPERATIONS[self.operation].weights or ""]]
+        return Packed(data, element.shape(ready.shape), self.label, (self.backend, self.isa))
 
     def bind(self, *inputs: Any, out: np.ndarray, threads: int = 1, **options: int) -> Callable[[], Any]:
         """Checks the arguments, prepares scratch memory and pointers, compiles what has to be; returns the bare call.

@@ -56,11 +56,7 @@ def error_bound(operation: str, types: str | Types, inputs: Sequence[np.ndarray]
         with np.errstate(all="ignore"):  # where the reference isn't finite, nor is its bound
             bound = np.add(*(op.error(decoded, u) for u in units)) + float(least.tiny)  # exp() may flush to 0
         return bound
-    dims = {
-        d: size
-        for (name, names), x in zip(op.inputs, inputs, strict=True)
-        for d, size in zip(names, TYPES[of[name]].shape(x.shape), strict=True)
-    }
+    dims = op.dims(TYPES[of[name]].shape(x.shape) for (name, _), x in zip(op.inputs, inputs, strict=True))
     steps = (dims[op.terms] if op.terms else 1) + 1
     q = rounded(steps)
     growth = sum(q * u / (1 - q * u) for u in units)

@@ -39,14 +39,6 @@ class Step:
     back: int = 0
 
 
-def _dims(operation: str, operands: Iterable[Any]) -> dict[str, int]:
-    return {
-        d: size
-        for (_, names), x in zip(OPERATIONS[operation].inputs, operands, strict=True)
-        for d, size in zip(names, x.shape, strict=True)
-    }
-
-
 class Binder:
     """Binds the kernels of one backend, dtype and number of threads, and makes the arrays they work on."""
 
@@ -68,7 +60,7 @@ class Binder:
     def step(self, name: str, operation: str, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
         """cold: which of the inputs comes from memory; None: none does."""
         op, kernel = OPERATIONS[operation], self.kernel(operation)
-        dims = _dims(operation, inputs)
+        dims = op.dims(x.shape for x in inputs)
         moved = op.bytes(dims, kernel.types)
         from_memory = 0 if cold is None else op.operand_bytes(dims, kernel.types)[op.inputs[cold][0]]
         call = kernel.bind(*inputs, out=out, threads=self.threads)

@@ -121,9 +121,7 @@ def arguments(
 def output_for(kernel: Kernel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(frame, out): an output full of NaN, or of an in-place operation's input, in a frame of FRAME."""
     op = OPERATIONS[kernel.operation]
-    dims = {"1": 1}
-    for (_, names), element, x in zip(op.inputs, operand_types(kernel), inputs, strict=True):
-        dims |= zip(names, element.shape(x.shape), strict=True)
+    dims = op.dims(element.shape(x.shape) for element, x in zip(operand_types(kernel), inputs, strict=True)) | {"1": 1}
     frame, out = framed(np.full([dims[d] for d in op.output[1]], np.nan), TYPES[kernel.dtype], FRAME)
     if op.in_place:
         out[...] = inputs[0]
