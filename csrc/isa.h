@@ -1,4 +1,4 @@
-/* What differs between ISAs: one block each, and the table of entry points that isa.c fills. */
+/* What differs between ISAs: one block each, and the table of entry points that kernel.c fills. */
 #ifndef RIDGELINE_ISA_H
 #define RIDGELINE_ISA_H
 
@@ -6,10 +6,10 @@
 #include "kernels.h"
 
 /* The tallest register tile is MR rows of C by NV vectors. Budget: MR * NV accumulators + NV vectors of B + SPARE
- * registers for what is broadcast of A (and for products, without FMA) fill the register file; isa.c asserts it. Larger
+ * registers for what is broadcast of A (and for products, without FMA) fill the register file; kernel.c asserts it. Larger
  * is better: each loaded vector of B serves MR multiply-adds and each broadcast NV. At least latency x ports
  * independent accumulators are needed to keep the FMA units busy: 4 x 2 on Zen and Intel cores, 4 x 4 on wide Arm
- * cores. A tile of fewer rows is wider by the same budget, up to WIDEST vectors: see AT_ONCE in tile.h. */
+ * cores. A tile of fewer rows is wider by the same budget, up to WIDEST vectors: see AT_ONCE in microkernel.h. */
 #if defined ISA_avx512
 #define VECTOR_BYTES 64
 #define REGISTERS 32

@@ -17,7 +17,7 @@ int isa_tile_columns(int isa, int itemsize);  /* nr */
 const char *build_compiler(void);
 const char *build_flags(void);
 
-/* --- C[m,n] = A[m,k] B[k,n] -------------------------------------------------- per_isa/gemm.h, ladder.h */
+/* --- C[m,n] = A[m,k] B[k,n] -------------------------------------------------- per_isa/gemm.h, gemm_scalar.h */
 int64_t gemm_workspace_bytes(int isa, int itemsize, int threads, int packed, int64_t m, int64_t n, int64_t k);
 void gemm_f32(int isa, int threads, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
               const float *b, int64_t ldb, float *c, int64_t ldc, void *workspace);
@@ -67,7 +67,7 @@ void gemv_t_f32(int isa, int threads, int64_t n, int64_t k, const float *x, cons
 void gemv_t_f64(int isa, int threads, int64_t n, int64_t k, const double *x, const double *w, int64_t ldw, double *y,
                 void *workspace);
 
-/* --- between the products ---------------------------------------------------------- per_isa/elementwise.h */
+/* --- between the products ---------------------------------------------------------- per_isa/pointwise.h */
 /* s = softmax(scale s) along n, in place; causal: row i of a matrix sees its first i + 1 + n - m columns, the rest and a
  * row that sees none become 0. scale is one element. */
 void softmax_f32(int isa, int threads, int causal, int64_t batch, int64_t m, int64_t n, float *s, int64_t ld,
@@ -122,7 +122,7 @@ double peak_f32(int isa, int threads, int64_t iterations);
 double peak_f64(int isa, int threads, int64_t iterations);
 int64_t peak_flops(int isa, int itemsize); /* FLOPs of one iteration on one thread */
 
-/* --- the machine -------------------------------------------------------------------------- machine.c */
+/* --- the machine -------------------------------------------------------------------------- host.c */
 int64_t dependent_adds(int64_t count);  /* a chain of adds, one cycle each: count / seconds = clock in Hz */
 /* Lets OpenMP thread t run on cpus[t * each .. t * each + each - 1]; 0, or the errno of the first failure. */
 int pin_threads(int threads, int each, const int *cpus);

@@ -1,4 +1,4 @@
-/* Coefficients of elementwise.h, of both element types, lowest power first. Made for Ridgeline. Numba's kernels get them
+/* Coefficients of pointwise.h, of both element types, lowest power first. Made for Ridgeline. Numba's kernels get them
  * through the C API.
  *
  * Q(a) = 1/2 erfc(a / sqrt 2), the normal distribution's tail beyond a >= 0, is exp(-a^2 / 2) S(t) with t = (a - 4) / (a + 4),

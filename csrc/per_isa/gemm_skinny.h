@@ -11,7 +11,7 @@ enum {
     F(HELD) = VECTOR_BYTES == 64 ? 4 : 0 /* rows of A whose DEEP elements find room in registers */
 };
 _Static_assert((F(HELD) ? (F(HELD) + 1) * (F(DEEP) + 1) : 2 * F(DEEP) + 2) + SPARE <= REGISTERS,
-               "few.h needs more registers");
+               "gemm_skinny.h needs more registers");
 
 /* sums[m,columns] += A[m,u] B[u,columns], the u rows of B `apart` elements from each other, the u elements of a row
  * of A side by side. What lies `ahead` elements behind it in B is asked for; 0: nothing. */

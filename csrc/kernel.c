@@ -22,13 +22,13 @@ _Static_assert(MR * NV + NV + SPARE <= REGISTERS && SPARE >= 1 + !HAS_FMA, "the 
 #define T float
 #define F(name) name##_f32
 #include "per_isa/vector.h"
-#include "per_isa/tile.h"
-#include "per_isa/few.h"
+#include "per_isa/microkernel.h"
+#include "per_isa/gemm_skinny.h"
 #include "per_isa/gemm.h"
 #include "per_isa/gemv.h"
-#include "per_isa/batch.h"
-#include "per_isa/elementwise.h"
-#include "per_isa/ladder.h"
+#include "per_isa/gemm_batch.h"
+#include "per_isa/pointwise.h"
+#include "per_isa/gemm_scalar.h"
 #include "per_isa/peak.h"
 #undef T
 #undef F
@@ -36,13 +36,13 @@ _Static_assert(MR * NV + NV + SPARE <= REGISTERS && SPARE >= 1 + !HAS_FMA, "the 
 #define T double
 #define F(name) name##_f64
 #include "per_isa/vector.h"
-#include "per_isa/tile.h"
-#include "per_isa/few.h"
+#include "per_isa/microkernel.h"
+#include "per_isa/gemm_skinny.h"
 #include "per_isa/gemm.h"
 #include "per_isa/gemv.h"
-#include "per_isa/batch.h"
-#include "per_isa/elementwise.h"
-#include "per_isa/ladder.h"
+#include "per_isa/gemm_batch.h"
+#include "per_isa/pointwise.h"
+#include "per_isa/gemm_scalar.h"
 #include "per_isa/peak.h"
 #include "per_isa/stream.h"
 
