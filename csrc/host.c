@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "isa.h"
+#include "plan.h"
 
 int64_t dependent_adds(int64_t count) {
     int64_t x = 0, step = 1;
@@ -105,32 +105,32 @@ double ping_seconds(int cpu_a, int cpu_b, int rounds, int repeats) {
     return best;
 }
 
-/* One instance's size from sysfs, read once. Where sysfs doesn't say, the smallest sizes in use on server cores: blocks
- * that are too small cost a few percent, blocks that are too large far more. */
-static int64_t sizes[4] = {0, 32 << 10, 256 << 10, 2 << 20};
+/* One instance's size from sysfs, read once. Where sysfs has none, the smallest sizes in use on server cores: blocks that
+ * are too small cost a few percent, blocks that are too large far more. */
+static struct caches caches = {32 << 10, 256 << 10, 2 << 20};
+
+static int read_sysfs(int index, const char *name, const char *format, void *value) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    const int found = fscanf(file, format, value) == 1;
+    fclose(file);
+    return found;
+}
 
 __attribute__((constructor)) static void read_cache_sizes(void) {
+    int64_t *const sizes[] = {&caches.l1, &caches.l2, &caches.l3};
     for (int index = 0; index < 8; index++) {
-        char path[96], type[16] = "";
+        char type[16] = "";
         int level = 0;
         long kib = 0;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/level", index);
-        FILE *file = fopen(path, "r");
-        if (!file) break;
-        if (fscanf(file, "%d", &level) != 1) level = 0;
-        fclose(file);
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/type", index);
-        if ((file = fopen(path, "r"))) {
-            if (fscanf(file, "%15s", type) != 1) type[0] = 0;
-            fclose(file);
-        }
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
-        if ((file = fopen(path, "r"))) {
-            if (fscanf(file, "%ldK", &kib) != 1) kib = 0;
-            fclose(file);
-        }
-        if (level >= 1 && level <= 3 && kib > 0 && strcmp(type, "Instruction") != 0) sizes[level] = kib << 10;
+        if (read_sysfs(index, "level", "%d", &level) && read_sysfs(index, "type", "%15s", type) &&
+            read_sysfs(index, "size", "%ldK", &kib) && level >= 1 && level <= 3 && kib > 0 &&
+            strcmp(type, "Instruction") != 0)
+            *sizes[level - 1] = kib << 10;
     }
 }
 
-int64_t cache_bytes(int level) { return sizes[level]; }
+const struct caches *host_caches(void) { return &caches; }
+int64_t cache_bytes(int level) { return level == 1 ? caches.l1 : level == 2 ? caches.l2 : caches.l3; }

@@ -33,6 +33,7 @@ class Operation:
     write_allocates: a regular store first reads the output's lines into cache, because it misses.
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
+    scalar is the constant by which a STREAM operation scales.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Operation:
     packed: bool = False
     write_allocates: bool = False
     error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
+    scalar: float = 0.0
 
     @cached_property
     def operands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -163,6 +165,7 @@ def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops:
         terms="n" if name.startswith("read") else None,
         # update's line is there already, reads write nothing, non-temporal stores read nothing
         write_allocates=not (name == "update" or name.startswith("read") or name.endswith("_nt")),
+        scalar=UPDATE_SCALAR if name == "update" else SCALAR,
     )
 
 

@@ -39,7 +39,7 @@ def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
     mr, nr = c.tile(isa, dtype)
     lanes = c.vector_bytes(isa) // DTYPES[dtype].itemsize
     dims = {"chains": mr * nr // lanes, "lanes": lanes, "iterations": FMA_ITERATIONS}
-    call = partial(getattr(lib, f"peak_{dtype}"), c.ISAS.index(isa), threads, FMA_ITERATIONS)
+    call = c.peak(isa, dtype, threads, FMA_ITERATIONS)
     return Probe(make_row("probe", "fma", dtype, "c", isa, threads, dims=dims, level="core"), [call])
 
 

@@ -1,9 +1,10 @@
-/* The FMA ceiling: as many independent chains as the register tile has accumulators, nothing loaded, nothing stored.
- * x = x * 0.5 + 0.5 stays at 1 for ever: no denormals, no overflow, and no compiler may fold it without
- * -ffast-math. Each chain starts at another value, so no two can be merged. */
-static double F(fma_chains)(int threads, int64_t iterations) {
+/* The FMA ceiling: as many independent chains as the register tile has accumulators, nothing loaded, nothing stored. x = x *
+ * 0.5 + 0.5 stays at 1 for ever: no denormals, no overflow, and no compiler may fold it without -ffast-math. Each chain
+ * starts at another value, so no two can be merged. */
+static void run_peak(const struct peak *call) {
+    const int64_t iterations = call->iterations;
     double total = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : total)
+#pragma omp parallel num_threads(call->threads) reduction(+ : total)
     {
         vec acc[MR * NV], half = (vec){0} + (T)0.5;
         __asm__("" : "+m"(half)); /* opaque: not a constant to the compiler */
@@ -15,8 +16,8 @@ static double F(fma_chains)(int threads, int64_t iterations) {
         }
         T mine = 0;
 #pragma GCC unroll 32
-        for (int i = 0; i < MR * NV; i++) mine += F(sum)(acc[i]);
+        for (int i = 0; i < MR * NV; i++) mine += sum(acc[i]);
         total += mine;
     }
-    return total;
+    *call->total = total;
 }

@@ -6,6 +6,7 @@
  * Comp. 32, 1978); S falls from 1/2 at t = -1 to 0. Its Chebyshev series, from values of 50 digits, ends where what is left
  * out adds up to 4e-9 (f32) or 5e-17 (f64), and is written in powers of t: none has a coefficient above 0.2, so
  * Horner's rule loses nothing to cancellation. */
+/* clang-format off */
 static const double TAIL_SHORT[] = {
     0.09441064260748247, -0.1703976894669538, 0.12437916006397212, -0.07170805958047266, 0.030865937056417783,
     -0.008488349618920317, 0.0005025865374741987, 0.0006298726324926129, -0.00017711176832157545,
@@ -20,11 +21,12 @@ static const double TAIL_LONG[] = {
     -9.543550430903501e-10, -4.767851228809609e-11
 };
 
-/* exp(r) for |r| <= ln(2) / 2: Taylor's 1 / k!. The first term left out is 5e-9 (after r^7, f32) or 4e-18 (r^13, f64). */
+/* exp(r) for |r| <= ln(2) / 2: Taylor's 1 / k!. The first term left out: 5e-9 (after r^7, f32) or 4e-18 (r^13, f64). */
 static const double EXP[] = {
     1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800,
     1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800
 };
+/* clang-format on */
 
 #define TERMS(coefficients) ((int)(sizeof(coefficients) / sizeof *(coefficients)))
 #define EXP_TERMS(single) ((single) ? 8 : TERMS(EXP))

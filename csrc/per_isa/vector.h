@@ -1,18 +1,52 @@
 /* Vectors of T in GNU C: they add, multiply and broadcast like scalars, and a * b + c contracts to one FMA. */
-#define vec F(vec)
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(T)))
-#define NR (NV * LANES) /* columns of the register tile */
+#define LINE ((int64_t)(CACHE_LINE / sizeof(T))) /* elements of a cache line */
+#define NR (NV * LANES)                          /* columns of the tallest register tile */
+#define INLINE static inline __attribute__((always_inline))
 
-typedef T F(vec) __attribute__((vector_size(VECTOR_BYTES)));
-typedef T F(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef T unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+typedef __typeof__((vec){0} == (vec){0}) mask; /* integers as wide as T: comparisons, bits */
 
-static inline vec F(load)(const T *p) { return *(const F(unaligned) *)p; }
-static inline void F(store)(T *p, vec v) { *(F(unaligned) *)p = v; }
+static inline vec load(const T *p) { return *(const unaligned *)p; }
+static inline void store(T *p, vec v) { *(unaligned *)p = v; }
+
+#define CHOOSE(which, yes, no) ((vec)(((which) & (mask)(yes)) | (~(which) & (mask)(no))))
+
+static inline mask below(int64_t count) { /* true in the first `count` lanes */
+    mask lane;
+#pragma GCC unroll 16
+    for (int l = 0; l < (int)LANES; l++) lane[l] = l;
+    return lane < (int)count;
+}
+
+/* The first `count` < LANES elements at p, the other lanes `rest`; and back, the other lanes dropped. */
+#if MASKED
+typedef __typeof__(load_lanes(0, NULL, 0)) raw;
+static inline vec load_some(const T *p, int64_t count, T rest) {
+    return (vec)((mask)load_lanes(sizeof(T), p, count) | (~below(count) & (mask)((vec){0} + rest)));
+}
+static inline void store_some(T *p, vec v, int64_t count) {
+    store_lanes(sizeof(T), p, (raw)v, count);
+}
+#else
+static inline vec load_some(const T *p, int64_t count, T rest) {
+    alignas(VECTOR_BYTES) T lane[LANES];
+    for (int l = 0; l < (int)LANES; l++) lane[l] = l < (int)count ? p[l] : rest;
+    return load(lane);
+}
+static inline void store_some(T *p, vec v, int64_t count) {
+    alignas(VECTOR_BYTES) T lane[LANES];
+    store(lane, v);
+    for (int l = 0; l < (int)LANES; l++)
+        if (l < (int)count) p[l] = lane[l];
+}
+#endif
 
 /* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. */
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
-        __typeof__((a) == (b)) order;                                                                                  \
+        mask order;                                                                                                    \
         _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) order[e] = (which);                               \
         __builtin_shuffle(a, b, order);                                                                                \
     })
@@ -20,7 +54,7 @@ static inline void F(store)(T *p, vec v) { *(F(unaligned) *)p = v; }
 #define TURNED(v, apart) PICK(v, v, e ^ (apart))
 
 /* Pairwise: log2(LANES) adds in a row instead of LANES, and all in registers. */
-static inline T F(sum)(vec v) {
+static inline T sum(vec v) {
     if (LANES > 8) v += TURNED(v, 8);
     if (LANES > 4) v += TURNED(v, 4);
     if (LANES > 2) v += TURNED(v, 2);
@@ -28,7 +62,7 @@ static inline T F(sum)(vec v) {
     return v[0];
 }
 
-#define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of the 16 bytes within which shuffles are cheap on x86-64 */
+#define BLOCK ((int64_t)(16 / sizeof(T))) /* elements of 16 bytes: shuffles within them take one cycle on x86-64 */
 
 /* One round of transposing: in squares twice as wide, the off-diagonal ones of `half` change places. A literal, for
  * compilers don't see that an order is constant where it depends on a loop's variable. */
@@ -43,7 +77,7 @@ static inline T F(sum)(vec v) {
 
 /* LANES vectors as a square, transposed in place. In rounds that swap the off-diagonal quarters of ever larger squares;
  * but squares of four are transposed by interleaving, which takes one instruction a vector where swapping takes two. */
-static inline __attribute__((always_inline)) void F(transpose)(vec x[LANES]) {
+INLINE void transpose(vec x[LANES]) {
     if (BLOCK == 4) {
 #pragma GCC unroll 4
         for (int64_t i = 0; i < LANES; i += 4) {

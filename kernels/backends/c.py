@@ -1,4 +1,8 @@
-"""The C backend: NumPy arrays to calls of csrc/ through cffi. Arguments were checked in kernels.arguments."""
+"""The C backend: NumPy arrays to calls of csrc/ through cffi. Arguments were checked in kernels.arguments.
+
+What there is, the compiled module says: its kernels, and the argument struct of each. The fields of a struct are filled
+in by their names: a dimension, an operand, ld<operand>, stride_<operand>, threads, passes, scalar, workspace.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from kernels.arrays import aligned_empty, leading_dimension
-from kernels.operations import SCALAR, UPDATE_SCALAR
+from kernels.operations import OPERATIONS as MEANINGS
 from kernels.packing import Packed
-from kernels.types import DTYPES
+from kernels.types import TYPES
 
 try:
     from kernels._native import ffi, lib
@@ -25,48 +29,23 @@ ISAS: tuple[str, ...] = tuple(ffi.string(lib.isa_name(i)).decode() for i in rang
 
 CACHE_LINE = 64
 
-_C_TYPE = {"f32": "float *", "f64": "double *"}
 
-_STREAM = {  # operation: (C's enum, flavour, which operand is which of a, b, c, and the scalar)
-    "copy": (lib.STREAM_COPY, lib.STREAM_REGULAR, "ac", 0.0),
-    "scale": (lib.STREAM_SCALE, lib.STREAM_REGULAR, "cb", SCALAR),
-    "add": (lib.STREAM_ADD, lib.STREAM_REGULAR, "abc", 0.0),
-    "triad": (lib.STREAM_TRIAD, lib.STREAM_REGULAR, "bca", SCALAR),
-    "copy_nt": (lib.STREAM_COPY, lib.STREAM_NONTEMPORAL, "ac", 0.0),
-    "scale_nt": (lib.STREAM_SCALE, lib.STREAM_NONTEMPORAL, "cb", SCALAR),
-    "add_nt": (lib.STREAM_ADD, lib.STREAM_NONTEMPORAL, "abc", 0.0),
-    "triad_nt": (lib.STREAM_TRIAD, lib.STREAM_NONTEMPORAL, "bca", SCALAR),
-    "update": (lib.STREAM_UPDATE, lib.STREAM_REGULAR, "aa", UPDATE_SCALAR),
-    "read": (lib.STREAM_READ, lib.STREAM_REGULAR, "a", 0.0),
-    "read_2": (lib.STREAM_READ, lib.STREAM_READ_2, "a", 0.0),
-    "read_4": (lib.STREAM_READ, lib.STREAM_READ_4, "a", 0.0),
-    "read_8": (lib.STREAM_READ, lib.STREAM_READ_8, "a", 0.0),
+def _text(pointer: Any) -> str:
+    return ffi.string(pointer).decode()
+
+
+_KERNELS: dict[tuple[str, str, str], Any] = {
+    (_text(row.operation), _text(row.target.type), _text(row.target.isa)): row
+    for row in map(lib.kernel_at, range(lib.kernel_count()))
 }
 
-_ELEMENTWISE = {  # operation: (C's function, what it asks beside the operands)
-    "softmax": ("softmax", (0,)),
-    "softmax_causal": ("softmax", (1,)),
-    "layer_norm": ("norm", ()),
-    "residual_norm": ("norm", ()),
-    "gelu": ("gelu", (0,)),
-    "gelu_tanh": ("gelu", (1,)),
-    "bias": ("add_to", ()),
-    "residual": ("add_to", ()),
-}
-
-OPERATIONS: tuple[tuple[str, str], ...] = (
-    *(
-        (op, dtype)
-        for op in (
-            *("gemm", "gemm_prepacked", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t"),
-            *("gemm_packed", "gemm_tiled", "gemm_naive"),
-            *_ELEMENTWISE,
-        )
-        for dtype in DTYPES
-    ),
-    *((op, "f64") for op in _STREAM),
+OPERATIONS: tuple[tuple[str, str], ...] = tuple(
+    (operation, element)
+    for operation in MEANINGS
+    for element in TYPES
+    if any((operation, element, isa) in _KERNELS for isa in ISAS)
 )
-"""(operation, dtype) of every kernel that each ISA has."""
+"""(operation, element type) of every kernel that an ISA has."""
 
 
 def runs(isa: str) -> bool:
@@ -76,161 +55,111 @@ def runs(isa: str) -> bool:
 
 def missing(operation: str, isa: str) -> str | None:
     """Why an ISA lacks an operation, or None."""
-    if operation.endswith("_nt") and not lib.isa_nontemporal(ISAS.index(isa)):
-        return f"{isa} has no non-temporal stores"
-    return None
+    if any((operation, element, isa) in _KERNELS for element in TYPES):
+        return None
+    return f"{isa} has no {'non-temporal stores' if operation.endswith('_nt') else operation}"
+
+
+def target(isa: str, element: str) -> Any:
+    """The struct target of an ISA and element type: what the planner of csrc/plan.c has to know of them."""
+    return _KERNELS["gemv", element, isa].target
 
 
 def vector_bytes(isa: str) -> int:
-    return lib.isa_vector_bytes(ISAS.index(isa))
+    return target(isa, "f32").vector_bytes
 
 
-def tile(isa: str, dtype: str) -> tuple[int, int]:
+def tile(isa: str, element: str) -> tuple[int, int]:
     """(mr, nr): rows and columns of the register tile."""
-    i = ISAS.index(isa)
-    return lib.isa_tile_rows(i), lib.isa_tile_columns(i, DTYPES[dtype].itemsize)
+    of = target(isa, element)
+    return of.mr, of.nv * of.vector_bytes // of.element_bytes
 
 
 def build() -> dict[str, Any]:
     """Compiler, flags and ISAs of the compiled module."""
-    return {
-        "compiler": ffi.string(lib.build_compiler()).decode(),
-        "flags": ffi.string(lib.build_flags()).decode().strip(),
-        "isas": list(ISAS),
-    }
+    return {"compiler": _text(lib.build_compiler()), "flags": _text(lib.build_flags()).strip(), "isas": list(ISAS)}
 
 
-def _pointer(x: np.ndarray, dtype: str) -> Any:
-    return ffi.cast(_C_TYPE[dtype], x.ctypes.data)
+def _shape(x: Any, element: str) -> tuple[int, ...]:
+    """In elements: packed weights know theirs, an array of groups has more than items."""
+    return x.shape if isinstance(x, Packed) else TYPES[element].shape(x.shape)
 
 
-def _matrix(x: np.ndarray, dtype: str) -> tuple[Any, int]:
-    """A matrix as C takes it: where it begins, and its leading dimension."""
-    return _pointer(x, dtype), leading_dimension(x)
+def _pointer(x: Any) -> Any:
+    return ffi.cast("void *", (x.data if isinstance(x, Packed) else x).ctypes.data)
 
 
-def pack(isa: str, dtype: str, b: np.ndarray, threads: int) -> np.ndarray:
+def _distance(field: str, operands: dict[str, Any]) -> int:
+    """ld<operand> or stride_<operand> in elements; 0 where there is no such operand, or it is packed."""
+    x = operands.get(field.removeprefix("stride_").removeprefix("ld"))
+    if x is None or isinstance(x, Packed):
+        return 0
+    return x.strides[0] // x.itemsize if field.startswith("stride_") else leading_dimension(x)
+
+
+def _arguments(kernel: Any, operands: dict[str, Any], numbers: dict[str, Any]) -> Any:
+    """The argument struct of a call. Raises TypeError where the struct and what is given don't match."""
+    tag = _text(kernel.arguments)
+    arguments = ffi.new(f"struct {tag} *", {"kernel": kernel})
+    fields = dict(ffi.typeof(arguments).item.fields)
+    if strange := operands.keys() - fields.keys():
+        raise TypeError(f"struct {tag} of csrc/kernels.h has no field {min(strange)}")
+    for name, field in fields.items():
+        if name in operands:
+            setattr(arguments, name, _pointer(operands[name]))
+        elif name in numbers:
+            setattr(arguments, name, numbers[name])
+        elif name.startswith(("ld", "stride_")):
+            setattr(arguments, name, _distance(name, operands))
+        elif field.type.kind != "pointer":  # of an operand that a call may lack: NULL
+            raise TypeError(f"field {name} of struct {tag} in csrc/kernels.h is neither a dimension nor known by name")
+    return arguments
+
+
+def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
     """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
-    k, n = b.shape
-    i = ISAS.index(isa)
-    packed = aligned_empty(lib.packed_elements(i, DTYPES[dtype].itemsize, n, k), DTYPES[dtype])
-    getattr(lib, f"pack_{dtype}")(i, threads, n, k, _pointer(b, dtype), leading_dimension(b), _pointer(packed, dtype))
+    (k, n), kernel = b.shape, _KERNELS["pack", element, isa]
+    packed = aligned_empty(lib.packed_elements(kernel.target, n, k), TYPES[element].storage)
+    lib.kernel_run(_arguments(kernel, {"b": b, "packed": packed}, {"threads": threads, "n": n, "k": k}))
     return packed
 
 
+def peak(isa: str, element: str, threads: int, iterations: int) -> Callable[[], float]:
+    """A call that does `iterations` multiply-adds on every accumulator of the register tile; it returns their sum."""
+    arguments = _arguments(_KERNELS["peak", element, isa], {}, {"threads": threads, "iterations": iterations})
+    arguments.total = total = ffi.new("double *")
+
+    def call() -> float:
+        lib.kernel_run(arguments)
+        return total[0]
+
+    return call
+
+
 def bind(
-    operation: str, dtype: str, isa: str, inputs: list[Any], out: np.ndarray, threads: int, passes: int = 1
+    operation: str, element: str, isa: str, inputs: list[Any], out: np.ndarray, threads: int, passes: int = 1
 ) -> Callable[[], Any]:
     """A call with everything prepared: what is left to the call is one C function that allocates nothing.
 
     passes: how often one call does the operation; other than 1 only for the STREAM operations.
     """
-    if passes != 1 and operation not in _STREAM:
-        raise ValueError(f"passes must be 1 for {operation}, not {passes}")
-    keep = [*inputs, out]  # the pointers are only as good as the arrays are alive
-    if operation in _STREAM:
-        call = _bind_stream(operation, dtype, isa, inputs, out, threads, passes, keep)
-    elif operation in _ELEMENTWISE:
-        call = _bind_elementwise(operation, dtype, isa, inputs, out, threads)
-    else:
-        call = _bind_product(operation, dtype, isa, inputs, out, threads, keep)
-    call.keep = keep  # type: ignore[attr-defined]
-    return call
-
-
-def _bind_stream(
-    operation: str,
-    dtype: str,
-    isa: str,
-    inputs: list[np.ndarray],
-    out: np.ndarray,
-    threads: int,
-    passes: int,
-    keep: list[Any],
-) -> Callable[[], Any]:
+    op = MEANINGS[operation]
+    types = op.types_for(element)
     if operation.endswith("_nt") and out.ctypes.data % CACHE_LINE:
         raise ValueError(f"out must be {CACHE_LINE}-byte aligned for non-temporal stores")
-    op, flavour, roles, scalar = _STREAM[operation]
-    arrays = dict(zip(roles, keep, strict=False))  # a read's sum is no operand of the C call
-    pointers = (_pointer(arrays[role], dtype) if role in arrays else ffi.NULL for role in "abc")
-    call = partial(lib.stream, ISAS.index(isa), threads, op, flavour, passes, inputs[0].size, scalar, *pointers)
-    if not operation.startswith("read"):
-        return partial(call, ffi.NULL)
-    sums = np.zeros((threads, CACHE_LINE // 8))  # a cache line per thread
-    keep.append(sums)
-    read = partial(call, _pointer(sums, dtype))
-
-    def read_and_add() -> None:
-        read()
-        out[0] = sums[:, 0].sum()
-
-    return read_and_add
-
-
-def _bind_elementwise(
-    operation: str,
-    dtype: str,
-    isa: str,
-    inputs: list[np.ndarray],
-    out: np.ndarray,
-    threads: int,
-) -> Callable[[], Any]:
-    name, form = _ELEMENTWISE[operation]
-    function = partial(getattr(lib, f"{name}_{dtype}"), ISAS.index(isa), threads, *form)
-
-    matrix = partial(_matrix, dtype=dtype)
-
-    x, *rest = inputs
-    rows = matrix(x)
-    if name == "softmax":
-        return partial(function, *x.shape, *rows, x.strides[0] // x.itemsize, _pointer(rest[0], dtype))
-    others = matrix(rest.pop(0)) if operation in ("residual", "residual_norm") else (ffi.NULL, 0)
-    vectors = [_pointer(vector, dtype) for vector in rest]
-    if name == "norm":
-        bias = [] if operation == "residual_norm" else [ffi.NULL]
-        return partial(function, *x.shape, *rows, *others, *bias, *vectors, *matrix(out))
-    return partial(function, *x.shape, *rows, *(others if name == "add_to" else ()), *vectors)
-
-
-def _bind_product(
-    operation: str,
-    dtype: str,
-    isa: str,
-    inputs: list[Any],
-    out: np.ndarray,
-    threads: int,
-    keep: list[Any],
-) -> Callable[[], Any]:
-    i, size = ISAS.index(isa), DTYPES[dtype].itemsize
-    name = "gemm_batch" if operation == "gemm_batch_t" else operation  # whose B being transposed is an argument
-    function = partial(getattr(lib, f"{name}_{dtype}"), i, threads)
-
-    matrix = partial(_matrix, dtype=dtype)
-
-    def scratch(bytes_: int) -> Any:
-        array = aligned_empty(max(bytes_, 1), np.uint8)
-        array[:] = 0  # the first touch belongs to the preparation, not to the first call
-        keep.append(array)
-        return ffi.cast("void *", array.ctypes.data)
-
-    if operation == "gemv":
-        w, x = inputs
-        return partial(function, *w.shape, *matrix(w), _pointer(x, dtype), _pointer(out, dtype))
-    if operation == "gemv_t":
-        x, w = inputs
-        k, n = w.shape
-        workspace = scratch(lib.gemv_t_workspace_bytes(i, size, threads, n, k))
-        return partial(function, n, k, _pointer(x, dtype), *matrix(w), _pointer(out, dtype), workspace)
-    a, b = inputs
-    if operation in ("gemm_batch", "gemm_batch_t"):
-        transposed = operation == "gemm_batch_t"
-        (batch, m, k), n = a.shape, out.shape[2]
-        workspace = scratch(lib.gemm_batch_workspace_bytes(i, size, threads, m, n, k))
-        left, right, result = ((*matrix(x), x.strides[0] // size) for x in (a, b, out))
-        return partial(function, batch, m, n, k, *left, *right, transposed, *result, workspace)
-    (m, k), n = a.shape, b.shape[1]
-    weights = (_pointer(b.data, dtype),) if isinstance(b, Packed) else matrix(b)
-    call = partial(function, m, n, k, *matrix(a), *weights, *matrix(out))
-    if operation in ("gemm", "gemm_prepacked"):
-        return partial(call, scratch(lib.gemm_workspace_bytes(i, size, threads, isinstance(b, Packed), m, n, k)))
+    given = [*inputs, out]
+    numbers: dict[str, Any] = {"threads": threads, "passes": passes, "scalar": op.scalar}
+    operands = {name: x for (name, _), x in zip(op.operands, given, strict=True)}
+    for name, dims in op.operands:
+        numbers |= dict(zip(dims, _shape(operands[name], types[name]), strict=True))
+    arguments = _arguments(_KERNELS[operation, element, isa], operands, numbers)
+    if passes != 1 and not hasattr(arguments, "passes"):
+        raise ValueError(f"passes must be 1 for {operation}, not {passes}")
+    if size := lib.kernel_workspace_bytes(arguments):
+        workspace = aligned_empty(size, np.uint8)
+        workspace[:] = 0  # the first touch belongs to the preparation, not to the first call
+        arguments.workspace = _pointer(workspace)
+        given.append(workspace)
+    call = partial(lib.kernel_run, arguments)
+    call.keep = given  # type: ignore[attr-defined]  # the pointers are only as good as the arrays are alive
     return call

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,7 @@ def test_lower_rungs_of_c_are_scalar(operation: str) -> None:
         text=True,
         check=True,
     ).stdout
-    name = operation.removeprefix("gemm_")
-    functions = [f for f in code.split("\n\n") if re.match(rf"[0-9a-f]+ <{name}_f(32|64)[.>]", f)]
+    functions = [f for f in code.split("\n\n") if re.match(rf"[0-9a-f]+ <{operation}[.>]", f)]
     if not functions or "file format elf64-x86-64" not in code:
         pytest.skip("another architecture, or the symbols were stripped")
     multiplications = re.findall(r"\sv?(?:fn?madd\d+|mul)([ps])[sd]\s", "\n".join(functions))

@@ -38,8 +38,7 @@ def test_peak_per_cycle(isa: str) -> None:
 def test_every_accumulator_is_used(isa: str, dtype: str) -> None:
     """Each chain ends at 1 in every lane, so the sum counts them."""
     row = fma_probe(1, dtype, isa).row
-    function = getattr(native.lib, f"peak_{dtype}")
-    total = function(native.ISAS.index(isa), 1, 200)
+    total = native.peak(isa, dtype, 1, 200)()
     assert total == pytest.approx(row["dims"]["chains"] * row["dims"]["lanes"])
     mr, nr = native.tile(isa, dtype)
     assert total == pytest.approx(mr * nr)

@@ -1,0 +1,39 @@
+/* avx2: AVX2 with FMA, 16 registers of 32 bytes. */
+#include <immintrin.h>
+
+#define VECTOR_BYTES 32
+#define REGISTERS 16
+#define HAS_FMA 1
+
+/* The tallest tile, see generic.h: 6 * 2 + 2 + 1 = 15 registers, 12 accumulators for latency 4 x 2 ports. */
+#define MR 6
+#define NV 2
+#define FREE_REGISTERS 1 /* a broadcast of A */
+
+#define SKINNY_ROWS 16 /* more than with AVX-512: a narrow tile reads pieces of B's rows too short for prefetchers */
+#define HELD_ROWS 0
+#define DOT_STREAMS 4 /* Zen 4: 4 beat 3 */
+#define DOT_VECTORS 2
+
+#define NONTEMPORAL 1
+#define STORE_NONTEMPORAL(p, v) _mm256_stream_pd(p, (__m256d)(v))
+#define STORE_FENCE() _mm_sfence()
+
+/* The first `count` lanes of `size` bytes from and to memory; the others are neither read nor written, so there need be no
+ * memory. Those that are not loaded are 0. */
+#define MASKED 1
+static inline __m256i first_lanes(int size, int64_t count) {
+    return size == 4 ? _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+                     : _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+static inline __m256i load_lanes(int size, const void *p, int64_t count) {
+    const __m256i mask = first_lanes(size, count);
+    return size == 4 ? (__m256i)_mm256_maskload_ps(p, mask) : (__m256i)_mm256_maskload_pd(p, mask);
+}
+static inline void store_lanes(int size, void *p, __m256i v, int64_t count) {
+    const __m256i mask = first_lanes(size, count);
+    if (size == 4)
+        _mm256_maskstore_ps(p, mask, (__m256)v);
+    else
+        _mm256_maskstore_pd(p, mask, (__m256d)v);
+}

@@ -1,0 +1,18 @@
+/* neon: Advanced SIMD of AArch64, 32 registers of 16 bytes. */
+#define VECTOR_BYTES 16
+#define REGISTERS 32
+#define HAS_FMA 1
+
+/* The tallest tile, see generic.h: 7 * 3 + 3 + 5 = 29 registers. */
+#define MR 7
+#define NV 3
+#define FREE_REGISTERS 5 /* GCC loads broadcasts ahead of their use: a tile of 8 x 3 spills */
+
+#define SKINNY_ROWS 16
+#define HELD_ROWS 0
+#define DOT_STREAMS 4
+#define DOT_VECTORS 2
+
+#define MASKED 0
+/* STNP is a hint that current cores ignore: such a copy would be a plain one under another name. */
+#define NONTEMPORAL 0
