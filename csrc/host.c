@@ -105,8 +105,8 @@ double ping_seconds(int cpu_a, int cpu_b, int rounds, int repeats) {
     return best;
 }
 
-/* One instance's size from sysfs, read once. Where sysfs has none, the smallest sizes in use on server cores: blocks that
- * are too small cost a few percent, blocks that are too large far more. */
+/* One instance's size from sysfs, read once. Where sysfs has none, the smallest sizes in use on server cores: blocks
+ * that are too small cost a few percent, blocks that are too large far more. */
 static struct caches caches = {32 << 10, 256 << 10, 2 << 20};
 
 static int read_sysfs(int index, const char *name, const char *format, void *value) {

@@ -1,6 +1,6 @@
-/* Compiled once per ISA and element type, with -DISA=<name> -DTYPE=<name> and that ISA's flags. Everything included here
- * is static: the one symbol exported is the table kernels_<ISA>_<TYPE>, so no instruction of a wide ISA can end up in a
- * narrower path. */
+/* Compiled once per ISA and element type, with -DISA=<name> -DTYPE=<name> and that ISA's flags. Everything included
+ * here is static: the one symbol exported is the table kernels_<ISA>_<TYPE>, so no instruction of a wide ISA can end up
+ * in a narrower path. */
 #include <omp.h>
 #include <stdalign.h>
 #include <stddef.h>

@@ -1,10 +1,10 @@
 /* Ridgeline's C API. cffi reads this file as it is, so it holds structs and prototypes only.
  *
- * A kernel is one operation for one ISA and element type. A call of it is an argument struct that begins with the kernel:
- * fill it, allocate the workspace that it needs, and kernel_run() it as often as you like. Matrices are row-major, sizes
- * are in elements, ld<operand> is the distance between rows and stride_<operand> between the matrices of a batch.
- * Outputs don't overlap inputs. A kernel allocates nothing: `workspace` is 64-byte aligned and its own until the call is
- * over. threads >= 1. What an operation means: kernels/operations.py.
+ * A kernel is one operation for one ISA and element type. A call of it is an argument struct that begins with the
+ * kernel: fill it, allocate the workspace that it needs, and kernel_run() it as often as you like. Matrices are
+ * row-major, sizes are in elements, ld<operand> is the distance between rows and stride_<operand> between the matrices
+ * of a batch. Outputs don't overlap inputs. A kernel allocates nothing: `workspace` is 64-byte aligned and its own
+ * until the call is over. threads >= 1. What an operation means: kernels/operations.py.
  */
 
 /* --- what was built, what runs here ------------------------------------------------------- dispatch.c */

@@ -15,8 +15,8 @@ int64_t packed_elements(const struct target *t, int64_t n, int64_t k) { return r
 
 int64_t plan_gemv_t(const struct target *t, int64_t n) { return round_up(n, line(t)); }
 
-/* kc: a tile's columns (kc x NR) and its rows of A (MR x kc) fill three L1s. They stream from L2 as fast as they are used,
- * and the longer a block, the fewer passes over C. */
+/* kc: a tile's columns (kc x NR) and its rows of A (MR x kc) fill three L1s. They stream from L2 as fast as they are
+ * used, and the longer a block, the fewer passes over C. */
 static int64_t block_k(const struct target *t, const struct caches *caches, int64_t k) {
     const int64_t kc = caches->l1 * 3 / ((t->mr + t->nv * lanes(t)) * t->element_bytes);
     return divide_up(k, divide_up(k, max(kc, 64)));
@@ -47,8 +47,9 @@ struct gemm_plan plan_gemm(const struct target *t, const struct caches *caches, 
     z.nc = m <= z.mc ? n : min(n, max(nc, z.width * threads));
 
     /* The thread grid with the shortest longest share; on a tie the wider one, which copies less of B twice. At most as
-     * many rows of threads as the first block has tiles, which no later block exceeds: then each has a tile in the first
-     * (tiles (row + 1) / down >= tiles row / down + 1), and so has copied the panels of B that it reads in later ones. */
+     * many rows of threads as the first block has tiles, which no later block exceeds: then each has a tile in the
+     * first (tiles (row + 1) / down >= tiles row / down + 1), and so has copied the panels of B that it reads in later
+     * ones. */
     const int64_t panels = divide_up(z.nc, z.width);
     int64_t best = INT64_MAX;
     for (int64_t across = 1; across <= threads; across++) {
@@ -69,8 +70,8 @@ struct skinny_plan plan_gemm_skinny(const struct target *t, const struct caches 
     /* columns: their sums fill a quarter of L2, and are still long enough pieces of B's rows to be read as streams. */
     const int64_t fit = caches->l2 / 4 / (m * t->element_bytes), width = divide_up(n, threads);
     z.columns = round_up(divide_up(width, divide_up(width, fit)), line(t));
-    /* apart: rows of sums differ by a sixteenth of 4 KiB modulo 4 KiB, so that a load is not held up by a store to another
-     * row whose address has the same last 12 bits (4K aliasing). */
+    /* apart: rows of sums differ by a sixteenth of 4 KiB modulo 4 KiB, so that a load is not held up by a store to
+     * another row whose address has the same last 12 bits (4K aliasing). */
     const int64_t page = 4096 / t->element_bytes;
     z.apart = round_up(z.columns, page) + page / 16;
     z.a_packed = round_up(m * k, line(t));
@@ -92,7 +93,8 @@ int64_t plan_gemm_workspace(const struct target *t, const struct caches *caches,
     return elements * t->element_bytes;
 }
 
-struct batch_plan plan_gemm_batch(const struct target *t, const struct caches *caches, int64_t m, int64_t n, int64_t k) {
+struct batch_plan plan_gemm_batch(const struct target *t, const struct caches *caches, int64_t m, int64_t n,
+                                  int64_t k) {
     struct batch_plan z;
     const int64_t nr = t->nv * lanes(t);
     z.kc = block_k(t, caches, k);

@@ -19,8 +19,8 @@
 #define STORE_NONTEMPORAL(p, v) _mm256_stream_pd(p, (__m256d)(v))
 #define STORE_FENCE() _mm_sfence()
 
-/* The first `count` lanes of `size` bytes from and to memory; the others are neither read nor written, so there need be no
- * memory. Those that are not loaded are 0. */
+/* The first `count` lanes of `size` bytes from and to memory; the others are neither read nor written, so there need be
+ * no memory. Those that are not loaded are 0. */
 #define MASKED 1
 static inline __m256i first_lanes(int size, int64_t count) {
     return size == 4 ? _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
@@ -32,8 +32,6 @@ static inline __m256i load_lanes(int size, const void *p, int64_t count) {
 }
 static inline void store_lanes(int size, void *p, __m256i v, int64_t count) {
     const __m256i mask = first_lanes(size, count);
-    if (size == 4)
-        _mm256_maskstore_ps(p, mask, (__m256)v);
-    else
-        _mm256_maskstore_pd(p, mask, (__m256d)v);
+    if (size == 4) _mm256_maskstore_ps(p, mask, (__m256)v);
+    else _mm256_maskstore_pd(p, mask, (__m256d)v);
 }

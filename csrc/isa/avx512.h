@@ -29,8 +29,6 @@ static inline __m512i load_lanes(int size, const void *p, int64_t count) {
 }
 static inline void store_lanes(int size, void *p, __m512i v, int64_t count) {
     const unsigned mask = (1u << count) - 1;
-    if (size == 4)
-        _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)v);
-    else
-        _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)v);
+    if (size == 4) _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)v);
+    else _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)v);
 }

@@ -1,5 +1,5 @@
-/* GEMM in five loops around the register microkernel (Goto's order), with two changes for the shapes of transformer layers
- * (few rows of A, a large B that is read once):
+/* GEMM in five loops around the register microkernel (Goto's order), with two changes for the shapes of transformer
+ * layers (few rows of A, a large B that is read once):
  *
  *   - B is not packed ahead of its use. The first row tile reads it strided and copies it into the strips that the
  *     other tiles read: two stores in some 28 cycles of multiply-adds, where a loop of its own would cost a tenth of
@@ -8,8 +8,8 @@
  * All threads share each packed block of A; each copies the columns of B for its own tiles. */
 #define PREFETCH_B_ROWS 160 /* of strided B, ahead of a single row tile: 20 KiB cover the latency of DRAM */
 
-/* What is read of B next: a tile's width of it, packed or strided; `apart` as tiles have it. copy: where the first row tile
- * packs it for the others, or NULL. */
+/* What is read of B next: a tile's width of it, packed or strided; `apart` as tiles have it. copy: where the first row
+ * tile packs it for the others, or NULL. */
 struct panel {
     const T *at;
     int64_t apart;
@@ -19,8 +19,9 @@ struct panel {
 
 /* A panel of B against the row tiles [tile, last) of a packed block of A. Of packed B the first one, two or four tiles
  * prefetch the next panel, together one line for each that they read. */
-static inline void multiply_panel(int64_t kb, int64_t rows, int64_t tiles, int64_t row_tile, int64_t last, int64_t columns,
-                                  const T *a, struct panel b, T *c, int64_t ldc, int accumulate, struct ahead ahead) {
+static inline void multiply_panel(int64_t kb, int64_t rows, int64_t tiles, int64_t row_tile, int64_t last,
+                                  int64_t columns, const T *a, struct panel b, T *c, int64_t ldc, int accumulate,
+                                  struct ahead ahead) {
     alignas(CACHE_LINE) T scratch[MR * WIDEST * LANES];
     const int64_t wide = divide_up(columns, LANES), whole = wide * LANES;
     int64_t prefetching = !b.packed ? 1 : last - row_tile >= 4 ? 4 : last - row_tile >= 2 ? 2 : 1;
@@ -50,14 +51,14 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
         T *mine = workspace + 2 * z.a_block + t * z.b_thread;
         int block = 0;
 
-        for (int64_t jc = 0; jc < n; jc += z.nc) {             /* LOOP 5: columns of B and C */
+        for (int64_t jc = 0; jc < n; jc += z.nc) { /* LOOP 5: columns of B and C */
             const int64_t nb = min(n - jc, z.nc);
             const int64_t first = share(nb, z.width, column, z.across), end = share(nb, z.width, column + 1, z.across);
 
-            for (int64_t pc = 0; pc < k; pc += z.kc) {         /* LOOP 4: the inner dimension */
+            for (int64_t pc = 0; pc < k; pc += z.kc) { /* LOOP 4: the inner dimension */
                 const int64_t kb = min(k - pc, z.kc);
 
-                for (int64_t ic = 0; ic < m; ic += z.mc) {     /* LOOP 3: rows of A and C */
+                for (int64_t ic = 0; ic < m; ic += z.mc) { /* LOOP 3: rows of A and C */
                     const int64_t mb = min(m - ic, z.mc), tiles = divide_up(mb, MR);
 
                     /* Two blocks in turn: while the slowest thread still reads one, the others fill the next. */
@@ -73,7 +74,8 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
                     const int64_t lead = last - begin > 1 ? kb : min(kb, PREFETCH_B_ROWS);
                     if (!packed && jc + pc + ic == 0)
                         for (int64_t p = 0; p < lead; p++)
-                            for (int64_t j = 0; j < z.width; j += LINE) __builtin_prefetch(b + p * ldb + first + j, 0, 2);
+                            for (int64_t j = 0; j < z.width; j += LINE)
+                                __builtin_prefetch(b + p * ldb + first + j, 0, 2);
 
                     for (int64_t jr = first; jr < end; jr += z.width) { /* LOOP 2: panels of B; LOOP 1: tiles of A */
                         const int64_t columns = min(end - jr, z.width);
@@ -91,8 +93,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
                             const T *then = more ? strided + z.width : next;
                             panel = (struct panel){strided, ldb, 0, last - begin == 1 && m <= z.mc ? NULL : kept};
                             ahead = (struct ahead){lead < kb ? strided + lead * ldb : then, then, kb - lead, 0};
-                        } else if (ic == 0)
-                            pack_strips(kb, columns, strided, ldb, kept, kb * LANES);
+                        } else if (ic == 0) pack_strips(kb, columns, strided, ldb, kept, kb * LANES);
                         multiply_panel(kb, mb, tiles, begin, last, columns, shared, panel, c + ic * ldc + jc + jr, ldc,
                                        pc > 0, ahead);
                     }
@@ -103,10 +104,8 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
 }
 
 static void run_gemm(const struct gemm *call) {
-    if (call->m <= SKINNY_ROWS)
-        gemm_skinny(call);
-    else
-        five_loops(call, call->b, NULL);
+    if (call->m <= SKINNY_ROWS) gemm_skinny(call);
+    else five_loops(call, call->b, NULL);
 }
 static void run_gemm_prepacked(const struct gemm *call) { five_loops(call, NULL, call->b); }
 

@@ -1,20 +1,16 @@
-/* Many small products in one call: attention's, one per head. Each is too small to be shared among threads, so threads take
- * whole products, or, where those don't divide evenly, equal pieces of all their rows. Operands are as small as caches and
- * are read strided; only a transposed B is packed first, into strips that serve all rows of its product. */
+/* Many small products in one call: attention's, one per head. Each is too small to be shared among threads, so threads
+ * take whole products, or, where those don't divide evenly, equal pieces of all their rows. Operands are as small as
+ * caches and are read strided; only a transposed B is packed first, into strips that serve all rows of its product. */
 
 /* C[1,n] = A[1,k] B[k,n] on one thread: a decoder's heads. B is used once, so it is read as gemv.h reads weights. */
 static void single_row(int64_t n, int64_t k, const T *a, const T *b, int64_t ldb, int transposed, T *c) {
     const int64_t rows = transposed ? n : k, each = rows / STREAMS;
     for (int64_t i = 0; i < each; i++)
-        if (transposed)
-            dots(STREAMS, each, k, b + i * ldb, ldb, a, c + i);
-        else
-            add_rows(STREAMS, each, n, a + i, b + i * ldb, ldb, c, i > 0);
+        if (transposed) dots(STREAMS, each, k, b + i * ldb, ldb, a, c + i);
+        else add_rows(STREAMS, each, n, a + i, b + i * ldb, ldb, c, i > 0);
     for (int64_t i = STREAMS * each; i < rows; i++)
-        if (transposed)
-            dots(1, 0, k, b + i * ldb, ldb, a, c + i);
-        else
-            add_rows(1, 0, n, a + i, b + i * ldb, ldb, c, i > 0);
+        if (transposed) dots(1, 0, k, b + i * ldb, ldb, a, c + i);
+        else add_rows(1, 0, n, a + i, b + i * ldb, ldb, c, i > 0);
 }
 
 /* C[m,n] = A[m,k] B[k,n] on one thread. */
@@ -28,10 +24,8 @@ static void small_product(struct batch_plan z, int64_t m, int64_t n, int64_t k, 
             const int64_t nb = min(n - jc, z.nc), kb = min(k - pc, z.kc), strip = kb * LANES;
             /* the columns from `edge` on are packed: a tile at the edge may not read beyond B */
             const int64_t edge = transposed ? 0 : nb / width * width;
-            if (transposed)
-                pack_transposed(kb, nb, b + jc * ldb + pc, ldb, strips, strip);
-            else if (edge < nb)
-                pack_strips(kb, nb - edge, b + pc * ldb + jc + edge, ldb, strips + edge * kb, strip);
+            if (transposed) pack_transposed(kb, nb, b + jc * ldb + pc, ldb, strips, strip);
+            else if (edge < nb) pack_strips(kb, nb - edge, b + pc * ldb + jc + edge, ldb, strips + edge * kb, strip);
             for (int64_t i = 0, first = 0, h; i < tiles; i++, first += h) {
                 h = tile_start(m, tiles, i + 1) - first;
                 for (int64_t j = 0; j < nb; j += width) {
@@ -60,10 +54,8 @@ static void products(const struct gemm_batch *call, const int transposed) {
             const T *a = (const T *)call->a + g * call->stride_a + i * call->lda;
             const T *b = (const T *)call->b + g * call->stride_b;
             T *c = (T *)call->c + g * call->stride_c + i * call->ldc;
-            if (m == 1)
-                single_row(n, k, a, b, call->ldb, transposed, c);
-            else
-                small_product(z, h, n, k, a, call->lda, b, call->ldb, transposed, c, call->ldc, strips);
+            if (m == 1) single_row(n, k, a, b, call->ldb, transposed, c);
+            else small_product(z, h, n, k, a, call->lda, b, call->ldb, transposed, c, call->ldc, strips);
             r += h;
         }
     }

@@ -1,7 +1,7 @@
 /* The lower steps of the climb: what one writes first, and what one learns to do about it before vectors.
  *
- * They stay scalar, so that each step is one idea and the vectors in gemm.h another: GCC would vectorise the inner loop of
- * tiled and, across neighbouring columns, the tile of packed. Clang has no such attribute and does. */
+ * They stay scalar, so that each step is one idea and the vectors in gemm.h another: GCC would vectorise the inner loop
+ * of tiled and, across neighbouring columns, the tile of packed. Clang has no such attribute and does. */
 #if defined __clang__
 #define SCALAR
 #else
@@ -9,8 +9,8 @@
 #endif
 
 /* Three plain loops. The inner one walks down a column of B: one element of each cache line fetched. */
-SCALAR static void gemm_naive(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
-                         T *c, int64_t ldc) {
+SCALAR static void gemm_naive(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
+                              int64_t ldb, T *c, int64_t ldc) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
@@ -20,12 +20,12 @@ SCALAR static void gemm_naive(int threads, int64_t m, int64_t n, int64_t k, cons
         }
 }
 
-/* The same loops over blocks that stay in cache, the inner one along rows of B and C: every byte of a line is used. A block
- * of B is 64 x 256 elements: 64 KiB in f32, half of the smallest L2 in use (128 KiB). */
+/* The same loops over blocks that stay in cache, the inner one along rows of B and C: every byte of a line is used. A
+ * block of B is 64 x 256 elements: 64 KiB in f32, half of the smallest L2 in use (128 KiB). */
 enum { TILED_M = 16, TILED_K = 64, TILED_N = 256 };
 
-SCALAR static void gemm_tiled(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b, int64_t ldb,
-                         T *c, int64_t ldc) {
+SCALAR static void gemm_tiled(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
+                              int64_t ldb, T *c, int64_t ldc) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t i0 = 0; i0 < m; i0 += TILED_M)
         for (int64_t j0 = 0; j0 < n; j0 += TILED_N) {
@@ -44,8 +44,8 @@ SCALAR static void gemm_tiled(int threads, int64_t m, int64_t n, int64_t k, cons
         }
 }
 
-/* C[rows,columns] (+)= A[MR,k] B[k,NV] from packed panels: gemm's register tile with one lane for each of its vectors. MR +
- * NV loads feed MR * NV multiply-adds that don't wait for each other, and C is touched once, after all of them. */
+/* C[rows,columns] (+)= A[MR,k] B[k,NV] from packed panels: gemm's register tile with one lane for each of its vectors.
+ * MR + NV loads feed MR * NV multiply-adds that don't wait for each other, and C is touched once, after all of them. */
 SCALAR static void scalar_tile(int64_t k, const T *restrict a, const T *restrict b, T *c, int64_t ldc, int64_t rows,
                                int64_t columns, int accumulate) {
     T acc[MR][NV] = {{0}};
@@ -65,7 +65,7 @@ SCALAR static void scalar_tile(int64_t k, const T *restrict a, const T *restrict
 /* The blocks of tiled, copied into the order in which the tile reads them: B in panels k x NV, A in panels k x MR, each
  * contiguous and padded with zeros. Every thread has its own columns of B and C. */
 SCALAR static void gemm_packed(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
-                                  int64_t ldb, T *c, int64_t ldc) {
+                               int64_t ldb, T *c, int64_t ldc) {
 #pragma omp parallel num_threads(threads)
     {
         T panels[(TILED_N + NV) * TILED_K], rows[MR * TILED_K];
@@ -79,8 +79,7 @@ SCALAR static void gemm_packed(int threads, int64_t m, int64_t n, int64_t k, con
                         panels[j / NV * NV * kb + p * NV + j % NV] = j < nb ? b[(p0 + p) * ldb + j0 + j] : 0;
                 for (int64_t i = 0; i < m; i += MR) {
                     for (int64_t r = 0; r < MR; r++)
-                        for (int64_t p = 0; p < kb; p++)
-                            rows[p * MR + r] = i + r < m ? a[(i + r) * lda + p0 + p] : 0;
+                        for (int64_t p = 0; p < kb; p++) rows[p * MR + r] = i + r < m ? a[(i + r) * lda + p0 + p] : 0;
                     for (int64_t j = 0; j < nb; j += NV)
                         scalar_tile(kb, rows, panels + j * kb, c + i * ldc + j0 + j, ldc, m - i, nb - j, p0 > 0);
                 }

@@ -1,16 +1,17 @@
-/* GEMM with very few rows of A, where memory bandwidth is the limit: strided B is read once, along its rows, as gemv reads
- * weights, and the sums stay in cache.
+/* GEMM with very few rows of A, where memory bandwidth is the limit: strided B is read once, along its rows, as gemv
+ * reads weights, and the sums stay in cache.
  *
  * The inner step loads ROWS_PER_STEP rows of B times two vectors of columns into registers and adds them, times their
- * elements of A, to all m rows of the sums: 2 * ROWS_PER_STEP multiply-adds for ROWS_PER_STEP broadcasts and two loads and
- * stores of a row. */
-_Static_assert((HELD_ROWS ? (HELD_ROWS + 1) * (ROWS_PER_STEP + 1) : 2 * ROWS_PER_STEP + 2) + FREE_REGISTERS <= REGISTERS,
+ * elements of A, to all m rows of the sums: 2 * ROWS_PER_STEP multiply-adds for ROWS_PER_STEP broadcasts and two loads
+ * and stores of a row. */
+_Static_assert((HELD_ROWS ? (HELD_ROWS + 1) * (ROWS_PER_STEP + 1) : 2 * ROWS_PER_STEP + 2) + FREE_REGISTERS <=
+                   REGISTERS,
                "gemm_skinny.h needs more registers");
 
-/* sums[m,columns] += A[m,u] B[u,columns], the u rows of B `apart` elements from each other, the u elements of a row of A
- * side by side. What is `ahead` elements behind it in B is prefetched; 0: nothing. */
-INLINE void add_step(const int u, int64_t m, int64_t columns, const T *a, const T *b, int64_t apart, T *sums, int64_t ld,
-                     int64_t ahead) {
+/* sums[m,columns] += A[m,u] B[u,columns], the u rows of B `apart` elements from each other, the u elements of a row of
+ * A side by side. What is `ahead` elements behind it in B is prefetched; 0: nothing. */
+INLINE void add_step(const int u, int64_t m, int64_t columns, const T *a, const T *b, int64_t apart, T *sums,
+                     int64_t ld, int64_t ahead) {
     int64_t j = 0;
     for (; j + 2 * LANES <= columns; j += 2 * LANES) {
         vec row[ROWS_PER_STEP][2];
@@ -70,7 +71,9 @@ static void add_next(int64_t m, int64_t columns, const T *a, const T *b, int64_t
                      int64_t ahead) {
 #if HELD_ROWS
 #define HELD(m)                                                                                                        \
-    case m: ahead ? add_held(m, columns, a, b, apart, sums, ld, ahead) : add_held(m, columns, a, b, apart, sums, ld, 0); return;
+    case m:                                                                                                            \
+        ahead ? add_held(m, columns, a, b, apart, sums, ld, ahead) : add_held(m, columns, a, b, apart, sums, ld, 0);   \
+        return;
     switch (m) { HELD(1) HELD(2) HELD(3) HELD(4) }
 #undef HELD
 #endif

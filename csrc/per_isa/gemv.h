@@ -1,6 +1,6 @@
-/* GEMV: every weight is read once, for one multiply-add, so speed is that of reading. A thread's part of W is contiguous,
- * and it reads it as a few streams from as many equally long pieces: rows that follow each other directly would be streams
- * that end after every row, and that the hardware prefetchers have to detect again. */
+/* GEMV: every weight is read once, for one multiply-add, so speed is that of reading. A thread's part of W is
+ * contiguous, and it reads it as a few streams from as many equally long pieces: rows that follow each other directly
+ * would be streams that end after every row, and that the hardware prefetchers have to detect again. */
 #define STREAMS 4 /* y = x W: y costs a load and a store for so many rows */
 
 /* `rows` dot products side by side: y[r * apart] = W[r * apart,k] x[k]. DOT_VECTORS independent chains of adds per row
@@ -66,8 +66,8 @@ INLINE void add_rows(const int rows, int64_t apart, int64_t n, const T *x, const
     }
 }
 
-/* y[n] = x[k] W[k,n]: threads take consecutive rows of W, each a contiguous piece of it, sum them into a y of their own (a
- * cache line apart in the workspace), and then add those up, each thread a share of the columns. */
+/* y[n] = x[k] W[k,n]: threads take consecutive rows of W, each a contiguous piece of it, sum them into a y of their own
+ * (a cache line apart in the workspace), and then add those up, each thread a share of the columns. */
 static void run_gemv_t(const struct gemv *call) {
     const int64_t n = call->n, k = call->k, ldw = call->ldw, apart = plan_gemv_t(&target, n);
     const stored *w = call->w;

@@ -1,21 +1,21 @@
 /* The register microkernel: C[h,w] (+)= A[h,k] B[k,w], h = 1 .. MR rows by v = 1 .. TILE_VECTORS(h) vectors of columns.
  *
- * Each step loads v vectors of B and broadcasts h elements of A into h * v independent multiply-adds, all of which stay in
- * registers. B is packed in strips, k rows of one vector, the next strip `apart` elements on; or strided, k rows `apart`
- * elements from each other. A is packed, k columns of h elements, or strided, h rows `lda` apart.
- * A tile of every height and width is the same source with other constants: rows that don't divide by MR are spread over
- * tiles of nearly equal height, so no multiply-add is spent on padding, and low tiles are wide: they have as many
- * accumulators as tall ones, and read as many streams of B at once. */
+ * Each step loads v vectors of B and broadcasts h elements of A into h * v independent multiply-adds, all of which stay
+ * in registers. B is packed in strips, k rows of one vector, the next strip `apart` elements on; or strided, k rows
+ * `apart` elements from each other. A is packed, k columns of h elements, or strided, h rows `lda` apart. A tile of
+ * every height and width is the same source with other constants: rows that don't divide by MR are spread over tiles of
+ * nearly equal height, so no multiply-add is spent on padding, and low tiles are wide: they have as many accumulators
+ * as tall ones, and read as many streams of B at once. */
 #define TILE_VECTORS(h)                                                                                                \
     ((REGISTERS - FREE_REGISTERS) / ((h) + 1) < WIDEST ? (REGISTERS - FREE_REGISTERS) / ((h) + 1) : WIDEST)
 _Static_assert(TILE_VECTORS(MR) == NV, "the tallest tile is NV vectors wide");
 
-#define NEVER INT64_MAX    /* as a mask: prefetch in step 0 alone, a line that is cached already */
+#define NEVER INT64_MAX /* as a mask: prefetch in step 0 alone, a line that is cached already */
 /* Prefetch C so many steps before it is stored: 32 steps of the 14x2 tile are 450 cycles, more than an L3 hit. */
 #define PREFETCH_C_STEPS 32
 
-/* What is prefetched into L2 meanwhile. Of packed B: every mask + 1 steps (a power of two) the next line of each strip. Of
- * strided B: in every step the next row's lines, and after `left` rows those from `then` on. */
+/* What is prefetched into L2 meanwhile. Of packed B: every mask + 1 steps (a power of two) the next line of each strip.
+ * Of strided B: in every step the next row's lines, and after `left` rows those from `then` on. */
 struct ahead {
     const T *at, *then;
     int64_t left, mask;
@@ -123,8 +123,7 @@ typedef void tile(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart,
 #define HEIGHTS_8(X, form) HEIGHTS_7(X, form) X(form, 8)
 #define HEIGHTS_14(X, form) HEIGHTS_8(X, form) X(form, 9) X(form, 10) X(form, 11) X(form, 12) X(form, 13) X(form, 14)
 #define FORM(form)                                                                                                     \
-    PASTE(HEIGHTS_, MR)(TILES, form)                                                                                   \
-    static tile *const form##_tile[MR + 1][WIDEST] /* [height][width - 1] */                                           \
+    PASTE(HEIGHTS_, MR)(TILES, form) static tile *const form##_tile[MR + 1][WIDEST] /* [height][width - 1] */          \
         = {{NULL}, PASTE(HEIGHTS_, MR)(ROW, form)};
 FORM(ap_bp)
 FORM(ap_bs_copy)

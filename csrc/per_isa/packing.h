@@ -1,7 +1,7 @@
 /* Operands copied into the order in which the microkernel reads them. */
 
-/* h rows of k elements -> k columns of h elements, a square at a time. Whole vectors are stored: what a column of the last
- * h % LANES rows writes too far is overwritten by the squares that follow, and none writes beyond the panel. */
+/* h rows of k elements -> k columns of h elements, a square at a time. Whole vectors are stored: what a column of the
+ * last h % LANES rows writes too far is overwritten by the squares that follow, and none writes beyond the panel. */
 static inline void pack_a(int64_t h, int64_t k, const T *a, int64_t lda, T *to) {
     int64_t p = 0;
     for (; (p + LANES) * h + LANES <= k * h; p += LANES)
@@ -31,8 +31,8 @@ INLINE void pack_rows(const int u, int64_t columns, const T *b, int64_t ldb, T *
             for (int64_t l = 0; l < LANES; l++) to[p * LANES + l] = j + l < columns ? b[p * ldb + j + l] : 0;
 }
 
-/* k rows of `columns` elements -> ceil(columns / LANES) strips of k x LANES, the last one zero-padded. Four rows at a time:
- * whole cache lines of a strip are written, and B is read as four streams. */
+/* k rows of `columns` elements -> ceil(columns / LANES) strips of k x LANES, the last one zero-padded. Four rows at a
+ * time: whole cache lines of a strip are written, and B is read as four streams. */
 static void pack_strips(int64_t k, int64_t columns, const T *b, int64_t ldb, T *to, int64_t strip) {
     int64_t p = 0;
     for (; p + 4 <= k; p += 4) pack_rows(4, columns, b + p * ldb, ldb, to + p * LANES, strip);
@@ -70,6 +70,5 @@ static void run_pack(const struct pack *call) {
     const T *b = call->b;
     T *packed = call->packed;
 #pragma omp parallel for num_threads(call->threads) schedule(static)
-    for (int64_t j = 0; j < n; j += wide)
-        pack_strips(k, min(n - j, wide), b + j, ldb, packed + j * k, k * LANES);
+    for (int64_t j = 0; j < n; j += wide) pack_strips(k, min(n - j, wide), b + j, ldb, packed + j * k, k * LANES);
 }

@@ -1,6 +1,6 @@
-/* The FMA ceiling: as many independent chains as the register tile has accumulators, nothing loaded, nothing stored. x = x *
- * 0.5 + 0.5 stays at 1 for ever: no denormals, no overflow, and no compiler may fold it without -ffast-math. Each chain
- * starts at another value, so no two can be merged. */
+/* The FMA ceiling: as many independent chains as the register tile has accumulators, nothing loaded, nothing stored. x
+ * = x * 0.5 + 0.5 stays at 1 for ever: no denormals, no overflow, and no compiler may fold it without -ffast-math. Each
+ * chain starts at another value, so no two can be merged. */
 static void run_peak(const struct peak *call) {
     const int64_t iterations = call->iterations;
     double total = 0;

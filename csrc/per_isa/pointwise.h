@@ -1,28 +1,23 @@
-/* What is between a Transformer's products: softmax, LayerNorm, GELU, biases and residuals. Few FLOPs per element, so speed
- * is that of passing over a row as seldom as possible, and while it is in L1. Threads take whole rows; of small operands
- * one thread takes all, since waking the others takes longer. The last elements of a row are computed as a vector whose
- * other lanes hold something harmless. */
+/* What is between a Transformer's products: softmax, LayerNorm, GELU, biases and residuals. Few FLOPs per element, so
+ * speed is that of passing over a row as seldom as possible, and while it is in L1. Threads take whole rows; of small
+ * operands one thread takes all, since waking the others takes longer. The last elements of a row are computed as a
+ * vector whose other lanes hold something harmless. */
 #define SINGLE (sizeof(T) == 4)
 #define ALONE 4096 /* elements that aren't worth a second thread */
 /* The statement for every row i. One thread enters no parallel region, which would take as long as a short row. */
 #define EACH_ROW(elements, rows, i, ...)                                                                               \
-    const int team = (elements) <= ALONE ? 1 : call->threads;                                                               \
+    const int team = (elements) <= ALONE ? 1 : call->threads;                                                          \
     if (team == 1)                                                                                                     \
         for (int64_t i = 0; i < (rows); i++) __VA_ARGS__                                                               \
-    else                                                                                                               \
-        _Pragma("omp parallel for num_threads(team) schedule(static)") for (int64_t i = 0; i < (rows); i++) __VA_ARGS__
+    else _Pragma("omp parallel for num_threads(team) schedule(static)") for (int64_t i = 0; i < (rows); i++) __VA_ARGS__
 
 static inline vec only(vec v, int64_t count) { /* the first `count` lanes, the others 0 */
     return (vec)((mask)v & below(count));
 }
-INLINE vec take(const T *p, int64_t left, T rest) {
-    return left >= LANES ? load(p) : load_some(p, left, rest);
-}
+INLINE vec take(const T *p, int64_t left, T rest) { return left >= LANES ? load(p) : load_some(p, left, rest); }
 INLINE void put(T *p, vec v, int64_t left) {
-    if (left >= LANES)
-        store(p, v);
-    else
-        store_some(p, v, left);
+    if (left >= LANES) store(p, v);
+    else store_some(p, v, left);
 }
 
 /* The larger of two, lane by lane; b where a is NaN. And the largest lane. */
@@ -42,9 +37,9 @@ INLINE vec polynomial(const double *coefficients, const int terms, vec x) {
 }
 
 /* exp(x) for x <= 0, or above it by no more than rounding; what would be below the smallest normal number is 0. x = n
- * ln 2 + r; adding 1.5 times the last power of two whose ulp is 1 rounds x / ln 2 to n and leaves n in the low bits, from
- * where it is shifted into the exponent of 1. ln 2 comes in two parts, the first with so few bits that n times it is
- * exact. */
+ * ln 2 + r; adding 1.5 times the last power of two whose ulp is 1 rounds x / ln 2 to n and leaves n in the low bits,
+ * from where it is shifted into the exponent of 1. ln 2 comes in two parts, the first with so few bits that n times it
+ * is exact. */
 INLINE vec exp_of(vec x) {
     const T round = SINGLE ? 0x1.8p23 : 0x1.8p52, lowest = SINGLE ? -87.33654 : -708.3964;
     const T high = SINGLE ? 0x1.62ep-1 : 0x1.62e42fep-1;
@@ -121,18 +116,18 @@ static void norm_rows(const struct norm *call) {
     const T *x = call->x, *r = call->r, eps = *(const T *)call->eps;
     T *y = call->y;
     EACH_ROW(call->m * call->n, call->m, i,
-             norm_row(call->n, x + i * call->ldx, r ? r + i * call->ldr : NULL, call->bias, call->gain, call->shift, eps,
-                      y + i * call->ldy);)
+             norm_row(call->n, x + i * call->ldx, r ? r + i * call->ldr : NULL, call->bias, call->gain, call->shift,
+                      eps, y + i * call->ldy);)
 }
 static void run_layer_norm(const struct norm *call) { norm_rows(call); }
 static void run_residual_norm(const struct norm *call) { norm_rows(call); }
 
 /* --- x = GELU(x + bias), in place. GELU(v) = v P(v), P the normal distribution or, tanh_form, what resembles it,
- * 1/2 (1 + tanh u) = 1 / (1 + exp(-2 u)). Both are 1 - Q(|v|) right and Q(|v|) left of 0, so GELU(v) = max(v, 0) - |v| Q(|v|), in
- * which nothing cancels; from 40 on Q is 0. */
+ * 1/2 (1 + tanh u) = 1 / (1 + exp(-2 u)). Both are 1 - Q(|v|) right and Q(|v|) left of 0, so GELU(v) = max(v, 0) - |v|
+ * Q(|v|), in which nothing cancels; from 40 on Q is 0. */
 INLINE vec activated(const int tanh_form, vec v) {
     const T far = 40;
-    const vec size = (vec)((mask)v & ~(mask)-(vec){0}), a = CHOOSE(size < far, size, (vec){0} + far);
+    const vec size = (vec)((mask)v & ~(mask) - (vec){0}), a = CHOOSE(size < far, size, (vec){0} + far);
     const vec most = CHOOSE(v < 0, (vec){0}, v); /* a NaN stays one */
     if (tanh_form) {
         const T two_root = 1.5957691216057308; /* 2 sqrt(2 / pi) */
@@ -140,9 +135,8 @@ INLINE vec activated(const int tanh_form, vec v) {
         return most - a * (e / (1 + e));
     }
     const vec t = (a - 4) / (a + 4), e = exp_of((T)-0.5 * (a * a));
-    return most - a * e *
-                      (SINGLE ? polynomial(TAIL_SHORT, TERMS(TAIL_SHORT), t)
-                              : polynomial(TAIL_LONG, TERMS(TAIL_LONG), t));
+    return most -
+           a * e * (SINGLE ? polynomial(TAIL_SHORT, TERMS(TAIL_SHORT), t) : polynomial(TAIL_LONG, TERMS(TAIL_LONG), t));
 }
 
 INLINE void gelu_row(const int tanh_form, int64_t n, T *x, const T *bias) {

@@ -1,11 +1,11 @@
 /* Coefficients of pointwise.h, of both element types, lowest power first. Made for Ridgeline. Numba's kernels get them
  * through the C API.
  *
- * Q(a) = 1/2 erfc(a / sqrt 2), the normal distribution's tail beyond a >= 0, is exp(-a^2 / 2) S(t) with t = (a - 4) / (a + 4),
- * which takes [0, inf) to [-1, 1) as in Schonfelder, "Chebyshev Expansions for the Error and Related Functions" (Math.
- * Comp. 32, 1978); S falls from 1/2 at t = -1 to 0. Its Chebyshev series, from values of 50 digits, ends where what is left
- * out adds up to 4e-9 (f32) or 5e-17 (f64), and is written in powers of t: none has a coefficient above 0.2, so
- * Horner's rule loses nothing to cancellation. */
+ * Q(a) = 1/2 erfc(a / sqrt 2), the normal distribution's tail beyond a >= 0, is exp(-a^2 / 2) S(t) with t = (a - 4) /
+ * (a + 4), which takes [0, inf) to [-1, 1) as in Schonfelder, "Chebyshev Expansions for the Error and Related
+ * Functions" (Math. Comp. 32, 1978); S falls from 1/2 at t = -1 to 0. Its Chebyshev series, from values of 50 digits,
+ * ends where what is left out adds up to 4e-9 (f32) or 5e-17 (f64), and is written in powers of t: none has a
+ * coefficient above 0.2, so Horner's rule loses nothing to cancellation. */
 /* clang-format off */
 static const double TAIL_SHORT[] = {
     0.09441064260748247, -0.1703976894669538, 0.12437916006397212, -0.07170805958047266, 0.030865937056417783,

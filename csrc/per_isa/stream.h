@@ -1,8 +1,9 @@
-/* The bandwidth kernels: each is its formula. Doubles, as in STREAM. The loops are written with vectors because a compiler
- * may turn c = a into a call of memcpy, which is another kernel. */
+/* The bandwidth kernels: each is its formula. Doubles, as in STREAM. The loops are written with vectors because a
+ * compiler may turn c = a into a call of memcpy, which is another kernel. */
 #define PAGE (4096 / (int64_t)sizeof(T))
 
-/* `passes` passes of each thread over its contiguous share of the elements; returns the last one's sum, of all threads. */
+/* `passes` passes of each thread over its contiguous share of the elements; returns the last one's sum, of all threads.
+ */
 static double stream(const struct stream *call, double (*pass)(const struct stream *, int64_t begin, int64_t end)) {
     double *sums = call->workspace, total = 0;
     int threads = 0;

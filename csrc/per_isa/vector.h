@@ -26,9 +26,7 @@ typedef __typeof__(load_lanes(0, NULL, 0)) raw;
 static inline vec load_some(const T *p, int64_t count, T rest) {
     return (vec)((mask)load_lanes(sizeof(T), p, count) | (~below(count) & (mask)((vec){0} + rest)));
 }
-static inline void store_some(T *p, vec v, int64_t count) {
-    store_lanes(sizeof(T), p, (raw)v, count);
-}
+static inline void store_some(T *p, vec v, int64_t count) { store_lanes(sizeof(T), p, (raw)v, count); }
 #else
 static inline vec load_some(const T *p, int64_t count, T rest) {
     alignas(VECTOR_BYTES) T lane[LANES];
