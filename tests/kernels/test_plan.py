@@ -1,0 +1,97 @@
+"""The planner, for caches and teams that this machine doesn't have: what kernels rely on holds for any of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import DTYPES, Kernel
+from kernels.backends.c import ISAS, ffi, lib, target
+from kernels.verify import error_bound, reference
+from support.cases import make_inputs, output_for
+
+CACHES = {  # bytes of L1, L2, and of an L3
+    "Zen 2": (32 << 10, 512 << 10, 16 << 20),
+    "Zen 4": (32 << 10, 1 << 20, 32 << 20),
+    "Sapphire Rapids": (48 << 10, 2 << 20, 105 << 20),
+    "Haswell": (32 << 10, 256 << 10, 8 << 20),
+    "Neoverse N1": (64 << 10, 1 << 20, 1 << 20),
+    "small": (16 << 10, 128 << 10, 1 << 20),
+}
+ROWS = (1, 5, 15, 17, 37, 41, 133, 169, 337, 512, 4096)
+SHAPES = [(m, n, k) for m in ROWS for n, k in ((4, 4096), (8, 409), (1000, 3072), (1, 1))]
+TEAMS = (1, 2, 3, 5, 6, 8, 9, 14, 24, 45, 64)
+
+
+def up(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+def tile_heights(rows: int, mr: int) -> list[int]:
+    """Of the tiles that a block's rows are spread over."""
+    tiles = up(rows, mr)
+    starts = [lib.plan_tile_start(rows, tiles, i) for i in range(tiles + 1)]
+    return [end - begin for begin, end in pairwise(starts)]
+
+
+@pytest.mark.parametrize("caches", CACHES)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gemm_plans(dtype: str, isa: str, caches: str) -> None:
+    of, sizes = target(isa, dtype), ffi.new("struct caches *", CACHES[caches])
+    lanes = of.vector_bytes // of.element_bytes
+    for (m, n, k), threads, packed in product(SHAPES, TEAMS, (0, 1)):
+        z = lib.plan_gemm(of, sizes, threads, packed, m, n, k)
+        where = f"{m} x {n} x {k} on {threads}, packed {packed}"
+        blocks = [tile_heights(min(z.mc, m - ic), of.mr) for ic in range(0, m, z.mc)]
+        assert 1 <= z.across * z.down <= threads, where
+        working = {
+            block: {row for row in range(z.down) if len(tiles) * row // z.down < len(tiles) * (row + 1) // z.down}
+            for block, tiles in enumerate(blocks)
+        }
+        assert all(rows <= working[0] for rows in working.values()), f"a panel of B that nobody copied: {where}"
+        heights = {h for block in blocks for h in block}
+        assert min(heights) >= 1 and max(heights) <= of.mr, where
+        assert z.width % lanes == 0 and z.width <= lib.plan_tile_vectors(of, max(heights)) * lanes, where
+        assert z.a_block >= z.mc * min(z.kc, k), where
+        widest = up(up(min(n, z.nc), z.width), z.across)  # panels of the thread that has most
+        assert packed or len(blocks) == 1 or z.panels > widest, where
+        assert packed or z.b_thread == z.panels * z.kc * z.width, where
+        assert z.blocks == len(blocks) * up(n, z.nc) * up(k, z.kc), where
+        workspace = lib.plan_gemm_workspace(of, sizes, threads, packed, m, n, k)
+        assert workspace >= (2 * z.a_block + threads * z.b_thread) * of.element_bytes, where
+
+
+@contextmanager
+def caches_of(cpu: str) -> Iterator[None]:
+    """C's kernels plan for another CPU's caches."""
+    here = ffi.cast("struct caches *", lib.host_caches())
+    before = here.l1, here.l2, here.l3
+    here.l1, here.l2, here.l3 = CACHES[cpu]
+    try:
+        yield
+    finally:
+        here.l1, here.l2, here.l3 = before
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [k for k in kernels.KERNELS.values() if k.operation == "gemm" and k.backend == "c"],
+    ids=str,
+    indirect=True,
+)
+def test_products_planned_for_other_caches(kernel: Kernel) -> None:
+    for m, n, k in ((37, 4, 4096), (169, 8, 409), (133, 40, 1024)):
+        inputs = make_inputs(kernel, {"m": m, "n": n, "k": k})
+        expected = reference(kernel.operation, kernel.types, inputs)
+        bound = error_bound(kernel.operation, kernel.types, inputs)
+        _, out = output_for(kernel, inputs)
+        for cpu, threads in product(CACHES, (1, 2, 6, 9, 14, 45)):
+            out[...] = np.nan
+            with caches_of(cpu):
+                kernel.bind(*inputs, out=out, threads=threads)()
+            assert (np.abs(out - expected) <= bound).all(), f"{cpu}: {m} x {n} x {k} on {threads} threads"
