@@ -57,6 +57,13 @@ class Parser(argparse.ArgumentParser):
         """--picture STEM."""
         self.add_argument("--picture", type=output, default=default, metavar="STEM", help="without .png and .svg")
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's; options.arguments are the arguments as they were given."""
+        given = list(sys.argv[1:] if args is None else args)
+        options = super().parse_args(given, namespace)
+        options.arguments = given
+        return options
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 

@@ -13,11 +13,13 @@ from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
-from bench.record.row import Row
+from bench.record.row import PROBES, Row, types_label
 from bench.record.store import load
 from bench.report.columns import COMPARED, RECORDS_RIDGES
 from bench.report.tables import ridges_of, table
 from bench.report.text import machine_line, trust_text
+
+SHAPE = ("kind", "operation", "types", "backend", "isa", "threads", "dims", "layers", "level", "cold")
 
 
 def key(row: Row) -> tuple[Any, ...]:
@@ -25,7 +27,7 @@ def key(row: Row) -> tuple[Any, ...]:
     dims = {name: size for name, size in row["dims"].items() if row["kind"] == "kernel"}
     return (
         row["operation"],
-        row["dtype"],
+        types_label(row),
         row["backend"],
         row["threads"],
         row["level"],
@@ -58,7 +60,7 @@ def verdict(ours: Interval, theirs: Interval) -> str:
 def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
     """One entry per measurement that the first record shares with another: times, ratio, shares of roof, verdict."""
     base = records[0]
-    ours = {key(row): (row, f) for row, f in base.pairs if row["operation"] not in ("fma", "adds")}
+    ours = {key(row): (row, f) for row, f in base.pairs if row["operation"] not in PROBES}
     found = []
     for number, other in enumerate(records[1:], 1):
         for row, theirs in other.pairs:
@@ -71,11 +73,7 @@ def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
             found.append(
                 {
                     "record": number,
-                    "row": {
-                        name: row[name]
-                        for name in ("kind", "operation", "dtype", "backend", "isa", "threads", "dims", "level")
-                    }
-                    | {"layers": row.get("layers", []), "cold": row["cold"]},
+                    "row": {name: value for name, value in row.items() if name in SHAPE},
                     "seconds": [a.as_dict(), b.as_dict()],
                     "ratio": a.value / b.value,
                     "percent_of_roof": [mine.get("percent_of_roof"), theirs.get("percent_of_roof")],

@@ -53,6 +53,9 @@ class Replay:
 REPLAY = Replay()
 
 
+OPTIONS = ("--sweep", "--threads", "--dtype", "--peers", "--results")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ridgeline")
     group.addoption("--sweep", choices=list(SWEEPS), default="default", help="how much to measure")
@@ -107,7 +110,16 @@ class Plan:
                     self.say(f"left out: {line}")
             quick = self.sweep is SWEEPS["quick"]
             others = {row.backend for row in self.others}
-            self.session = Session("pytest bench/ --benchmark-only", self.threads, self.dtypes, self.say, quick, others)
+            self.session = Session(
+                "pytest bench/ --benchmark-only",
+                self.threads,
+                self.dtypes,
+                self.say,
+                quick,
+                others,
+                arguments=list(map(str, self.config.invocation_params.args)),
+                options={name: str(self.config.getoption(name)) for name in OPTIONS},
+            )
             self.session.start()
         return self.session
 
@@ -211,7 +223,7 @@ def replay(benchmark: Any, plan: Plan) -> Any:
             return
         rounds = REPLAY.load(call_seconds(row))
         benchmark.extra_info.update(
-            {name: row[name] for name in ("operation", "dtype", "backend", "isa", "threads", "dims", "level", "cold")}
+            {name: row[name] for name in ("operation", "types", "backend", "isa", "threads", "dims", "level", "cold")}
         )
         plan.shown.append((benchmark.extra_info, row))
         benchmark.pedantic(REPLAY.play, rounds=rounds, iterations=1)

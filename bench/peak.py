@@ -16,7 +16,7 @@ from bench.measure.run import add_dtypes, add_seconds, add_threads, kept, measur
 from bench.measure.session import Session
 from bench.measure.timing import interleave
 from bench.record.metrics import Metrics
-from bench.record.row import Row, call_seconds, flops
+from bench.record.row import Row, arithmetic, call_seconds, flops
 from bench.report.columns import Column, Measured
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
@@ -64,7 +64,7 @@ class Peak(NamedTuple):
 PEAKS: Sequence[Column[Peak]] = (
     Column("threads", lambda p: str(p.measured.row["threads"])),
     Column("isa", lambda p: p.measured.row["isa"], left=True),
-    Column("dtype", lambda p: p.measured.row["dtype"], left=True),
+    Column("dtype", lambda p: arithmetic(p.measured.row), left=True),
     Column("chains", lambda p: str(p.measured.row["dims"]["chains"])),
     Column("lanes", lambda p: str(p.measured.row["dims"]["lanes"])),
     Column("best GFLOP/s", lambda p: f"{flops(p.measured.row) / p.measured.metrics['best_seconds'] / 1e9:.1f}"),
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_save()
     options = parser.parse_args(arguments)
     isas = _isas(options.isa)
-    with measuring("peak", options.threads, options.dtype, first="FMA peak") as session:
+    with measuring("peak", options, options.threads, options.dtype, first="FMA peak") as session:
         for threads in options.threads:
             measure(session, threads, isas, options.dtype, options.seconds)
     metrics = kept(session, options.save)

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise BadInput(f"{options.record}: no other library took part in it")
         return _shown(options, metrics)
     present = take_part(libraries.missing(), {row.backend for row in libraries.rows() if row.reason is None})
-    with measuring("peers", options.threads, [options.dtype], others=present) as session:
+    with measuring("peers", options, options.threads, [options.dtype], others=present) as session:
         measure(session, options.dtype, options.seconds, options.full)
     metrics = kept(session, None)
     path = result_path(options.results, metrics.record["machine"]["id"], "-peers")

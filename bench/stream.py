@@ -205,7 +205,7 @@ def _parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    with measuring("stream", options.threads, first="bandwidth") as session:
+    with measuring("stream", options, options.threads, first="bandwidth") as session:
         for threads in options.threads:
             session.progress(f"bandwidth, {of_threads(threads)}")
             if options.levels:

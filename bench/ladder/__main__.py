@@ -57,7 +57,7 @@ def for_page(metrics: Metrics, steps: Sequence[Step]) -> str:
     """The table for a page: heading lines on machine and product, then GitHub's kind of table."""
     machine, session = metrics.record["machine"], metrics.record["session"]
     lines = [
-        f"{machine_line(machine, session)}; {metrics.record['created'][:10]}, trust {metrics.trust['grade']}.",
+        f"{machine_line(machine, session)}; {metrics.record['ended'][:10]}, trust {metrics.trust['grade']}.",
         f"{headline(metrics)}. {_peaks(steps)}.",
         "",
         *markdown(STEPS, steps),
@@ -142,7 +142,7 @@ def _parser() -> Parser:
 
 def _measured(options: Any) -> Metrics:
     case = product(options.model, options.layer, options.m, options.n, options.k, options.dtype)
-    with measuring("ladder", {1, options.threads}, [options.dtype], first="the climb") as session:
+    with measuring("ladder", options, {1, options.threads}, [options.dtype], first="the climb") as session:
         measure(session, case, options.dtype, options.seconds)
     return kept(session, None)
 

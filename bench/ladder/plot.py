@@ -68,7 +68,7 @@ def staircase(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.86), frameon=False, fontsize=10)
     record = metrics.record
-    machine, day, trust = record["machine"], record["created"][:10], metrics.trust["grade"]
+    machine, day, trust = record["machine"], record["ended"][:10], metrics.trust["grade"]
     axes.set_title(
         f"{title}\n{machine['cpu']['model']} ({machine['id'][-8:]}), {day}, trust {trust}; in the bars: GFLOP/s, "
         "share of the FMA peak, times the rung below",

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
-from bench.record.row import Row
+from bench.record.row import Row, arithmetic, types_label
 from kernels.operations import SCALAR_GEMMS
 from kernels.types import DTYPES
 
@@ -74,13 +74,13 @@ def climb(metrics: Metrics) -> list[Step]:
     Of several shapes, the first that has a lower rung. Raises ValueError where there is none, or no FMA peak for it.
     """
     lowest = _lowest(metrics)
-    dims, dtype = lowest["dims"], lowest["dtype"]
+    dims, dtype = lowest["dims"], arithmetic(lowest)
     found = {
         (row["operation"], row["backend"], row["threads"]): (row, f)
         for row, f in metrics.pairs
-        if (row["kind"], row["dims"], row["dtype"]) == ("kernel", dims, dtype)
+        if (row["kind"], row["dims"], arithmetic(row)) == ("kernel", dims, dtype)
     }
-    tiles = {row["isa"]: row["dims"] for row in metrics.rows if (row["operation"], row["dtype"]) == ("fma", dtype)}
+    tiles = {row["isa"]: row["dims"] for row in metrics.rows if (row["operation"], arithmetic(row)) == ("fma", dtype)}
     most = max(threads for _, _, threads in found)
     steps: list[Step] = []
     for backend in BACKENDS:
@@ -119,4 +119,4 @@ def headline(metrics: Metrics) -> str:
     sizes = ", ".join(f"{d} = {row['dims'][d]}" for d in "mnk")
     layers = f" ({'; '.join(row['layers'])})" if row["layers"] else ""
     where = "B cold, from memory" if row["cold"] else f"operands hot, in {row['level']}"
-    return f"C = A B in {row['dtype']}, {sizes}{layers}; {where}"
+    return f"C = A B in {types_label(row)}, {sizes}{layers}; {where}"

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 import kernels
 from bench.measure.timing import Variant
-from bench.record.row import make_row
+from bench.record.row import Level, Row, make_row
 from kernels.backends import c
 from kernels.backends.c import lib
 from kernels.operations import OPERATIONS
@@ -29,7 +28,7 @@ class Probe:
     calls: calls per sample, once it was timed; row["calls"] also counts the passes that one call makes.
     """
 
-    row: dict[str, Any]
+    row: Row
     variant: Variant
     calls: int = 1
 
@@ -52,7 +51,7 @@ def clock_probe(threads: int) -> Probe:
 
 
 def stream_probe(
-    operation: str, backend: str, arrays: Sequence[np.ndarray], threads: int, level: str = "DRAM"
+    operation: str, backend: str, arrays: Sequence[np.ndarray], threads: int, level: Level = "DRAM"
 ) -> Probe:
     """One STREAM operation on the arrays a, b, c (as many as it needs), checked against its reference on the way."""
     kernel = kernels.find(operation, "f64", backend, kernels.chosen_isa() if backend == "c" else None)
@@ -66,5 +65,5 @@ def stream_probe(
     kernel.bind(*inputs, out=out, threads=threads)()
     check(operation, "f64", before, out)
     call = kernel.bind(*inputs, out=out, threads=threads, **({"passes": passes} if backend == "c" else {}))
-    row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level)
-    return Probe({**row, "calls": passes}, [call])
+    row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level, calls=passes)
+    return Probe(row, [call])

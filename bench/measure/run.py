@@ -4,7 +4,7 @@ parser = Parser("peak", "FMA peak per ISA")
 add_threads(parser)
 parser.add_save()
 options = parser.parse_args(arguments)
-with measuring("peak", options.threads) as session:
+with measuring("peak", options, options.threads) as session:
     ...
 metrics = kept(session, options.save)
 return shown(options, session.complete, metrics.record, lambda out: out.print(...), options.save)
@@ -111,6 +111,7 @@ class Interruptible:
 @contextmanager
 def measuring(
     command: str,
+    options: Any,
     threads: Iterable[int],
     dtypes: Iterable[str] = (),
     first: str | None = None,
@@ -119,17 +120,27 @@ def measuring(
     """A session to measure in, in a block that Ctrl-C or SIGTERM may end early; others' processes end with it.
 
     command  as behind python -m bench.
+    options  what the command's Parser returned, for the record
     first    what a line at the bottom of the terminal says until session.progress() changes it; None: lines stay
     others   backends of kernels.backends.libraries that will take part
     """
     out = console(stderr=True)
     with ExitStack() as stack:
         say: Callable[[str], None] = out.print if first is None else stack.enter_context(out.status(first)).update
-        session = Session(f"python -m bench.{command}", threads, dtypes, say, others=others)
+        given = {name: _plain(value) for name, value in vars(options).items() if name != "arguments"}
+        name = f"python -m bench.{command}"
+        session = Session(name, threads, dtypes, say, others=others, arguments=options.arguments, options=given)
         stack.callback(session.dismiss)
         block = stack.enter_context(Interruptible())
         yield session
     session.complete = block.complete
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as JSON has it."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def take_part(missing: Iterable[str], present: Taking) -> Taking:

@@ -1,9 +1,12 @@
 """A measuring session: roofs first, between and last; kernels checked, then timed; all kept as a record's rows."""
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import kernels
@@ -17,20 +20,23 @@ from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
 from bench.measure.timing import Samples, collect, interleave, timer_resolution
 from bench.record import store
+from bench.record.format import Circumstances, Condition, Machine, Ping
 from bench.record.metrics import Metrics
 from bench.record.roofs import Roofs, roofs
-from bench.record.row import make_row
+from bench.record.row import Level, Row, add_samples, arithmetic, make_row
 from bench.record.trust import AGREE
 from bench.workloads.shapes import Case
-from kernels import Kernel
+from kernels import Kernel, _native
 from kernels.backends import c, libraries, numba
 
 Hired = TypeVar("Hired", bound=Process)
 
 
-def machine_facts() -> dict[str, Any]:
+def machine_facts() -> Machine:
     """bench.machine's facts and how the C kernels were built."""
-    return {**describe(), "build": c.build()}
+    module = Path(_native.__file__).read_bytes()
+    build = {**c.build(), "module_sha256": hashlib.sha256(module).hexdigest()}
+    return cast(Machine, {**describe(), "build": build})
 
 
 @cache
@@ -46,6 +52,7 @@ class Session:
     dtypes    of the peaks
     progress  called with one line on what happens now
     others    backends of kernels.backends.libraries that will take part: they need memory
+    arguments, options  of the command, for the record
     """
 
     def __init__(
@@ -56,16 +63,20 @@ class Session:
         progress: Callable[[str], None] = lambda text: None,
         quick: bool = False,
         others: Iterable[str] = (),
+        arguments: Sequence[str] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.command, self.threads, self.dtypes = command, sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
+        self.arguments, self.options = list(arguments), dict(options or {})
+        self.started, self._began = datetime.now(UTC), time.perf_counter()
         self.isa = isa_in_use()
         self.round = 0
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         self.untrusted: list[str] = []
         self.remarks: list[str] = []
-        self.pings: list[dict[str, Any]] = []
-        self.conditions: list[dict[str, Any]] = []
+        self.pings: list[Ping] = []
+        self.conditions: list[Condition] = []
         self.complete = False
         self.pages: dict[str, int] | None = None
         self.cpus = {t: cpus_for(t) for t in self.threads}
@@ -143,7 +154,7 @@ class Session:
         Of L3 also a quarter, if far larger than L2: neighbours may leave less than half, and most weights are less.
         """
         own = cache_bytes(2)
-        sizes = {
+        sizes: dict[Level, tuple[int | None, int]] = {
             "L1": (cache_bytes(1), threads),
             "L2": (own, threads),
             "L3": (llc_bytes() if cache_bytes(3) else None, 1),
@@ -170,8 +181,10 @@ class Session:
                 probe.calls = new.calls
                 probe.row["calls"] *= new.calls
             assert new.calls == probe.calls
-            probe.row["seconds"] += new.seconds
-            probe.row["rounds"] += [self.round] * len(new.seconds)
+            self._add(probe.row, new)
+
+    def _add(self, row: Row, samples: Samples) -> None:
+        add_samples(row, samples.seconds, [start - self._began for start in samples.starts], self.round)
 
     def probe_round(self, threads: int | None = None) -> None:
         """A few more samples of peak, memory and clock: they belong to the same minutes as the kernels."""
@@ -185,12 +198,12 @@ class Session:
         collect([p.variant for p in probes], samples, [count] * len(probes))
         self.add_samples(probes, samples)
 
-    def ceiling(self, name: str, threads: int) -> dict[str, Any]:
+    def ceiling(self, name: str, threads: int) -> Row:
         """The row of "peak_f32", "peak_f64" (of the ISA in use) or "read" at a thread count."""
         for probe in self._probes[threads]:
             row = probe.row
             if (name == "read" and row["operation"] in READS and row["level"] == "DRAM") or (
-                name == f"peak_{row['dtype']}" and row["isa"] == self.isa
+                name == f"peak_{arithmetic(row)}" and row["isa"] == self.isa
             ):
                 return row
         raise KeyError(name)
@@ -223,7 +236,7 @@ class Session:
         chosen: Sequence[Kernel],
         seconds: float,
         beside: Sequence[Probe] = (),
-    ) -> list[dict[str, Any]]:
+    ) -> list[Row]:
         """Checks and times the kernels on one shape, interleaved, and adds their rows.
 
         beside: probes without samples that are timed in the same rounds; their rows come first.
@@ -255,7 +268,7 @@ class Session:
 
     def measure_together(
         self, cases: Sequence[Case], dtype: str, threads: int, kernel: Kernel, seconds: float
-    ) -> list[dict[str, Any]]:
+    ) -> list[Row]:
         """As measure(), but one kernel on several shapes of one weight matrix, all of them in the same rounds."""
         with pinned(threads), self.watched():
             problems = [Problem(weights=self.problem.weights) for _ in cases]
@@ -299,12 +312,12 @@ class Session:
     def _cpu_seconds(self) -> float:
         return time.process_time() + self._spent + sum(worker.cpu_seconds for worker in self._workers.values())
 
-    def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> dict[str, Any]:
+    def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> Row:
         size = case.delivered(kernel.types)
-        return make_row(
+        row = make_row(
             "kernel",
             kernel.operation,
-            kernel.dtype,
+            kernel.types,
             kernel.backend,
             kernel.isa,
             threads,
@@ -313,24 +326,25 @@ class Session:
             level="DRAM" if cold else self.level(size, threads),
             cold=cold,
             calls=samples.calls,
-            seconds=samples.seconds,
-            rounds=[self.round] * len(samples.seconds),
         )
+        self._add(row, samples)
+        return row
 
     @staticmethod
-    def level(size: int, threads: int) -> str:
+    def level(size: int, threads: int) -> Level:
         """The nearest level that can hold `size` bytes of data in use again and again."""
         own, last = _capacities()
-        for level, capacity in zip(("L1", "L2"), own, strict=True):
-            if capacity and size <= capacity * threads:
-                return level
+        if own[0] and size <= own[0] * threads:
+            return "L1"
+        if own[1] and size <= own[1] * threads:
+            return "L2"
         return "L3" if size <= last else "DRAM"
 
     # --- the result
 
     def metrics(self) -> Metrics:
         """What was measured so far: a finished record, with all that follows from it."""
-        session = {
+        session: Circumstances = {
             "isa": self.isa,
             "forced": os.environ.get(kernels.ISA_VARIABLE),
             "timer_resolution": timer_resolution(),
@@ -343,13 +357,22 @@ class Session:
             "jit_seconds": numba.first_call_seconds(),
             "vector_code": numba.evidence() if numba.first_call_seconds() else {},
         }
-        return store.make(self.command, self.complete, self.machine, session, self._rows())
+        return store.make(
+            self.command,
+            self.complete,
+            self.machine,
+            session,
+            self._rows(),
+            started=self.started,
+            arguments=self.arguments,
+            options=self.options,
+        )
 
     def roofs(self) -> dict[int, Roofs]:
         """The ceilings so far, by thread count."""
         return roofs(self._rows())
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[Row]:
         probes = [p.row for probes in self._probes.values() for p in probes]
         return [row for row in (*probes, *self.rows) if row["seconds"]]
 
@@ -370,4 +393,5 @@ class _Watched:
 
     def __exit__(self, *_: object) -> None:
         figures = self.session._watch.stop()
-        self.session.conditions.append({"round": self.session.round, "clock_hertz": clock_hertz(), **figures})
+        condition = {"round": self.session.round, "clock_hertz": clock_hertz(), **figures}
+        self.session.conditions.append(cast(Condition, condition))

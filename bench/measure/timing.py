@@ -35,10 +35,14 @@ def timer_resolution() -> float:
 
 @dataclass
 class Samples:
-    """One variant's timing: seconds[i] is the time of a region of `calls` calls; its last call used copy `copy`."""
+    """One variant's timing: seconds[i] is the time of a region of `calls` calls; its last call used copy `copy`.
+
+    starts[i]: when that region began, by time.perf_counter()
+    """
 
     calls: int
     seconds: list[float] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
     copy: int = 0
 
 
@@ -127,7 +131,9 @@ def collect(
                     continue
                 waken = _settle(pools, last, v) and min(samples[v].seconds, default=0) < WAKEN_SECONDS
                 position += waken
-                samples[v].seconds.append(timed(variants[v], position, samples[v].calls, waken))
+                seconds = timed(variants[v], position, samples[v].calls, waken)
+                samples[v].starts.append(time.perf_counter() - seconds)  # another process's, late by what a pipe takes
+                samples[v].seconds.append(seconds)
                 position += samples[v].calls
                 samples[v].copy = (position - 1) % len(variants[v])
                 done[v] += 1

@@ -5,32 +5,54 @@ roof is therefore median over best, and whoever prints it says so.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust
 from bench.record.intervals import Interval, median_interval
-from bench.record.ridge import Knee, find_knee, verdict
-from bench.record.roofs import drift, roofs
-from bench.record.row import Row, call_seconds, family, flops, moved_bytes, write_allocate_bytes
-from bench.record.trust import DRIFT, judge
+from bench.record.ridge import MeasuredRidge, find_ridge, verdict
+from bench.record.roofs import Roofs, drift, is_peak, is_read, roofs
+from bench.record.row import (
+    Row,
+    arithmetic,
+    call_seconds,
+    family,
+    flops,
+    moved_bytes,
+    rates,
+    types_label,
+    write_allocate_bytes,
+)
+from bench.record.trust import trust
 
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster
+LEAST_POINTS = 6  # of a measured ridge
 
 
 class Metrics:
     """All figures of a record, each derived once, when first asked for; as_dict() is what the record stores."""
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
+    def __init__(self, record: Record) -> None:
         self.record = record
-        self.rows: list[Row] = record["rows"]
+        self.rows = record["rows"]
         self.roofs = roofs(self.rows)
 
-    def row(self, row: Row) -> dict[str, Any]:
-        """One row's figures: seconds per call, rates, intensity, its roof and how near it came."""
+    @property
+    def pairs(self) -> list[tuple[Row, RowFigures]]:
+        """Every row with its figures."""
+        return list(zip(self.rows, self.row_figures, strict=True))
+
+    @cached_property
+    def row_figures(self) -> list[RowFigures]:
+        """Of each row seconds per call, rates, intensity, its roof and how near it came."""
+        found = [self._of_row(row) for row in self.rows]
+        self._compare_hot(found)
+        return found
+
+    def _of_row(self, row: Row) -> RowFigures:
         seconds = median_interval(call_seconds(row))
         work, moved = flops(row), moved_bytes(row)
-        figures: dict[str, Any] = {"seconds": seconds.as_dict(), "best_seconds": min(call_seconds(row))}
+        figures: RowFigures = {"seconds": seconds.as_dict(), "best_seconds": min(call_seconds(row))}
         if work:
             figures["gflops"] = seconds.inverse(work / 1e9).as_dict()
         if moved:
@@ -41,53 +63,57 @@ class Metrics:
             figures.update(self._against_roof(row, seconds, work, moved))
         return figures
 
-    def _against_roof(self, row: Row, seconds: Interval, work: int, moved: int) -> dict[str, Any]:
+    def _against_roof(self, row: Row, seconds: Interval, work: int, moved: int) -> RowFigures:
         intensity = work / moved
         known = self.roofs.get(row["threads"])
-        peak = known.peak(row["dtype"], row["isa"]) if known else None
+        peak = known.peak(arithmetic(row), row["isa"]) if known else None
         bandwidth = known.bandwidths.get(row["level"]) if known else None
         if known is None or peak is None or bandwidth is None:
             return {"intensity": intensity, "verdict": "undecided", "note": "its roof was not measured"}
         isa, peak_rate = peak
         roof = min(peak_rate.value, intensity * bandwidth.value)
-        ridge = known.ridges[row["dtype"], isa]
-        if row["level"] != "DRAM":  # the ridge of the cache it lives in
-            ridge = Interval(
-                peak_rate.value / bandwidth.value, peak_rate.low / bandwidth.high, peak_rate.high / bandwidth.low
-            )
         rate = seconds.inverse(work)
-        figures = {
+        figures: RowFigures = {
             "intensity": intensity,
             "roof_gflops": roof / 1e9,
             "percent_of_roof": 100 * rate.value / roof,
-            "verdict": verdict(intensity, ridge),
+            "verdict": verdict(intensity, self._ridge(row, known, isa)),
         }
-        then = self._roof_then(row, isa, intensity)
-        if then:
-            figures["percent_of_roof_then"] = 100 * work / min(call_seconds(row)) / then
+        at_that_moment = self._roof_at_that_moment(row, isa, intensity)
+        if at_that_moment:
+            figures["percent_of_roof_at_that_moment"] = 100 * work / min(call_seconds(row)) / at_that_moment
         highest = min(peak_rate.high, intensity * bandwidth.high)
         if rate.low > highest:
             figures["error"] = self._cause(row, compute=peak_rate.value <= intensity * bandwidth.value)
         return figures
 
-    def _roof_then(self, row: Row, isa: str, intensity: float) -> float | None:
+    @staticmethod
+    def _ridge(row: Row, known: Roofs, isa: str) -> Interval:
+        """The ceilings' ridge for where the row's data is: DRAM's, or that of the cache it lives in."""
+        if row["level"] == "DRAM":
+            return known.ridges[arithmetic(row), isa]
+        peak, bandwidth = known.peaks[arithmetic(row), isa], known.bandwidths[row["level"]]
+        return Interval(peak.value / bandwidth.value, peak.low / bandwidth.high, peak.high / bandwidth.low)
+
+    def _roof_at_that_moment(self, row: Row, isa: str, intensity: float) -> float | None:
         """The roof in FLOP/s from the samples taken just before and just after a row; None where there are none."""
-        when = {row["rounds"][0], row["rounds"][0] + 1}
-        peak = bandwidth = 0.0
-        for probe in self.rows:
-            if probe["kind"] != "probe" or probe["threads"] != row["threads"]:
-                continue
-            is_peak = (probe["operation"], probe["dtype"], probe["isa"]) == ("fma", row["dtype"], isa)
-            is_read = probe["operation"].startswith("read") and probe["level"] == row["level"]
-            if not is_peak and not is_read:
-                continue
-            amount = flops(probe) if is_peak else moved_bytes(probe)
-            rates = [amount / s for s, n in zip(call_seconds(probe), probe["rounds"], strict=True) if n in when]
-            if is_peak:
-                peak = max([peak, *rates])
-            else:
-                bandwidth = max([bandwidth, *rates])
-        return min(peak, intensity * bandwidth) or None
+        when = (row["rounds"][0], row["rounds"][0] + 1)
+        peaks = self._best_by_round.get((row["threads"], arithmetic(row), isa), {})
+        reads = self._best_by_round.get((row["threads"], row["level"]), {})
+        peak, read = (max(of.get(n, 0.0) for n in when) for of in (peaks, reads))
+        return min(peak, intensity * read) or None
+
+    @cached_property
+    def _best_by_round(self) -> dict[tuple[Any, ...], dict[int, float]]:
+        """Of each peak (threads, type, isa) in FLOP/s and each read (threads, level) in bytes/s the best by round."""
+        found: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
+        for row in self.rows:
+            if is_peak(row) or is_read(row):
+                name = (arithmetic(row), row["isa"]) if is_peak(row) else (row["level"],)
+                best = found[row["threads"], *name]
+                for rate, n in zip(*rates([row], flops if is_peak(row) else moved_bytes), strict=True):
+                    best[n] = max(rate, best.get(n, 0.0))
+        return found
 
     def _cause(self, row: Row, compute: bool) -> str:
         if compute:
@@ -96,102 +122,80 @@ class Metrics:
             return "above its roof: weights were still in a cache, or the bandwidth probe met a slower moment"
         return f"above its roof: data nearer than {row['level']}, or the bandwidth probe met a slower moment"
 
-    @property
-    def pairs(self) -> list[tuple[Row, dict[str, Any]]]:
-        """Every row with its figures."""
-        return list(zip(self.rows, self.row_figures, strict=True))
-
-    @cached_property
-    def row_figures(self) -> list[dict[str, Any]]:
-        found = [self.row(row) for row in self.rows]
-        self._compare_hot(found)
-        return found
-
-    def _compare_hot(self, found: list[dict[str, Any]]) -> None:
+    def _compare_hot(self, found: list[RowFigures]) -> None:
         """Says of cold memory-bound rows whether the same kernel with hot weights is really faster."""
-        hot = {
-            self._identity(r): f
-            for r, f in zip(self.rows, found, strict=True)
-            if r["kind"] == "kernel" and not r["cold"]
-        }
-        for row, figures in zip(self.rows, found, strict=True):
-            partner = hot.get(self._identity(row)) if row["kind"] == "kernel" and row["cold"] else None
+        pairs = [(row, f) for row, f in zip(self.rows, found, strict=True) if row["kind"] == "kernel"]
+        hot = {_identity(row): figures for row, figures in pairs if not row["cold"]}
+        for row, figures in pairs:
+            partner = hot.get(_identity(row)) if row["cold"] else None
             if partner is None:
                 continue
             figures["cold_over_hot"] = figures["seconds"]["value"] / partner["seconds"]["value"]
             if figures["cold_over_hot"] < HOT_GAIN and figures.get("verdict") == "memory-bound":
                 figures["note"] = "no faster with weights in cache: something other than memory limits it"
 
-    @staticmethod
-    def _identity(row: Row) -> tuple[Any, ...]:
-        return (
-            row["operation"],
-            row["dtype"],
-            row["backend"],
-            row["isa"],
-            row["threads"],
-            tuple(sorted(row["dims"].items())),
-        )
-
     @cached_property
-    def knees(self) -> list[dict[str, Any]]:
-        """The empirical ridge of each backend, dtype and thread count, from its GEMMs with cold weights.
+    def measured_ridges(self) -> list[MeasuredRidgeFigures]:
+        """The measured ridge of each backend, type and thread count, from its GEMMs with cold weights.
 
         It is laid beside a ridge of best-of ceilings, so it takes the best sample of each row. GEMV is left out: it is
         another kernel, with a slope of its own.
         """
-        points: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
-        for row, figures in zip(self.rows, self.row_figures, strict=True):
+        points: dict[tuple[str, str, str, int], list[tuple[float, float]]] = defaultdict(list)
+        for row, figures in self.pairs:
             if row["kind"] == "kernel" and row["cold"] and row["operation"] in ("gemm", "gemm_prepacked"):
-                key = (family(row), row["dtype"], row["threads"])
+                key = (family(row), types_label(row), arithmetic(row), row["threads"])
                 points[key].append((figures["intensity"], flops(row) / figures["best_seconds"]))
-        knees = []
-        for (backend, dtype, threads), pairs in points.items():
-            if len(pairs) < 6:
-                knee = Knee(None, 0.0, 0.0, 0.0, len(pairs), "fewer than 6 points were measured")
+        found: list[MeasuredRidgeFigures] = []
+        for (backend, types, type_, threads), pairs in points.items():
+            if len(pairs) < LEAST_POINTS:
+                one = MeasuredRidge(None, 0.0, 0.0, 0.0, len(pairs), f"fewer than {LEAST_POINTS} points were measured")
             else:
-                knee = find_knee(*zip(*pairs, strict=True))
-            knees.append({"backend": backend, "dtype": dtype, "threads": threads, **knee.as_dict()})
-        return knees
+                one = find_ridge(*zip(*pairs, strict=True))
+            found.append(
+                {
+                    "backend": backend,
+                    "types": types,
+                    "type": type_,
+                    "threads": threads,
+                    "ridge": one.ridge.as_dict() if one.ridge else None,
+                    "flat": one.flat,
+                    "slope": one.slope,
+                    "sharpness": one.sharpness,
+                    "points": one.points,
+                    "reason": one.reason,
+                }
+            )
+        return found
 
     @cached_property
     def drift(self) -> dict[str, float]:
         return drift(self.rows)
 
     @cached_property
-    def trust(self) -> dict[str, Any]:
-        """A: nothing speaks against the figures. B, C: one reason, several. D: a roof or a row can't be believed."""
-        session = self.record["session"]
-        reasons, fatal = judge(session["conditions"]) if session["conditions"] else [], list(session["untrusted"])
-        reasons += session["remarks"]
-        for name, moved in self.drift.items():
-            if abs(moved) > DRIFT:
-                reasons.append(f"{name}: moved by {100 * moved:+.0f} % within the session")
-        pings = [p["seconds"] for p in session["pings"] if p["seconds"]]
-        if pings and max(pings) > 1.5 * min(pings) and len({tuple(p["cpus"]) for p in session["pings"]}) == 1:
-            reasons.append(
-                f"the CPUs' distance changed from {1e9 * pings[0]:.0f} to {1e9 * pings[-1]:.0f} ns: their placement did"
-            )
-        above = sum("error" in f for f in self.row_figures)
-        if above:
-            fatal.append(f"{above} rows lie above their roof")
-        grade = "D" if fatal else "A" if not reasons else "B" if len(reasons) == 1 else "C"
-        return {"grade": grade, "reasons": fatal + reasons}
+    def trust(self) -> Trust:
+        return trust(self.record["session"], self.drift, sum("error" in f for f in self.row_figures))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Figures:
         ceilings = [
             {
                 "threads": r.threads,
-                "peaks": [{"dtype": d, "isa": i, "flops": peak.as_dict()} for (d, i), peak in r.peaks.items()],
+                "peaks": [{"type": t, "isa": i, "flops": peak.as_dict()} for (t, i), peak in r.peaks.items()],
                 "bandwidths": [{"level": level, "bytes": rate.as_dict()} for level, rate in r.bandwidths.items()],
-                "ridges": [{"dtype": d, "isa": i, "ridge": ridge.as_dict()} for (d, i), ridge in r.ridges.items()],
+                "ridges": [{"type": t, "isa": i, "ridge": ridge.as_dict()} for (t, i), ridge in r.ridges.items()],
             }
             for r in self.roofs.values()
         ]
         return {
             "rows": self.row_figures,
             "ceilings": ceilings,
-            "knees": self.knees,
+            "measured_ridges": self.measured_ridges,
             "drift": self.drift,
             "trust": self.trust,
         }
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    """What a row with cold weights and the same with hot ones share."""
+    dims, types = (tuple(sorted(row[name].items())) for name in ("dims", "types"))
+    return row["operation"], types, row["backend"], row["isa"], row["threads"], dims

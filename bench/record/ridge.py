@@ -1,20 +1,19 @@
-"""Where the roof bends: ridges from ceilings and from kernels, with intervals; scipy does the fitting.
+"""The measured ridge: where kernels leave the slanted roof, with its interval; scipy does the fitting.
 
 Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidth bind equally (Williams et al. 2009).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from bench.record.intervals import RESAMPLES, SEED, TAILS, Interval
 
 
 @dataclass(frozen=True)
-class Knee:
+class MeasuredRidge:
     """Where measured performance leaves the slanted roof.
 
     ridge      FLOP/byte; None: undecided, and `reason` says why
@@ -31,14 +30,11 @@ class Knee:
     points: int
     reason: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def _curve(parameters: Any, x: np.ndarray) -> np.ndarray:
     """log FLOP/s at log intensity x: the p-norm of the two times, (F^-p + (b I)^-p)^(-1/p)."""
     log_flat, log_slope, p = parameters
-    return -np.logaddexp(-p * log_flat, -p * (log_slope + x)) / p
+    return np.asarray(-np.logaddexp(-p * log_flat, -p * (log_slope + x)) / p)
 
 
 def _slopes(parameters: Any, x: np.ndarray) -> np.ndarray:
@@ -55,6 +51,8 @@ def _fit(x: np.ndarray, y: np.ndarray, start: Sequence[float], free_p: bool) -> 
 
     free_p: whether p is fitted too, or stays at start's.
     """
+    from scipy.optimize import least_squares  # here, for most records need no fit and importing it takes 0.2 s
+
     count, fixed = (3, ()) if free_p else (2, (start[2],))
     fit = least_squares(
         lambda q: _curve((*q, *fixed), x) - y,
@@ -68,24 +66,24 @@ def _fit(x: np.ndarray, y: np.ndarray, start: Sequence[float], free_p: bool) -> 
     return found, float(np.sum((_curve(found, x) - y) ** 2))
 
 
-def find_knee(intensity: Sequence[float], flops_per_second: Sequence[float]) -> Knee:
-    """Fits the smooth roof to measured points and decides whether they have a knee.
+def find_ridge(intensity: Sequence[float], flops_per_second: Sequence[float]) -> MeasuredRidge:
+    """Fits the smooth roof to measured points and decides whether they have a ridge.
 
     intensity         FLOP/byte of each point, at least 6 of them
     flops_per_second  achieved
 
     Undecided where a straight line (a power law) explains the points as well, or where fewer than two of them lie on
-    either side of the knee's interval: a bend that wasn't walked across was not measured. ValueError on bad points.
+    either side of the ridge's interval: what wasn't walked across was not measured. ValueError on bad points.
     """
     x, y = np.log(np.asarray(intensity, float)), np.log(np.asarray(flops_per_second, float))
     if x.size != y.size or x.size < 6 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("a knee needs at least 6 points with positive, finite intensity and FLOP/s")
+        raise ValueError("a ridge needs at least 6 points with positive, finite intensity and FLOP/s")
     start = (float(y.max()), float(np.median((y - x)[x <= np.median(x)])), 4.0)
     best, residue = _fit(x, y, start, free_p=True)
     log_flat, log_slope, p = best
 
-    def undecided(reason: str) -> Knee:
-        return Knee(None, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size, reason)
+    def undecided(reason: str) -> MeasuredRidge:
+        return MeasuredRidge(None, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size, reason)
 
     if np.ptp(x) < np.log(4):
         return undecided("the points span less than a factor of 4 in intensity")
@@ -95,21 +93,21 @@ def find_knee(intensity: Sequence[float], flops_per_second: Sequence[float]) -> 
     floor = x.size * 0.01**2
     gain = x.size * np.log((straight + floor) / (residue + floor)) - np.log(x.size)
     if gain < 6:
-        return undecided("a straight line explains the points as well as a roof with a knee")
+        return undecided("a straight line explains the points as well as a roof with a ridge")
 
     random = np.random.default_rng(SEED)
-    knees = []
+    ridges = []
     for _ in range(RESAMPLES // 2):
         pick = random.integers(x.size, size=x.size)
         again, _ = _fit(x[pick], y[pick], (log_flat, log_slope, p), free_p=False)
-        knees.append(again[0] - again[1])
-    low, high = np.quantile(knees, TAILS)
-    knee = log_flat - log_slope
-    low, high = min(low, knee), max(high, knee)
+        ridges.append(again[0] - again[1])
+    low, high = np.quantile(ridges, TAILS)
+    ridge = log_flat - log_slope
+    low, high = min(low, ridge), max(high, ridge)
     if np.sum(x < low) < 2 or np.sum(x > high) < 2:
-        return undecided("fewer than two points on one side of the bend")
-    interval = Interval(*(float(v) for v in np.exp([knee, low, high])))
-    return Knee(interval, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size)
+        return undecided("fewer than two points on one side of the ridge")
+    interval = Interval(*(float(v) for v in np.exp([ridge, low, high])))
+    return MeasuredRidge(interval, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size)
 
 
 def verdict(intensity: float, ridge: Interval) -> str:

@@ -1,57 +1,64 @@
-"""The roofs of a record: FMA peaks, read bandwidths, the ceilings' ridge, and how far they moved in the session."""
+"""The roofs of a record: FMA peaks, read bandwidths, the ceilings' ridge, and how far they moved in the session.
+
+Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidth bind equally (Williams et al. 2009).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bench.record.intervals import Interval, best_interval, ratio_interval
-from bench.record.row import Row, call_seconds, flops, moved_bytes
+from bench.record.row import Row, arithmetic, flops, moved_bytes, rates
 
 
 @dataclass(frozen=True)
 class Roofs:
-    """The ceilings of one thread count: peak per (dtype, isa) in FLOP/s, read bandwidth per level in bytes/s."""
+    """The ceilings of one thread count: peak per (type, isa) in FLOP/s, read bandwidth per level in bytes/s.
+
+    ridges: the ceilings' ridge per (type, isa), FMA peak over DRAM's read bandwidth, in FLOP/byte
+    """
 
     threads: int
     peaks: Mapping[tuple[str, str], Interval]
     bandwidths: Mapping[str, Interval]
     ridges: Mapping[tuple[str, str], Interval]
 
-    def peak(self, dtype: str, isa: str) -> tuple[str, Interval] | None:
-        """The peak of an ISA, and its name; for a library, whose ISA isn't known, the highest of that dtype."""
-        mine = {i: peak for (d, i), peak in self.peaks.items() if d == dtype}
+    def peak(self, type_: str, isa: str) -> tuple[str, Interval] | None:
+        """The peak of an ISA, and its name; for a library, whose ISA isn't known, the highest of that type."""
+        mine = {i: peak for (t, i), peak in self.peaks.items() if t == type_}
         if not mine:
             return None
         name = isa if isa in mine else max(mine, key=lambda i: mine[i].value)
         return name, mine[name]
 
 
-def _probe_rates(rows: Iterable[Row], amount: Any) -> tuple[list[float], list[int]]:
-    rates, rounds = [], []
-    for row in rows:
-        rates += [amount(row) / s for s in call_seconds(row)]
-        rounds += row["rounds"]
-    return rates, rounds
+def is_peak(row: Row) -> bool:
+    return row["kind"] == "probe" and row["operation"] == "fma"
+
+
+def is_read(row: Row) -> bool:
+    """Whether the row is a read probe, of any access pattern."""
+    return row["kind"] == "probe" and row["operation"].startswith("read")
 
 
 def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
     """The ceilings by thread count. The DRAM roof takes every read pattern, at the largest sizes."""
-    peaks, reads = defaultdict(list), defaultdict(list)
+    peaks: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
+    reads: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["kind"] == "probe" and row["operation"] == "fma":
-            peaks[row["threads"], row["dtype"], row["isa"]].append(row)
-        elif row["kind"] == "probe" and row["operation"].startswith("read"):
+        if is_peak(row):
+            peaks[row["threads"], arithmetic(row), row["isa"]].append(row)
+        elif is_read(row):
             reads[row["threads"], row["level"]].append(row)
     found = {}
-    for threads in sorted({key[0] for key in (*peaks, *reads)}):
-        up = {(d, i): _probe_rates(r, flops) for (t, d, i), r in peaks.items() if t == threads}
-        down = {level: _probe_rates(r, moved_bytes) for (t, level), r in reads.items() if t == threads}
-        ridges = {key: ratio_interval(*rates, *down["DRAM"]) for key, rates in up.items()} if "DRAM" in down else {}
+    for threads in sorted({row["threads"] for group in (*peaks.values(), *reads.values()) for row in group}):
+        up = {(name, isa): rates(r, flops) for (t, name, isa), r in peaks.items() if t == threads}
+        down = {level: rates(r, moved_bytes) for (t, level), r in reads.items() if t == threads}
+        ridges = {key: ratio_interval(*of, *down["DRAM"]) for key, of in up.items()} if "DRAM" in down else {}
         found[threads] = Roofs(
             threads,
-            {key: best_interval(*rates) for key, rates in up.items()},
-            {level: best_interval(*rates) for level, rates in down.items()},
+            {key: best_interval(*of) for key, of in up.items()},
+            {level: best_interval(*of) for level, of in down.items()},
             ridges,
         )
     return found
@@ -59,17 +66,17 @@ def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
 
 def drift(rows: Iterable[Row]) -> dict[str, float]:
     """By probe, its best in the last fifth of the session's rounds over the first fifth's, minus one."""
-    rows = [r for r in rows if r["kind"] == "probe" and r["operation"] in ("fma", "read", "read_2", "read_4", "read_8")]
-    last = max((n for r in rows for n in r["rounds"]), default=0)
+    rows = [row for row in rows if is_peak(row) or is_read(row)]
+    last = max((n for row in rows for n in row["rounds"]), default=0)
     names: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        name = f"peak {row['dtype']} {row['isa']}" if row["operation"] == "fma" else f"read {row['level']}"
+        name = f"peak {arithmetic(row)} {row['isa']}" if is_peak(row) else f"read {row['level']}"
         names[f"{name}, {row['threads']} threads"].append(row)
     moved = {}
     for name, group in names.items():
-        rates, rounds = _probe_rates(group, flops if name.startswith("peak") else moved_bytes)
-        head = [x for x, n in zip(rates, rounds, strict=True) if n <= last / 5]
-        tail = [x for x, n in zip(rates, rounds, strict=True) if n >= last - last / 5]
+        of, rounds = rates(group, flops if name.startswith("peak") else moved_bytes)
+        head = [x for x, n in zip(of, rounds, strict=True) if n <= last / 5]
+        tail = [x for x, n in zip(of, rounds, strict=True) if n >= last - last / 5]
         if last and head and tail:
             moved[name] = max(tail) / max(head) - 1
     return moved

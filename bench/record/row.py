@@ -1,30 +1,130 @@
 """A row of a record: one kernel or probe on one shape, its samples, and the work that follows from its shape."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypedDict
 
 from kernels.operations import OPERATIONS
+from kernels.types import TYPES, Types, expand, label
 
-Row = Mapping[str, Any]
+Kind = Literal["probe", "kernel"]
+Level = Literal["L1", "L2", "L3", "DRAM", "core"]
+
+
+class Row(TypedDict):
+    """One kernel or probe on one shape; sample i took seconds[i] for `calls` calls. record.schema.json says more."""
+
+    kind: Kind
+    operation: str
+    types: dict[str, str]
+    backend: str
+    isa: str
+    threads: int
+    dims: dict[str, int]
+    layers: list[str]
+    level: Level
+    cold: list[str]
+    calls: int
+    seconds: list[float]
+    rounds: list[int]
+    visits: list[int]
+    starts: list[float] | None
+    marks: dict[str, list[int]]
+
+
+class ProbeKind(NamedTuple):
+    """A probe that is no operation of kernels.operations: its one operand, and its FLOPs from dims and threads."""
+
+    operand: str
+    flops: Callable[[Mapping[str, int], int], int]
+
+
+PROBES: Mapping[str, ProbeKind] = {
+    # a multiply and an add per lane of each chain on each thread
+    "fma": ProbeKind("x", lambda d, threads: 2 * d["chains"] * d["lanes"] * d["iterations"] * threads),
+    "adds": ProbeKind("x", lambda d, threads: 0),  # a chain of dependent adds: a cycle each
+}
+"""What is measured besides kernels.operations.OPERATIONS."""
+
+
+def make_row(
+    kind: Kind,
+    operation: str,
+    types: str | Types,
+    backend: str,
+    isa: str,
+    threads: int,
+    *,
+    dims: Mapping[str, int],
+    layers: Sequence[str] = (),
+    level: Level = "DRAM",
+    cold: Sequence[str] = (),
+    calls: int = 1,
+    seconds: Sequence[float] = (),
+    rounds: Sequence[int] = (),
+    starts: Sequence[float] | None = None,
+) -> Row:
+    """A row of one visit; add_samples() adds to it. types: one for all operands, or by operand. No starts: unknown.
+
+    Raises ValueError where the types don't fit the operation, KeyError for an operation that isn't known.
+    """
+    of = expand([PROBES[operation].operand], types) if operation in PROBES else OPERATIONS[operation].types(types)
+    return {
+        "kind": kind,
+        "operation": operation,
+        "types": of,
+        "backend": backend,
+        "isa": isa,
+        "threads": threads,
+        "dims": dict(dims),
+        "layers": list(layers),
+        "level": level,
+        "cold": list(cold),
+        "calls": calls,
+        "seconds": list(seconds),
+        "rounds": list(rounds),
+        "visits": [0] * len(seconds),
+        "starts": list(starts or ()) if starts is not None or not seconds else None,
+        "marks": {},
+    }
+
+
+def add_samples(row: Row, seconds: Sequence[float], starts: Sequence[float], round_: int, visit: int = 0) -> None:
+    """Adds the samples of one round of the session."""
+    assert row["starts"] is not None, "a row of a session has starts"
+    row["seconds"] += seconds
+    row["starts"] += starts
+    row["rounds"] += [round_] * len(seconds)
+    row["visits"] += [visit] * len(seconds)
+
+
+def arithmetic(row: Row) -> str:
+    """The type that the row's products are summed in: the accumulator of its output. Peaks go by it."""
+    operation = row["operation"]
+    output = PROBES[operation].operand if operation in PROBES else OPERATIONS[operation].output[0]
+    return TYPES[row["types"][output]].accumulator
+
+
+def types_label(row: Row) -> str:
+    """The row's types in a word, as in a kernel's name: "f32", "w.bf16-f32"."""
+    return label(row["types"])
 
 
 def flops(row: Row) -> int:
     """FLOPs of one call, from the shape: never from padded work."""
-    dims = row["dims"]
-    if row["operation"] == "fma":  # a multiply and an add per lane of each chain on each thread
-        return 2 * dims["chains"] * dims["lanes"] * dims["iterations"] * row["threads"]
-    return OPERATIONS[row["operation"]].flops(dims) if row["operation"] in OPERATIONS else 0
+    if row["operation"] in PROBES:
+        return PROBES[row["operation"]].flops(row["dims"], row["threads"])
+    return OPERATIONS[row["operation"]].flops(row["dims"])
 
 
 def moved_bytes(row: Row) -> int:
     """Bytes of one call that its level must deliver: of cold rows the cold operands, otherwise every operand once.
 
-    Probes count as STREAM does: what update writes back, too.
+    Each by its own type, scales included. Probes count as STREAM does: what update writes back, too.
     """
-    if row["operation"] not in OPERATIONS:
+    if row["operation"] in PROBES:
         return 0
-    op, dims, types = OPERATIONS[row["operation"]], row["dims"], row["dtype"]
-    if row.get("cold"):
+    op, dims, types = OPERATIONS[row["operation"]], row["dims"], row["types"]
+    if row["cold"]:
         each = op.operand_bytes(dims, types)
         return sum(each[name] for name in row["cold"])
     return op.delivered(dims, types) if row["kind"] == "kernel" else op.bytes(dims, types)
@@ -32,9 +132,9 @@ def moved_bytes(row: Row) -> int:
 
 def write_allocate_bytes(row: Row) -> int:
     """moved_bytes() and what regular stores read first because they miss."""
-    if row["operation"] not in OPERATIONS:
+    if row["operation"] in PROBES:
         return 0
-    return moved_bytes(row) + OPERATIONS[row["operation"]].allocated(row["dims"], row["dtype"])
+    return moved_bytes(row) + OPERATIONS[row["operation"]].allocated(row["dims"], row["types"])
 
 
 def call_seconds(row: Row) -> list[float]:
@@ -47,9 +147,11 @@ def family(row: Row) -> str:
     return row["backend"] + (" prepacked" if row["operation"] == "gemm_prepacked" else "")
 
 
-def make_row(
-    kind: str, operation: str, dtype: str, backend: str, isa: str, threads: int, **rest: Any
-) -> dict[str, Any]:
-    defaults = {"dims": {}, "layers": [], "level": "DRAM", "cold": [], "calls": 1, "seconds": [], "rounds": []}
-    named = {"kind": kind, "operation": operation, "dtype": dtype, "backend": backend, "isa": isa, "threads": threads}
-    return {**named, **defaults, **rest}
+def rates(rows: Sequence[Row], amount: Callable[[Row], int]) -> tuple[list[float], list[int]]:
+    """Of all samples of the rows: amount(row) per second, and the rounds they were taken in."""
+    found: list[float] = []
+    rounds: list[int] = []
+    for row in rows:
+        found += [amount(row) / s for s in call_seconds(row)]
+        rounds += row["rounds"]
+    return found, rounds

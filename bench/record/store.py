@@ -1,116 +1,112 @@
-"""The only result format: one JSON document per session, versioned; its schema is record.schema.json beside this file.
+"""Records as files: made and written, read and checked; nothing else writes or reads them."""
 
-A record holds raw seconds. The figures in it are there for other tools to read: this project always derives them again.
-"""
-
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-import jsonschema
+from typing import Any, cast
 
 from bench.errors import BadInput
 from bench.files import replacing
+from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
+from bench.record.row import Row
+from bench.record.schema import invalid
+from bench.record.version_1 import upgraded
 
-FORMAT = "ridgeline-record"
-VERSION = 1
 TOLERANCE = 1e-9  # relative: the same arithmetic on another machine may round another way
 
 
-@cache
-def schema() -> dict[str, Any]:
-    """The published JSON schema (draft 2020-12)."""
-    return json.loads(Path(__file__).with_name("record.schema.json").read_text())
-
-
-def digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of everything but the digest itself, as canonical JSON."""
-    body = {key: value for key, value in record.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def make(
-    command: str, complete: bool, machine: dict[str, Any], session: dict[str, Any], rows: list[dict[str, Any]]
+    command: str,
+    complete: bool,
+    machine: Machine,
+    session: Circumstances,
+    rows: list[Row],
+    *,
+    started: datetime,
+    arguments: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Metrics:
-    """A finished record and what follows from it: figures derived, checked against the schema, digest set.
+    """A finished record and what follows from it: checked against the schema, figures derived, digest set.
 
-    complete: False where the session was interrupted. Raises BadInput naming the field that read() would refuse.
+    complete  False where the session was interrupted
+    started   with a time zone; rows' starts count from it
+
+    Raises BadInput naming the field that read() would refuse.
     """
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "complete": complete,
-        "machine": machine,
-        "session": session,
-        "rows": rows,
-    }
-    if fault := invalid(record, but=("figures", "digest")):
+    record = cast(
+        Record,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "command": command,
+            "arguments": list(arguments),
+            "options": dict(options or {}),
+            "started": started.isoformat(timespec="milliseconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "complete": complete,
+            "machine": machine,
+            "session": session,
+            "rows": rows,
+        },
+    )
+    if fault := invalid(record, derived=False):
         raise BadInput(f"the record can't be written: {fault}")
     metrics = Metrics(record)
-    derived = {"figures": metrics.as_dict()}
-    record["digest"] = digest(record | derived)
-    if fault := invalid(derived | {"digest": record["digest"]}, but=tuple(record.keys() - {"digest"})):
+    record["figures"] = metrics.as_dict()
+    record["digest"] = digest(record)
+    if fault := invalid(record):
         raise BadInput(f"the record can't be written: {fault}")
-    record |= derived
     return metrics
 
 
-def invalid(record: Mapping[str, Any], but: tuple[str, ...] = ()) -> str | None:
-    """The field that breaks the schema and how, in one line; None where it holds. but: fields still missing."""
-    worst = jsonschema.exceptions.best_match(_validator(but).iter_errors(record))
-    return f"{worst.json_path}: {worst.message[:200]}" if worst else None
-
-
-@cache
-def _validator(but: tuple[str, ...]) -> Any:
-    found = schema()
-    required = [name for name in found["required"] if name not in but]
-    return jsonschema.Draft202012Validator(found | {"required": required})
-
-
-def save(record: Mapping[str, Any], path: Path) -> None:
+def save(record: Record, path: Path) -> None:
     """Writes the record whole or not at all. Raises BadInput where it can't."""
     with replacing(path) as handle:
         json.dump(record, handle, indent=1)
         handle.write("\n")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The document, once its format, version and schema hold. Raises BadInput, in one line, for anything else."""
+def read(path: Path) -> Record:
+    """The document, once its format, version and schema hold; version 1 as version 2 has it.
+
+    Raises BadInput, in one line, for anything else.
+    """
     try:
-        record = json.loads(Path(path).read_text(), parse_constant=_refuse)
+        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # undecodable, unparsable, cut off, nested without end
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput(f"{path}: not a {FORMAT}")
-    if record.get("version") != VERSION:
-        raise BadInput(f"{path}: version {record.get('version')!r}; this reads version {VERSION}")
-    if fault := invalid(record):
+    version = record.get("version")
+    if version not in (1, VERSION) or isinstance(version, bool):
+        raise BadInput(f"{path}: version {version!r}; this reads versions 1 and {VERSION}")
+    if fault := invalid(record, version):
         raise BadInput(f"{path}: {fault}")
-    return record
+    if version == 1:
+        try:
+            record = upgraded(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInput(f"{path}: version 1, but its rows or figures aren't: {error!r}") from error
+        if fault := invalid(record, derived=False):
+            raise BadInput(f"{path}: read as version {VERSION}: {fault}")
+    return cast(Record, record)
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a number in JSON")
 
 
-def problems(record: Mapping[str, Any]) -> list[str]:
+def problems(record: Record) -> list[str]:
     """What is wrong with a record that read() accepted: tampered data, figures that don't follow, rules broken."""
     found = []
     if record["digest"] != digest(record):
         found.append("the digest doesn't match: the record was changed after it was written")
     for i, row in enumerate(record["rows"]):
-        if len(row["seconds"]) != len(row["rounds"]):
-            found.append(f"row {i}: {len(row['seconds'])} samples but {len(row['rounds'])} rounds")
+        found += [f"row {i}: {problem}" for problem in _samples(row)]
     if found:
         return found
     try:
@@ -124,6 +120,15 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         if "error" in figures
     ]
     return found
+
+
+def _samples(row: Row) -> list[str]:
+    """What is wrong with the lists that have an entry per sample."""
+    count = len(row["seconds"])
+    found = [f"{count} samples but {len(row[name])} {name}" for name in ("rounds", "visits") if len(row[name]) != count]
+    if row["starts"] is not None and len(row["starts"]) != count:
+        found.append(f"{count} samples but {len(row['starts'])} starts")
+    return found + [f"{count} samples, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count]
 
 
 def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:

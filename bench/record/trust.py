@@ -1,11 +1,14 @@
-"""Whether a session can be trusted: thresholds, and reasons in words."""
+"""Whether a session can be trusted: thresholds, reasons in words, the grade."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.record.format import Circumstances, Grade, Ping, Trust
+
 DRIFT = 0.05  # a roof that moved by more between the start and the end of a session is said to have moved
 AGREE = 0.05  # and the DRAM figure holds only where arrays of once and twice the rule agree this well
+FARTHER = 1.5  # a round trip between the same CPUs that takes this many times as long: they are others of the host's
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,26 @@ LIMITS = (
     # refilling a 32 MB cache at 30 GB/s takes 1 ms, so 50 switches in a second cost 5 %
     Limit("involuntary_switches_per_second", 50.0, "{value:.0f} involuntary context switches per second", 1.0),
 )
+
+
+def trust(session: Circumstances, drift: Mapping[str, float], above: int) -> Trust:
+    """The grade and its reasons; above: how many rows lie above their roof."""
+    reasons = judge(session["conditions"]) if session["conditions"] else []
+    reasons += session["remarks"]
+    for name, moved in drift.items():
+        if abs(moved) > DRIFT:
+            reasons.append(f"{name}: moved by {100 * moved:+.0f} % within the session")
+    reasons += _moved_apart(session["pings"])
+    fatal = [*session["untrusted"], *([f"{above} rows lie above their roof"] if above else [])]
+    grade: Grade = "D" if fatal else "A" if not reasons else "B" if len(reasons) == 1 else "C"
+    return {"grade": grade, "reasons": fatal + reasons}
+
+
+def _moved_apart(pings: Sequence[Ping]) -> list[str]:
+    times = [ping["seconds"] for ping in pings if ping["seconds"]]
+    if not times or max(times) <= FARTHER * min(times) or len({tuple(ping["cpus"]) for ping in pings}) > 1:
+        return []
+    return [f"the CPUs' distance changed from {1e9 * times[0]:.0f} to {1e9 * times[-1]:.0f} ns: their placement did"]
 
 
 def judge(samples: Iterable[Mapping[str, Any]]) -> list[str]:

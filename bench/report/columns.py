@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.text import Text
 
-from bench.record.row import Row
+from bench.record.row import Row, types_label
 from bench.report.text import interval, ratio, seconds, spread
 
 T = TypeVar("T")
@@ -59,6 +59,11 @@ def sizes(dims: Mapping[str, int]) -> str:
     return "x".join(str(dims[d]) for d in ("batch", "m", "n", "k") if d in dims)
 
 
+def kernel(row: Row) -> str:
+    """ "gemm f32 numba": what was run, in which types, by whom."""
+    return f"{row['operation']} {types_label(row)} {row['backend']}"
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
@@ -77,7 +82,7 @@ KERNELS: Sequence[Column[Measured]] = (
     Column("m", lambda o: _rows(o.row["dims"])),
     Column("n", lambda o: str(o.row["dims"]["n"])),
     Column("k", lambda o: str(o.row["dims"].get("k", ""))),
-    Column("kernel", lambda o: "{operation} {dtype} {backend}/{isa}".format_map(o.row), left=True),
+    Column("kernel", lambda o: f"{kernel(o.row)}/{o.row['isa']}", left=True),
     Column("data", lambda o: f"{'cold' if o.row['cold'] else 'hot'} {o.row['level']}"),
     THREADS,
     Column("median", lambda o: seconds(o.metrics["seconds"]["value"])),
@@ -98,7 +103,7 @@ KERNELS: Sequence[Column[Measured]] = (
     ),
     Column(
         "% of roof at\nthat moment",
-        lambda o: _percent(o.metrics.get("percent_of_roof_then")),
+        lambda o: _percent(o.metrics.get("percent_of_roof_at_that_moment")),
         "% of roof at that moment: the best sample over the best roof just before and after it, since clocks and "
         "neighbours change.",
     ),
@@ -238,7 +243,7 @@ def mean_columns(lengths: Sequence[int]) -> Sequence[Column[Entry]]:
     """Geometric means of speed, at every m and over all."""
     return (
         Column("threads", lambda e: str(e["threads"])),
-        Column("dtype", lambda e: e["dtype"], left=True),
+        Column("types", lambda e: e["types"], left=True),
         Column("class", lambda e: e["class"], left=True),
         Column("ratio", lambda e: RATIOS[e["ratio"]], left=True),
         *_by_m("by_m", lengths, 2),
@@ -250,7 +255,7 @@ def cost_columns(lengths: Sequence[int]) -> Sequence[Column[Entry]]:
     """Seconds per FLOP over the smallest m's, as m grows."""
     return (
         Column("threads", lambda e: str(e["threads"])),
-        Column("dtype", lambda e: e["dtype"], left=True),
+        Column("types", lambda e: e["types"], left=True),
         Column("n x k", lambda e: f"{e['n']}x{e['k']}"),
         *_by_m("relative", lengths, 3),
     )
@@ -277,7 +282,7 @@ def _two(heading: str, name: str, index: int, cell: Callable[[Any], str]) -> Col
 
 COMPARED: Sequence[Column[Entry]] = (
     Column("record", lambda e: ascii_uppercase[e["record"]], left=True),
-    Column("kernel", lambda e: "{operation} {dtype} {backend}".format_map(e["row"]), left=True),
+    Column("kernel", lambda e: kernel(e["row"]), left=True),
     Column("dims", lambda e: sizes(e["row"]["dims"])),
     Column("data", lambda e: _data(e["row"])),
     Column("threads", lambda e: str(e["row"]["threads"])),

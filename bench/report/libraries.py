@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bench.record.format import RowFigures
 from bench.record.metrics import Metrics
-from bench.record.row import Row
+from bench.record.row import Row, types_label
 from bench.report.columns import comparison_columns, cost_columns, mean_columns
 from bench.report.tables import roofs_table, table
 from bench.report.text import machine_line, of_threads, trust_text
@@ -30,20 +31,20 @@ def comparisons(metrics: Metrics) -> list[Entry]:
     """One entry per operation, shape and thread count in which a library took part, in the order of the record.
 
     bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
-    samples just before and after (metrics: percent_of_roof_then). seconds: by backend, the median. over_best: how many
-    times C's speed is that of the fastest library, medians of samples taken in turn. numba_over_c likewise. Either is
-    None where one of the two didn't take part.
+    samples just before and after. seconds: by backend, the median. over_best: how many times C's speed is that of the
+    fastest library, medians of samples taken in turn. numba_over_c likewise. Either is None where one of the two didn't
+    take part.
     """
-    groups: dict[Any, list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
+    groups: dict[Any, list[tuple[Row, RowFigures]]] = defaultdict(list)
     for row, f in metrics.pairs:
         if row["kind"] == "kernel" and row["operation"] in CLASSES and (row["cold"] or "batch" in row["dims"]):
             dims = tuple(sorted(row["dims"].items()))
-            groups[row["threads"], row["dtype"], row["operation"], dims, row["rounds"][0]].append((row, f))
+            groups[row["threads"], types_label(row), row["operation"], dims, row["rounds"][0]].append((row, f))
     found = [_comparison(members) for members in groups.values()]
     return [entry for entry in found if entry is not None]
 
 
-def _comparison(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
+def _comparison(members: Sequence[tuple[Row, RowFigures]]) -> Entry | None:
     row, first = members[0]
     seconds = {r["backend"]: f["seconds"]["value"] for r, f in members}
     libraries = {backend: s for backend, s in seconds.items() if backend not in OURS}
@@ -52,11 +53,14 @@ def _comparison(members: Sequence[tuple[Row, dict[str, Any]]]) -> Entry | None:
     c, numba = seconds.get("c"), seconds.get("numba")
     best = min(libraries, key=lambda backend: libraries[backend])
     return {
-        **{name: row[name] for name in ("operation", "dtype", "threads", "dims")},
-        "layers": row.get("layers", []),
+        "operation": row["operation"],
+        "types": types_label(row),
+        "threads": row["threads"],
+        "dims": row["dims"],
+        "layers": row["layers"],
         "class": CLASSES[row["operation"]],
         "bound_gflops": first.get("roof_gflops"),
-        "percent": {r["backend"]: f.get("percent_of_roof_then") for r, f in members},
+        "percent": {r["backend"]: f.get("percent_of_roof_at_that_moment") for r, f in members},
         "seconds": seconds,
         "best_library": best,
         "over_best": libraries[best] / c if c else None,
@@ -73,9 +77,9 @@ def means(entries: Iterable[Entry]) -> list[Entry]:
     """Geometric means of over_best and numba_over_c over the shapes of a thread count and class: by m, and of all."""
     groups: dict[Any, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[entry["threads"], entry["dtype"], entry["class"]].append(entry)
+        groups[entry["threads"], entry["types"], entry["class"]].append(entry)
     found = []
-    for (threads, dtype, name), members in groups.items():
+    for (threads, types, name), members in groups.items():
         for ratio in ("over_best", "numba_over_c"):
             by_m = {
                 m: [e[ratio] for e in members if length(e) == m and e[ratio]] for m in sorted(set(map(length, members)))
@@ -84,7 +88,7 @@ def means(entries: Iterable[Entry]) -> list[Entry]:
                 found.append(
                     {
                         "threads": threads,
-                        "dtype": dtype,
+                        "types": types,
                         "class": name,
                         "ratio": ratio,
                         "by_m": {str(m): geometric_mean(values) for m, values in by_m.items() if values},
@@ -96,7 +100,7 @@ def means(entries: Iterable[Entry]) -> list[Entry]:
 
 def growth(metrics: Metrics) -> list[Entry]:
     """Of C's packed GEMM, one weight matrix at several m in the same rounds: seconds per FLOP over the smallest m's."""
-    together: dict[tuple[int, int], list[tuple[Row, dict[str, Any]]]] = defaultdict(list)
+    together: dict[tuple[int, int], list[tuple[Row, RowFigures]]] = defaultdict(list)
     for row, f in metrics.pairs:
         if row["kind"] == "kernel":
             together[row["threads"], row["rounds"][0]].append((row, f))
@@ -111,7 +115,7 @@ def growth(metrics: Metrics) -> list[Entry]:
             found.append(
                 {
                     "threads": threads,
-                    "dtype": members[0][0]["dtype"],
+                    "types": types_label(members[0][0]),
                     "n": n,
                     "k": k,
                     "seconds_per_flop": {str(m): s for m, s in costs.items()},
@@ -126,7 +130,7 @@ def as_dict(metrics: Metrics) -> Entry:
     entries = comparisons(metrics)
     return {
         "machine": metrics.record["machine"]["id"],
-        "created": metrics.record["created"],
+        "ended": metrics.record["ended"],
         "complete": metrics.record["complete"],
         "libraries": _versions(metrics),
         "comparisons": entries,
@@ -148,9 +152,9 @@ def summary(metrics: Metrics) -> RenderableType:
     who = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts: list[RenderableType] = [Text(head), Text(f"beside {who}"), Text()]
     columns = comparison_columns([*OURS, *versions])
-    for threads, dtype in dict.fromkeys((e["threads"], e["dtype"]) for e in entries):
-        chosen = [e for e in entries if (e["threads"], e["dtype"]) == (threads, dtype)]
-        title = f"Per cent of the bound, {of_threads(threads)}, {dtype}"
+    for threads, types in dict.fromkeys((e["threads"], e["types"]) for e in entries):
+        chosen = [e for e in entries if (e["threads"], e["types"]) == (threads, types)]
+        title = f"Per cent of the bound, {of_threads(threads)}, {types}"
         parts += [table(title, columns, chosen, group=_matrix), Text()]
     parts += [_means_table(means(entries)), Text()]
     found = growth(metrics)

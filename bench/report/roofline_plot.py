@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.record.metrics import Metrics
-from bench.record.row import family
+from bench.record.row import arithmetic, family
 from bench.report.plots import LOOKS, plt, write
+from bench.report.text import interval
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
 
 ANNOTATED_M = (1, 8, 32, 128, 512)
@@ -24,14 +25,14 @@ def _panel(axes: Axes, metrics: Metrics, threads: int, dtype: str) -> None:
     points = [
         (family(row), f["intensity"], f["gflops"]["value"], row["dims"].get("m", 1))
         for row, f in metrics.pairs
-        if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
+        if (row["kind"], row["threads"], arithmetic(row)) == ("kernel", threads, dtype)
         and row["cold"]
         and row["operation"] not in SCALAR_GEMMS  # they would stretch the axis
     ]
     pointwise = [
         (row["backend"], f["intensity"], f["gflops"]["value"], row["operation"])
         for row, f in metrics.pairs
-        if (row["kind"], row["threads"], row["dtype"]) == ("kernel", threads, dtype)
+        if (row["kind"], row["threads"], arithmetic(row)) == ("kernel", threads, dtype)
         and OPERATIONS[row["operation"]].terms is None
     ]
     top, bandwidth = peak.value / 1e9, roofs.bandwidths["DRAM"]
@@ -83,14 +84,10 @@ def _panel(axes: Axes, metrics: Metrics, threads: int, dtype: str) -> None:
             continue
         _, xs, ys, _ = zip(*mine, strict=True)
         label = backend
-        for knee in metrics.knees:
-            if (knee["backend"], knee["threads"], knee["dtype"]) == (backend, threads, dtype):
-                found = knee["ridge"]
-                label += (
-                    f": bends at {found['value']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
-                    if found
-                    else ": bend undecided"
-                )
+        for measured in metrics.measured_ridges:
+            if (measured["backend"], measured["threads"], measured["types"]) == (backend, threads, dtype):
+                measured_at = measured["ridge"]
+                label += f": ridge {interval(measured_at, 1)}" if measured_at else ": ridge undecided"
         axes.scatter(xs, ys, s=22, c=colour, marker=marker, alpha=0.75, lw=0, label=label, zorder=3)
     _pointwise(axes, pointwise)
     for m in sorted({p[3] for p in points} & set(ANNOTATED_M)):
@@ -176,7 +173,7 @@ def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
     for axes, (metrics, threads, dtype) in zip(grid.flat, panels, strict=False):
         _panel(axes, metrics, threads, dtype)
         machine, trust = metrics.record["machine"], metrics.trust["grade"]
-        note = f"{machine['cpu']['model']} ({machine['id'][-8:]}), {metrics.record['created'][:10]}, trust {trust}"
+        note = f"{machine['cpu']['model']} ({machine['id'][-8:]}), {metrics.record['ended'][:10]}, trust {trust}"
         axes.annotate(
             note, (0, 1), xycoords="axes fraction", fontsize=7, color="0.4", xytext=(0, 3), textcoords="offset points"
         )

@@ -119,10 +119,11 @@ def ridges_of(metrics: Metrics, record: str = "") -> Iterator[Ridge]:
         for (dtype, isa), ridge in roofs.ridges.items():
             peak, ours = roofs.peaks[dtype, isa].value, isa == metrics.record["session"]["isa"]
             yield Ridge(record, threads, dtype, f"ceilings ({isa})", ridge.as_dict(), ridge.value, peak, "")
-            for knee in metrics.knees if ours or len(roofs.ridges) == 1 else ():
-                if (knee["threads"], knee["dtype"]) == (threads, dtype):
-                    of, remark = f"kernels: {knee['backend']}", knee["reason"] or ""
-                    yield Ridge(record, threads, dtype, of, knee["ridge"], ridge.value, knee["flat"], remark)
+            for measured in metrics.measured_ridges if ours or len(roofs.ridges) == 1 else ():
+                if (measured["threads"], measured["type"]) == (threads, dtype):
+                    of, remark = f"kernels: {measured['backend']}", measured["reason"] or ""
+                    found, flat, types = measured["ridge"], measured["flat"], measured["types"]
+                    yield Ridge(record, threads, types, of, found, ridge.value, flat, remark)
 
 
 def ridges_table(metrics: Metrics) -> Table:

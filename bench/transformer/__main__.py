@@ -93,7 +93,7 @@ def _measured(options: Any, lengths: Sequence[int]) -> int:
     if options.peers:
         return beside(todo, options)
     latency = None
-    with measuring("transformer", [options.threads], [options.dtype], first="roofs") as session:
+    with measuring("transformer", options, [options.threads], [options.dtype], first="roofs") as session:
         latency = Latency(session, todo, options.threads, options.weights)
         latency.run(options.seconds, f"{len(todo)} runs to measure: about {{:.0f}} s from here".format)
     rows = latency.rows() if latency else []

@@ -24,7 +24,7 @@ def beside(todo: Sequence[Task], options: Any) -> int:
     present = take_part(libraries.missing(), libraries.present())
     names, latency = ", ".join(library.name for library in present), None
     try:
-        with measuring("transformer --peers", [options.threads], ["f32"], first="roofs") as session:
+        with measuring("transformer", options, [options.threads], ["f32"], first="roofs") as session:
             latency = LibraryLatency(session, todo, options.threads, options.weights, present)
             latency.run(
                 options.seconds,

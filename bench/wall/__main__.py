@@ -6,6 +6,7 @@ ridge of every host. A host stands at the day of its record: when its CPU came o
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -23,12 +24,12 @@ from bench.wall.tables import GROWTH, HOSTS
 MOST = 25  # records: every host has a letter, and the machine itself may come first
 
 
-def _measured(threads: int, path: Path | None) -> Metrics:
+def _measured(options: Any) -> Metrics:
     """Roofs of this machine, by a short session."""
-    with measuring("wall", [threads], [DTYPE], first="roofs") as session:
+    with measuring("wall", options, [options.threads], [DTYPE], first="roofs") as session:
         session.start()
         session.finish()
-    return kept(session, path)
+    return kept(session, options.save)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hosts = [host(load(path), str(path)) for path in options.records]
     complete = True
     if options.measure or not options.records:
-        metrics = _measured(options.threads, options.save)
+        metrics = _measured(options)
         complete = metrics.record["complete"]
         hosts.insert(0, host(metrics, "this session" if complete else "this session, cut short"))
     elif options.save:

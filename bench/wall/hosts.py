@@ -43,7 +43,7 @@ def host(metrics: Metrics, source: str) -> Host:
             isa, peak = found
             return Host(
                 record["machine"]["cpu"]["model"] or record["machine"]["id"],
-                date.fromisoformat(record["created"][:10]),
+                date.fromisoformat(record["ended"][:10]),
                 threads,
                 isa,
                 peak,

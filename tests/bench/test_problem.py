@@ -4,9 +4,9 @@ import pytest
 
 import kernels
 from bench.measure.problem import Problem
-from bench.measure.session import Session, make_row
+from bench.measure.session import Session
 from bench.measure.suite import kernels_for
-from bench.record.row import moved_bytes
+from bench.record.row import make_row, moved_bytes
 from bench.workloads.model import MODELS, Model, distinct_shapes
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import SWEEPS, pointwise_cases

@@ -22,6 +22,7 @@ COLUMNS: Sequence[Column[Pair]] = (
     Column("name", lambda p: p[0], left=True, once=True),
     Column("of\nit", lambda p: Text(str(p[1]), "red"), "of it: a number."),
 )
+NOTHING = Parser("test", "without options").parse_args([])
 PAIRS = [("a", 1), ("a", 2), ("b", 3)]
 
 
@@ -59,7 +60,7 @@ def test_without_a_group_every_entry_says_all() -> None:
 
 
 def test_records_tables() -> None:
-    metrics = store.make("test", True, records.MACHINE, records.session(), [records.fma(), records.read()])
+    metrics = records.make([])
     assert [(r.of, r.threads) for r in ridges_of(metrics)] == [("ceilings (avx2)", 1)]
     assert kernels_table(metrics).row_count == 0
     whole = records.make([records.product(m, g) for m, g in ((1, 9), (16, 90), (64, 92))])
@@ -77,7 +78,7 @@ def test_records_tables() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_measured_is_kept(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with measuring("test", [1], first="now") as session:
+    with measuring("test", NOTHING, [1], first="now") as session:
         session.rows.append(records.read())
         os.kill(os.getpid(), number)
         raise AssertionError("the block goes on")
@@ -92,13 +93,13 @@ def test_a_whole_block_is_complete_and_errors_pass() -> None:
     with Interruptible() as block:
         pass
     assert block.complete
-    with pytest.raises(BadInput), measuring("test", [1]) as session:
+    with pytest.raises(BadInput), measuring("test", NOTHING, [1]) as session:
         raise BadInput("no")
     assert not session.complete
 
 
 def test_nothing_measured_is_no_record() -> None:
-    with measuring("test", [1]) as session:
+    with measuring("test", NOTHING, [1]) as session:
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         kept(session, None)

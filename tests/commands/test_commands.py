@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,6 +143,15 @@ def test_records_that_commands_write_are_good(command: Any, tmp_path: Path, argu
     assert store.problems(document) == []
     assert document["complete"]
     assert {row["threads"] for row in document["rows"]} == {1}
+    assert document["arguments"] == [*map(str, arguments[1:]), "--record", str(path)]
+    assert (document["options"]["threads"], document["options"]["save"]) == ([1], str(path))
+    lasted = datetime.fromisoformat(document["ended"]) - datetime.fromisoformat(document["started"])
+    for row in document["rows"]:
+        assert set(row["visits"]) == {0}
+        assert sorted(row["starts"]) == row["starts"]
+        for start, taken, later in zip(row["starts"], row["seconds"], [*row["starts"][1:], None], strict=True):
+            assert 0 <= start < start + taken <= lasted.total_seconds() + 0.002  # started and ended are in milliseconds
+            assert later is None or start + taken <= later
 
 
 def test_roofline_draws(command: Any, saved: Path) -> None:

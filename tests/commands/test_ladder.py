@@ -12,9 +12,9 @@ import pytest
 from bench.errors import BadInput
 from bench.ladder.__main__ import for_page, product
 from bench.ladder.steps import RUNGS, climb
-from bench.measure.session import make_row
 from bench.record import store
 from bench.record.metrics import Metrics
+from bench.record.row import make_row
 from kernels import _native
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
 from support import records

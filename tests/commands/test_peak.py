@@ -6,6 +6,7 @@ from bench.host.placement import pinned
 from bench.measure.probes import Probe, clock_probe, fma_probe
 from bench.measure.timing import interleave
 from bench.peak import flop_per_cycle
+from bench.record.row import arithmetic
 from kernels.backends import c as native
 
 RUNNING = [isa for isa in native.ISAS if native.runs(isa)]
@@ -20,7 +21,7 @@ def per_cycle(isa: str) -> dict[str, float]:
             timed = interleave([p.variant for p in probes], 0.05, least=20, warm_up=0.02)
         rows = [p.row | {"calls": s.calls, "seconds": s.seconds} for p, s in zip(probes, timed, strict=True)]
         for row in rows[:2]:
-            best[row["dtype"]] = max(best[row["dtype"]], flop_per_cycle(row, rows[2]))
+            best[arithmetic(row)] = max(best[arithmetic(row)], flop_per_cycle(row, rows[2]))
     return best
 
 

@@ -99,7 +99,7 @@ def test_a_host_is_its_record() -> None:
     metrics = made_up()
     one = host(metrics, "x")
     assert (one.label, one.threads, one.isa, one.trust) == ("Made Up", 1, "avx2", "A")
-    assert one.day.isoformat() == metrics.record["created"][:10]
+    assert one.day.isoformat() == metrics.record["ended"][:10]
     assert (one.peak.value, one.bandwidth.value, one.ridge.value) == pytest.approx(
         (records.PEAK, records.READ, records.PEAK / records.READ)
     )
@@ -109,13 +109,13 @@ def test_a_host_is_its_record() -> None:
 
 def test_a_host_is_taken_at_the_most_threads() -> None:
     rows = [f(threads) for f in (records.fma, records.read) for threads in (1, 4, 2)]
-    metrics = store.make("a test", True, records.MACHINE, records.session(), [*rows, records.fma(8)])
+    metrics = records.of([*rows, records.fma(8)])
     assert host(metrics, "x").threads == 4  # 8 threads have no bandwidth
 
 
 @pytest.mark.parametrize("rows", [[], [records.fma()], [records.read()]])
 def test_records_without_roofs_are_refused_by_name(rows: list[dict[str, Any]]) -> None:
-    metrics = store.make("a test", True, records.MACHINE, records.session(), rows)
+    metrics = records.of(rows)
     with pytest.raises(BadInput, match=r"mine\.json"):
         host(metrics, "mine.json")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.record.intervals import SEED, Interval, best_interval, median_interval, ratio_interval
-from bench.record.ridge import find_knee, verdict
+from bench.record.ridge import find_ridge, verdict
 
 INTENSITY = np.geomspace(0.25, 128, 15)
 
@@ -27,20 +27,20 @@ SHARPNESS = [1, 1.5, 4, np.inf]
 @pytest.mark.parametrize("sharpness", SHARPNESS)
 @pytest.mark.parametrize(("flat", "slope"), ROOFS)
 def test_exact_roof(flat: float, slope: float, sharpness: float) -> None:
-    knee = find_knee(INTENSITY, roof(flat, slope, sharpness))
-    assert knee.ridge is not None, knee.reason
-    assert [knee.ridge.value, knee.flat, knee.slope] == pytest.approx([flat / slope, flat, slope], rel=0.02)
-    assert knee.ridge.low <= knee.ridge.value <= knee.ridge.high
-    assert knee.points == INTENSITY.size
-    assert knee.sharpness == pytest.approx(min(sharpness, 16), rel=0.05)
+    measured = find_ridge(INTENSITY, roof(flat, slope, sharpness))
+    assert measured.ridge is not None, measured.reason
+    assert [measured.ridge.value, measured.flat, measured.slope] == pytest.approx([flat / slope, flat, slope], rel=0.02)
+    assert measured.ridge.low <= measured.ridge.value <= measured.ridge.high
+    assert measured.points == INTENSITY.size
+    assert measured.sharpness == pytest.approx(min(sharpness, 16), rel=0.05)
 
 
 @pytest.mark.parametrize(("sharpness", "spread"), [(1, 0.03), (3, 0.02), (np.inf, 0.05)])
 def test_interval_covers_the_ridge(sharpness: float, spread: float) -> None:
     """In most repetitions, and it is narrow enough to say something."""
     flat, slope = 1e11, 1.4e10
-    knees = [find_knee(INTENSITY, roof(flat, slope, sharpness) * noise(spread, seed)) for seed in range(12)]
-    ridges = [knee.ridge for knee in knees if knee.ridge]
+    found = [find_ridge(INTENSITY, roof(flat, slope, sharpness) * noise(spread, seed)) for seed in range(12)]
+    ridges = [measured.ridge for measured in found if measured.ridge]
     assert len(ridges) >= 11
     assert sum(r.low <= flat / slope <= r.high for r in ridges) >= 9
     assert all(r.high / r.low < 1 + 10 * spread for r in ridges)
@@ -48,37 +48,37 @@ def test_interval_covers_the_ridge(sharpness: float, spread: float) -> None:
 
 def test_order_and_units_do_not_matter() -> None:
     y = roof(1e11, 1e10, 2) * noise(0.03, 1)
-    knee, again = find_knee(INTENSITY, y), find_knee(INTENSITY, y)
-    assert knee == again
+    measured, again = find_ridge(INTENSITY, y), find_ridge(INTENSITY, y)
+    assert measured == again
     mixed = np.random.default_rng(0).permutation(y.size)
-    other, scaled = find_knee(INTENSITY[mixed], y[mixed]), find_knee(INTENSITY, 1000 * y)
-    assert knee.ridge and other.ridge and scaled.ridge
-    assert other.ridge.value == pytest.approx(knee.ridge.value, rel=1e-4)
-    assert scaled.ridge.value == pytest.approx(knee.ridge.value, rel=1e-4)
-    assert scaled.flat == pytest.approx(1000 * knee.flat, rel=1e-4)
+    other, scaled = find_ridge(INTENSITY[mixed], y[mixed]), find_ridge(INTENSITY, 1000 * y)
+    assert measured.ridge and other.ridge and scaled.ridge
+    assert other.ridge.value == pytest.approx(measured.ridge.value, rel=1e-4)
+    assert scaled.ridge.value == pytest.approx(measured.ridge.value, rel=1e-4)
+    assert scaled.flat == pytest.approx(1000 * measured.flat, rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", [0, 0.02, 0.05])
 @pytest.mark.parametrize("power", [0, 0.5, 0.9, 1])
-def test_straight_lines_have_no_knee(power: float, spread: float) -> None:
+def test_straight_lines_have_no_ridge(power: float, spread: float) -> None:
     """Pure compute, power laws, pure memory."""
     for seed in range(10):
-        knee = find_knee(INTENSITY, 1e10 * INTENSITY**power * noise(spread, seed))
-        assert knee.ridge is None
-        assert knee.reason
+        measured = find_ridge(INTENSITY, 1e10 * INTENSITY**power * noise(spread, seed))
+        assert measured.ridge is None
+        assert measured.reason
 
 
 @pytest.mark.parametrize("ridge", [0.3, 100])
 def test_a_bend_at_the_end_is_undecided(ridge: float) -> None:
     """With one point beyond it, nothing says that the curve has levelled off."""
-    knee = find_knee(INTENSITY, roof(1e11, 1e11 / ridge, np.inf) * noise(0.01, 3))
-    assert knee.ridge is None
-    assert knee.reason
+    measured = find_ridge(INTENSITY, roof(1e11, 1e11 / ridge, np.inf) * noise(0.01, 3))
+    assert measured.ridge is None
+    assert measured.reason
 
 
 def test_points_too_close_together_are_undecided() -> None:
     intensity = np.linspace(2, 7.9, 12)
-    assert "factor of 4" in str(find_knee(intensity, roof(1e11, 2e10, 4, intensity)).reason)
+    assert "factor of 4" in str(find_ridge(intensity, roof(1e11, 2e10, 4, intensity)).reason)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_points_too_close_together_are_undecided() -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_bad_points(intensity: list[float], rate: list[float]) -> None:
     with pytest.raises(ValueError, match="at least 6 points"):
-        find_knee(intensity, rate)
+        find_ridge(intensity, rate)
 
 
 # --- intervals

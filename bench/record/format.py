@@ -1,0 +1,161 @@
+"""The result format: one JSON document per session, versioned. record.schema.json beside this describes every field.
+
+A record holds raw seconds. The figures in it are there for other tools to read: this project always derives them again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+from bench.record.row import Row
+
+FORMAT = "ridgeline-record"
+VERSION = 2
+
+Grade = Literal["A", "B", "C", "D"]
+Figure = dict[str, float]
+"""An Interval: value, low, high."""
+
+
+class Cpu(TypedDict):
+    model: str | None
+    vendor: NotRequired[str | None]
+    family: NotRequired[str | None]
+    model_number: NotRequired[str | None]
+    stepping: NotRequired[str | None]
+    microarchitecture: NotRequired[str | None]
+
+
+class Machine(TypedDict):
+    """What python -m bench.machine --json prints, and how the kernels were built; a fact that is unknown is None."""
+
+    id: str
+    cpu: Cpu
+    topology: dict[str, Any]
+    caches: list[dict[str, Any]]
+    memory_bytes: int | None
+    libraries: dict[str, str | None]
+    build: dict[str, Any]
+    llc_bytes_aggregate: NotRequired[int | None]
+    memory_limit_bytes: NotRequired[int | None]
+    cpu_quota: NotRequired[float | None]
+    virtual_machine: NotRequired[str | None]
+    page_bytes: NotRequired[int]
+    huge_pages: NotRequired[dict[str, Any]]
+    kernel: NotRequired[str | None]
+    libc: NotRequired[str | None]
+    python: NotRequired[str]
+    blas: NotRequired[list[dict[str, Any]]]
+    commit: NotRequired[str | None]
+    notes: NotRequired[list[str]]
+
+
+class Ping(TypedDict):
+    """The round trip of a cache line between two CPUs; None where it couldn't be measured."""
+
+    round: int
+    cpus: list[int]
+    seconds: float | None
+
+
+class Condition(TypedDict):
+    """What disturbed one block of the session: bench.host.conditions. None where Linux doesn't tell."""
+
+    round: int
+    clock_hertz: float | None
+    wall_seconds: float
+    steal_share: float | None
+    other_share: float | None
+    throttled_seconds: float | None
+    throttled_periods: int | None
+    involuntary_switches: int
+
+
+class Circumstances(TypedDict):
+    """Of the session."""
+
+    isa: str
+    forced: str | None
+    timer_resolution: float
+    cpus: dict[str, list[int]]
+    pages: dict[str, int] | None
+    pings: list[Ping]
+    conditions: list[Condition]
+    untrusted: list[str]
+    remarks: list[str]
+    jit_seconds: dict[str, float]
+    vector_code: dict[str, dict[str, int | bool]]
+
+
+class RowFigures(TypedDict, total=False):
+    """What follows from one row; which of them, goes by what was measured."""
+
+    seconds: Figure
+    best_seconds: float
+    gflops: Figure
+    gbps: Figure
+    best_gbps: float
+    gbps_write_allocate: Figure
+    intensity: float
+    roof_gflops: float
+    percent_of_roof: float
+    percent_of_roof_at_that_moment: float
+    verdict: str
+    cold_over_hot: float
+    note: str
+    error: str
+
+
+class MeasuredRidgeFigures(TypedDict):
+    """bench.record.ridge.MeasuredRidge, and whose it is."""
+
+    backend: str
+    types: str
+    type: str
+    threads: int
+    ridge: Figure | None
+    flat: float
+    slope: float
+    sharpness: float
+    points: int
+    reason: str | None
+
+
+class Trust(TypedDict):
+    """A: nothing speaks against the figures. B, C: one reason, several. D: a roof or a row can't be believed."""
+
+    grade: Grade
+    reasons: list[str]
+
+
+class Figures(TypedDict):
+    rows: list[RowFigures]
+    ceilings: list[dict[str, Any]]
+    measured_ridges: list[MeasuredRidgeFigures]
+    drift: dict[str, float]
+    trust: Trust
+
+
+class Record(TypedDict):
+    """A session. None: what a record of version 1 didn't keep."""
+
+    format: str
+    version: int
+    command: str
+    arguments: list[str] | None
+    options: dict[str, Any] | None
+    started: str | None
+    ended: str
+    complete: bool
+    machine: Machine
+    session: Circumstances
+    rows: list[Row]
+    figures: Figures
+    digest: str
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of everything but the digest itself, as canonical JSON."""
+    body = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""Records are read, compared, checked and drawn where nothing was compiled: no kernels._native, no Numba."""
+
+from pathlib import Path
+
+import pytest
+
+from support.process import ROOT, Run
+
+RECORD = ROOT / "tests" / "record" / "record-2.json"
+BARE = """
+import runpy, sys
+from importlib.machinery import ModuleSpec
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("numba", "llvmlite") or name == "kernels._native":
+            return ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
+
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(0, Hidden())
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["bench.check", RECORD, ROOT / "docs" / "ladder.json"], "good, "),
+        (["bench.compare", RECORD, RECORD], "Measurements"),
+        (["bench.roofline", RECORD, "--picture", "roofline"], "Trust: "),
+        (["bench"], "bench.check"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_records_need_no_kernels(python: Run, tmp_path: Path, command: list[str], words: str) -> None:
+    ran = python("-c", BARE, *command)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert words in ran.stdout
+    if "--picture" in command:
+        assert (tmp_path / f"{command[-1]}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_measuring_says_what_is_missing(python: Run) -> None:
+    ran = python("-c", BARE, "bench.stream", "--size", "1")
+    assert ran.returncode != 0
+
+
+def test_reading_imports_no_compiler_and_no_statistics(python: Run) -> None:
+    """What makes a command start slowly isn't imported by one that only reads."""
+    code = """
+import sys
+from bench import check
+check.main(sys.argv[1:])
+print(*sorted({name.split(".")[0] for name in sys.modules} & {"numba", "llvmlite", "matplotlib", "cffi", "psutil"}))
+print(*sorted({"scipy.stats", "kernels.registry", "bench.measure", "bench.host"} & set(sys.modules)))
+"""
+    ran = python("-c", code, RECORD)
+    assert ran.stdout.splitlines()[1:] == ["", ""], ran.stdout + ran.stderr
