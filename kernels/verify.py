@@ -74,19 +74,22 @@ def check(
     inputs: Sequence[np.ndarray],
     result: np.ndarray,
     expected: np.ndarray | None = None,
+    bound: np.ndarray | None = None,
 ) -> None:
     """Raises WrongResult where `result` is farther from the reference than error_bound() allows.
 
-    NaN must be where the reference has NaN, infinities must be equal. `expected` saves computing the reference again.
+    NaN must be where the reference has NaN, infinities must be equal. `expected` and `bound`, what reference() and
+    error_bound() gave, save computing them again.
     """
     op = OPERATIONS[operation]
     if op.terms is None and result.ndim == 1 and result.size > CHUNK:  # elementwise: in pieces that stay in cache
         for start in range(0, result.size, CHUNK):
             part = slice(start, start + CHUNK)
-            check(operation, types, [x[part] for x in inputs], result[part])
+            known = [None if x is None else x[part] for x in (expected, bound)]
+            check(operation, types, [x[part] for x in inputs], result[part], *known)
         return
     exact = reference(operation, types, inputs) if expected is None else expected
-    bound = error_bound(operation, types, inputs)
+    bound = error_bound(operation, types, inputs) if bound is None else bound
     got = result.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore"):
         near = np.abs(got - exact) <= bound

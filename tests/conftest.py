@@ -30,3 +30,15 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 def python(tmp_path: Path) -> Run:
     """python(*arguments, **environment): runs Python in an empty folder, with this project importable."""
     return partial(run_python, tmp_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one of several test processes runs as a whole: a file, or the kernels of a backend and type.
+
+    So Numba compiles each function once, in one of them.
+    """
+    for item in items:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        row = parameters.get("kernel")
+        group = f"{row.backend} {row.dtype}" if isinstance(row, Kernel) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

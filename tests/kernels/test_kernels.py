@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import product
 
 import numpy as np
@@ -19,6 +18,7 @@ from support.cases import (
     blocks,
     dimensions,
     make_inputs,
+    noting,
     operand_types,
     output_for,
     put,
@@ -28,20 +28,10 @@ from support.cases import (
 )
 
 
-@contextmanager
-def noting(text: str) -> Iterator[None]:
-    """Adds to a failure which case it was."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(text)
-        raise
-
-
 def test_shapes(kernel: Kernel) -> None:
-    for dims, threads in product(shapes(kernel), thread_counts(kernel)):
-        with noting(f"{dims}, {threads} threads"):
-            verify(kernel, make_inputs(kernel, dims), threads)
+    for dims in shapes(kernel):
+        with noting(str(dims)):
+            verify(kernel, make_inputs(kernel, dims), *thread_counts(kernel))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,7 +71,7 @@ def test_views(kernel: Kernel) -> None:
     """Inputs may lie in memory as NumPy allows."""
     for name, view in VIEWS.items():
         with noting(name):
-            verify(kernel, [view(x) for x in make_inputs(kernel, {"m": 7, "n": 21, "k": 19})], threads=1)
+            verify(kernel, [view(x) for x in make_inputs(kernel, {"m": 7, "n": 21, "k": 19})], 1)
 
 
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0)
@@ -101,7 +91,7 @@ def test_special_values(kernel: Kernel) -> None:
             if special is not None:
                 put(x, (where,) * x.ndim, special, element)
         with noting(f"{dict(zip(names, specials, strict=True))} at {where}"), np.errstate(invalid="ignore"):
-            verify(kernel, inputs, threads=1)
+            verify(kernel, inputs, 1)
 
 
 def test_subnormal_values(kernel: Kernel) -> None:
@@ -125,7 +115,7 @@ def test_softmax_of_large_scores(kernel: Kernel, scale: float) -> None:
     scores, factor = make_inputs(kernel, {"batch": 2, "m": 9, "n": 33})
     scores *= 1e5
     factor[...] = scale
-    verify(kernel, [scores, factor], threads=1)
+    verify(kernel, [scores, factor], 1)
 
 
 @each_softmax
@@ -135,7 +125,7 @@ def test_softmax_of_any_nan(kernel: Kernel) -> None:
     bits = scores.view(f"u{scores.itemsize}")
     for more in (1, 0x1FF, 1 << 8):
         bits[1, 8, 3] = np.array(np.nan, scores.dtype).view(bits.dtype) | bits.dtype.type(more)
-        verify(kernel, [scores, factor], threads=1)
+        verify(kernel, [scores, factor], 1)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ from support.cases import make_inputs, verify
 for kernel in kernels.available():
     if kernel.backend == "c":
         try:
-            verify(kernel, make_inputs(kernel, {"m": 50, "n": 70, "k": 60}), threads=3)
+            verify(kernel, make_inputs(kernel, {"m": 50, "n": 70, "k": 60}), 3)
         except Exception as error:
             print(kernel.name, error)
 """

@@ -189,7 +189,7 @@ def test_stored_weights_are_decoded_exactly(toy: ElementType, dims: dict[str, in
     kernel = toy_kernel(toy)
     assert kernel.name == f"gemv_w.{toy.name}-f32-toy-any"
     inputs = make_inputs(kernel, dims)
-    verify(kernel, inputs, threads=1)
+    verify(kernel, inputs, 1)
     wide = [toy.decode(inputs[0]), inputs[1].astype(np.float64)]
     np.testing.assert_array_equal(reference("gemv", kernel.types, inputs), wide[0] @ wide[1])
     plain = [x.astype(np.float32) for x in wide]

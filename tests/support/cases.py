@@ -1,6 +1,7 @@
 """Shapes and arrays that kernels stumble over, and how a result is examined."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,7 @@ from kernels.arrays import aligned_empty
 from kernels.backends import c as native
 from kernels.backends import numba
 from kernels.types import ElementType
-from kernels.verify import check
+from kernels.verify import check, error_bound, reference
 
 Dims = Mapping[str, int]
 BATCH = 3  # matrices of a batched product
@@ -128,21 +129,33 @@ def output_for(kernel: Kernel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray
     return frame, out
 
 
-def verify(kernel: Kernel, inputs: Sequence[np.ndarray], threads: int) -> None:
-    """The result is right, also the second time; inputs and what surrounds the output stay as they were."""
+@contextmanager
+def noting(text: str) -> Iterator[None]:
+    """Adds to a failure which case it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(text)
+        raise
+
+
+def verify(kernel: Kernel, inputs: Sequence[np.ndarray], *teams: int) -> None:
+    """The result is right on teams of each size, also the second time; inputs and what surrounds the output stay."""
     before = [x.copy() for x in inputs]
-    frame, out = output_for(kernel, inputs)
-    in_place = OPERATIONS[kernel.operation].in_place
-    given = arguments(kernel, inputs, threads, out)
-    call = kernel.bind(*given, out=out, threads=threads)
-    kernels.set_threads(threads)
-    for _ in range(1 if in_place else 2):
-        call()
-        check(kernel.operation, kernel.types, before, out)
-    for x, old in zip(inputs, before, strict=True):
-        assert x.tobytes() == old.tobytes(), "wrote into an input"
-    out[...] = FRAME
-    assert (frame == FRAME).all(), "wrote beside the output"
+    known = [of(kernel.operation, kernel.types, before) for of in (reference, error_bound)]
+    for threads in teams:
+        frame, out = output_for(kernel, inputs)
+        given = arguments(kernel, inputs, threads, out)
+        call = kernel.bind(*given, out=out, threads=threads)
+        kernels.set_threads(threads)
+        for _ in range(1 if OPERATIONS[kernel.operation].in_place else 2):
+            call()
+            with noting(f"{threads} threads"):
+                check(kernel.operation, kernel.types, before, out, *known)
+        for x, old in zip(inputs, before, strict=True):
+            assert x.tobytes() == old.tobytes(), "wrote into an input"
+        out[...] = FRAME
+        assert (frame == FRAME).all(), "wrote beside the output"
 
 
 def thread_counts(kernel: Kernel) -> range:
