@@ -13,7 +13,8 @@ from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
-from bench.record.row import PROBES, Row, types_label
+from bench.record.probes import LOOPS
+from bench.record.row import Row, types_label
 from bench.record.store import load
 from bench.report.columns import COMPARED, RECORDS_RIDGES
 from bench.report.tables import ridges_of, table
@@ -60,7 +61,7 @@ def verdict(ours: Interval, theirs: Interval) -> str:
 def compare(records: Sequence[Metrics]) -> list[dict[str, Any]]:
     """One entry per measurement that the first record shares with another: times, ratio, shares of roof, verdict."""
     base = records[0]
-    ours = {key(row): (row, f) for row, f in base.pairs if row["operation"] not in PROBES}
+    ours = {key(row): (row, f) for row, f in base.pairs if row["operation"] not in LOOPS}
     found = []
     for number, other in enumerate(records[1:], 1):
         for row, theirs in other.pairs:

@@ -11,12 +11,13 @@ from rich.console import Console
 from bench.cli import Parser, run
 from bench.errors import BadInput
 from bench.host.placement import isa_in_use, pinned
-from bench.measure.probes import clock_probe, fma_probe
+from bench.measure.probes import of_roof
 from bench.measure.run import add_dtypes, add_seconds, add_threads, kept, measuring, shown
 from bench.measure.session import Session
 from bench.measure.timing import interleave
 from bench.record.metrics import Metrics
-from bench.record.row import Row, arithmetic, call_seconds, flops
+from bench.record.roofs import is_peak, makes
+from bench.record.row import Row, arithmetic, call_seconds, counted, flops
 from bench.report.columns import Column, Measured
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
@@ -25,7 +26,7 @@ from kernels.backends import c
 
 def hertz(clock: Row) -> float:
     """The clock, best of all samples: an add takes a cycle."""
-    return float(clock["dims"]["adds"]) / min(call_seconds(clock))
+    return counted(clock) / min(call_seconds(clock))
 
 
 def flop_per_cycle(row: Row, clock: Row) -> float:
@@ -35,8 +36,8 @@ def flop_per_cycle(row: Row, clock: Row) -> float:
 
 def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequence[str], budget: float) -> None:
     """Adds a row per ISA and dtype, and one of the clock, interleaved, to the session."""
-    probes = [fma_probe(threads, dtype, isa) for isa in isas for dtype in dtypes]
-    probes.append(clock_probe(threads))
+    probes = [make(threads, dtype, isa) for make in of_roof("peak") for isa in isas for dtype in dtypes]
+    probes += [make(threads) for make in of_roof("clock")]
     with pinned(threads), session.watched():
         session.add_samples(probes, interleave([p.variant for p in probes], budget))
     session.rows += [p.row for p in probes]
@@ -76,8 +77,8 @@ PEAKS: Sequence[Column[Peak]] = (
 
 def _print(out: Console, metrics: Metrics) -> None:
     out.print(machine_line(metrics.record["machine"], metrics.record["session"]))
-    clocks = {row["threads"]: row for row in metrics.rows if row["operation"] == "adds"}
-    entries = [Peak(Measured(*p), clocks[p[0]["threads"]]) for p in metrics.pairs if p[0]["operation"] == "fma"]
+    clocks = {row["threads"]: row for row in metrics.rows if makes(row, "clock")}
+    entries = [Peak(Measured(*p), clocks[p[0]["threads"]]) for p in metrics.pairs if is_peak(p[0])]
     out.print(table("FMA peak", PEAKS, entries))
     out.print(trust_text(metrics))
 

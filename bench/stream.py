@@ -17,27 +17,25 @@ from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
-from bench.measure.probes import READS, stream_probe
+from bench.measure.probes import MAKE
 from bench.measure.run import add_seconds, add_threads, kept, measuring, shown
 from bench.measure.session import Session
 from bench.measure.timing import interleave
 from bench.record.metrics import Metrics
+from bench.record.probes import PROBES, READS
 from bench.report.columns import Column
 from bench.report.tables import bandwidths_table, table
 from bench.report.text import machine_line, of_threads, seconds, trust_text
 
-OPERATIONS = ("copy", "scale", "add", "triad", "update", "read")
-FLAVOURS = {"read": ("", "_2", "_4", "_8"), "update": ("",)}
 PER_OCTAVE = 3  # sizes per doubling in --levels
 SMALLEST = 4 << 10
 
 
 def _variants(backend: str) -> list[str]:
-    """The registry's STREAM operations of a backend, in STREAM's order."""
-    names = [op + flavour for op in OPERATIONS for flavour in FLAVOURS.get(op, ("", "_nt"))]
+    """The probes that count bytes and that a backend has."""
     isa = kernels.chosen_isa()
     usable = {k.operation for k in kernels.available() if k.backend == backend and (backend != "c" or k.isa == isa)}
-    return [name for name in names if name in usable]
+    return [name for name, kind in PROBES.items() if kind.unit == "byte" and name in usable]
 
 
 def measure(session: Session, threads: int, size: int | None, backends: Sequence[str], budget: float) -> None:
@@ -52,9 +50,7 @@ def measure(session: Session, threads: int, size: int | None, backends: Sequence
     level = "DRAM" if size >= LEAST * (llc_bytes() or 0) else session.level(size, threads)
     with pinned(threads), session.watched():
         arrays = stream_arrays(3, size // 8, threads)
-        probes = [
-            stream_probe(name, backend, arrays, threads, level) for backend in backends for name in _variants(backend)
-        ]
+        probes = [MAKE[name](backend, arrays, threads, level) for backend in backends for name in _variants(backend)]
         session.add_samples(probes, interleave([p.variant for p in probes], budget))
         session.rows += [p.row for p in probes]
 
@@ -72,7 +68,7 @@ def measure_levels(session: Session, threads: int) -> None:
     for size in sizes_for_levels(threads):
         with pinned(threads), session.watched():
             arrays = stream_arrays(1, size // 8, threads)
-            probes = [stream_probe(op, "c", arrays, threads, session.level(size, threads)) for op in READS[:3]]
+            probes = [MAKE[op]("c", arrays, threads, session.level(size, threads)) for op in READS[:3]]
             session.add_samples(probes, interleave([p.variant for p in probes], 0.03, warm_up=0.02))
             session.rows += [p.row for p in probes]
 

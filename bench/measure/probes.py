@@ -1,6 +1,6 @@
 """The probes of the ceilings: FMA peak, clock, and the STREAM operations, each ready to be sampled in any round."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,6 +8,7 @@ import numpy as np
 
 import kernels
 from bench.measure.timing import Variant
+from bench.record.probes import PROBES
 from bench.record.row import Level, Row, make_row
 from kernels.backends import c
 from kernels.backends.c import lib
@@ -15,7 +16,6 @@ from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 from kernels.verify import check
 
-READS = ("read", "read_2", "read_4", "read_8")
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
 CLOCK_ADDS = 1_000_000
 PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
@@ -67,3 +67,18 @@ def stream_probe(
     call = kernel.bind(*inputs, out=out, threads=threads, **({"passes": passes} if backend == "c" else {}))
     row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level, calls=passes)
     return Probe(row, [call])
+
+
+MAKE: Mapping[str, Callable[..., Probe]] = {
+    "fma": fma_probe,
+    "adds": clock_probe,
+    **{name: partial(stream_probe, name) for name, kind in PROBES.items() if not kind.operand},
+}
+"""How each of PROBES is made. A peak's maker takes (threads, dtype, isa), a clock's (threads), and one that counts
+bytes (backend, arrays, threads, level).
+"""
+
+
+def of_roof(roof: str) -> list[Callable[..., Probe]]:
+    """The makers of the probes that make a roof of this kind."""
+    return [MAKE[name] for name, kind in PROBES.items() if kind.roof == roof]

@@ -16,6 +16,7 @@ from bench.record.row import (
     Row,
     arithmetic,
     call_seconds,
+    counted,
     family,
     flops,
     moved_bytes,
@@ -111,7 +112,7 @@ class Metrics:
             if is_peak(row) or is_read(row):
                 name = (arithmetic(row), row["isa"]) if is_peak(row) else (row["level"],)
                 best = found[row["threads"], *name]
-                for rate, n in zip(*rates([row], flops if is_peak(row) else moved_bytes), strict=True):
+                for rate, n in zip(*rates([row], counted), strict=True):
                     best[n] = max(rate, best.get(n, 0.0))
         return found
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.record.intervals import Interval, best_interval, ratio_interval
-from bench.record.row import Row, arithmetic, flops, moved_bytes, rates
+from bench.record.probes import PROBES
+from bench.record.row import Row, arithmetic, counted, rates
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,19 @@ class Roofs:
         return name, mine[name]
 
 
+def makes(row: Row, roof: str) -> bool:
+    """Whether the row is a probe that makes a roof of this kind."""
+    kind = PROBES.get(row["operation"])
+    return row["kind"] == "probe" and kind is not None and kind.roof == roof
+
+
 def is_peak(row: Row) -> bool:
-    return row["kind"] == "probe" and row["operation"] == "fma"
+    return makes(row, "peak")
 
 
 def is_read(row: Row) -> bool:
     """Whether the row is a read probe, of any access pattern."""
-    return row["kind"] == "probe" and row["operation"].startswith("read")
+    return makes(row, "bandwidth")
 
 
 def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
@@ -52,8 +59,8 @@ def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
             reads[row["threads"], row["level"]].append(row)
     found = {}
     for threads in sorted({row["threads"] for group in (*peaks.values(), *reads.values()) for row in group}):
-        up = {(name, isa): rates(r, flops) for (t, name, isa), r in peaks.items() if t == threads}
-        down = {level: rates(r, moved_bytes) for (t, level), r in reads.items() if t == threads}
+        up = {(name, isa): rates(r, counted) for (t, name, isa), r in peaks.items() if t == threads}
+        down = {level: rates(r, counted) for (t, level), r in reads.items() if t == threads}
         ridges = {key: ratio_interval(*of, *down["DRAM"]) for key, of in up.items()} if "DRAM" in down else {}
         found[threads] = Roofs(
             threads,
@@ -74,7 +81,7 @@ def drift(rows: Iterable[Row]) -> dict[str, float]:
         names[f"{name}, {row['threads']} threads"].append(row)
     moved = {}
     for name, group in names.items():
-        of, rounds = rates(group, flops if name.startswith("peak") else moved_bytes)
+        of, rounds = rates(group, counted)
         head = [x for x, n in zip(of, rounds, strict=True) if n <= last / 5]
         tail = [x for x, n in zip(of, rounds, strict=True) if n >= last - last / 5]
         if last and head and tail:

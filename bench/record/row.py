@@ -1,8 +1,9 @@
 """A row of a record: one kernel or probe on one shape, its samples, and the work that follows from its shape."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, TypedDict
 
+from bench.record.probes import LOOPS, PROBES
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES, Types, expand, label
 
@@ -31,21 +32,6 @@ class Row(TypedDict):
     marks: dict[str, list[int]]
 
 
-class ProbeKind(NamedTuple):
-    """A probe that is no operation of kernels.operations: its one operand, and its FLOPs from dims and threads."""
-
-    operand: str
-    flops: Callable[[Mapping[str, int], int], int]
-
-
-PROBES: Mapping[str, ProbeKind] = {
-    # a multiply and an add per lane of each chain on each thread
-    "fma": ProbeKind("x", lambda d, threads: 2 * d["chains"] * d["lanes"] * d["iterations"] * threads),
-    "adds": ProbeKind("x", lambda d, threads: 0),  # a chain of dependent adds: a cycle each
-}
-"""What is measured besides kernels.operations.OPERATIONS."""
-
-
 def make_row(
     kind: Kind,
     operation: str,
@@ -67,7 +53,8 @@ def make_row(
 
     Raises ValueError where the types don't fit the operation, KeyError for an operation that isn't known.
     """
-    of = expand([PROBES[operation].operand], types) if operation in PROBES else OPERATIONS[operation].types(types)
+    loop = LOOPS.get(operation)
+    of = OPERATIONS[operation].types(types) if loop is None else expand([loop.operand or ""], types)
     return {
         "kind": kind,
         "operation": operation,
@@ -100,8 +87,8 @@ def add_samples(row: Row, seconds: Sequence[float], starts: Sequence[float], rou
 def arithmetic(row: Row) -> str:
     """The type that the row's products are summed in: the accumulator of its output. Peaks go by it."""
     operation = row["operation"]
-    output = PROBES[operation].operand if operation in PROBES else OPERATIONS[operation].output[0]
-    return TYPES[row["types"][output]].accumulator
+    output = LOOPS[operation].operand if operation in LOOPS else OPERATIONS[operation].output[0]
+    return TYPES[row["types"][output or ""]].accumulator
 
 
 def types_label(row: Row) -> str:
@@ -111,8 +98,8 @@ def types_label(row: Row) -> str:
 
 def flops(row: Row) -> int:
     """FLOPs of one call, from the shape: never from padded work."""
-    if row["operation"] in PROBES:
-        return PROBES[row["operation"]].flops(row["dims"], row["threads"])
+    if row["operation"] in LOOPS:
+        return counted(row) if LOOPS[row["operation"]].unit == "FLOP" else 0
     return OPERATIONS[row["operation"]].flops(row["dims"])
 
 
@@ -121,7 +108,7 @@ def moved_bytes(row: Row) -> int:
 
     Each by its own type, scales included. Probes count as STREAM does: what update writes back, too.
     """
-    if row["operation"] in PROBES:
+    if row["operation"] in LOOPS:
         return 0
     op, dims, types = OPERATIONS[row["operation"]], row["dims"], row["types"]
     if row["cold"]:
@@ -130,9 +117,15 @@ def moved_bytes(row: Row) -> int:
     return op.delivered(dims, types) if row["kind"] == "kernel" else op.bytes(dims, types)
 
 
+def counted(row: Row) -> int:
+    """Of a probe, what one call counts, in the probe's unit."""
+    amount = PROBES[row["operation"]].amount
+    return moved_bytes(row) if amount is None else amount(row["dims"], row["threads"])
+
+
 def write_allocate_bytes(row: Row) -> int:
     """moved_bytes() and what regular stores read first because they miss."""
-    if row["operation"] in PROBES:
+    if row["operation"] in LOOPS:
         return 0
     return moved_bytes(row) + OPERATIONS[row["operation"]].allocated(row["dims"], row["types"])
 

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 
 from bench.record.format import VERSION
-from bench.record.row import PROBES
+from bench.record.probes import LOOPS
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES
 
@@ -30,7 +30,7 @@ def schema(version: int = VERSION) -> dict[str, Any]:
     name = "record.schema.json" if version == VERSION else f"record-{version}.schema.json"
     found: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
     if version == VERSION:
-        found["$defs"]["operation"]["enum"] = [*OPERATIONS, *PROBES]
+        found["$defs"]["operation"]["enum"] = [*OPERATIONS, *LOOPS]
         found["$defs"]["type"]["enum"] = list(TYPES)
     return found
 

@@ -33,7 +33,8 @@ BYTES_PER_PARAMETER = 6  # the paper draws memory on the scale of parameters lik
 
 def _date(day: date) -> float:
     """matplotlib takes dates, but its types don't say so."""
-    return float(matplotlib.dates.date2num(day))
+    number: Callable[[date], float] = matplotlib.dates.date2num
+    return float(number(day))
 
 
 def _trend_line(axes: Axes, one: Series, last: date, scale: float = 1.0) -> str:

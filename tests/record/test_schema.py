@@ -8,7 +8,8 @@ import pytest
 from bench.host.facts import describe
 from bench.measure.session import machine_facts
 from bench.record import format as formats
-from bench.record.row import PROBES, Kind, Level, Row, make_row
+from bench.record.probes import LOOPS, PROBES
+from bench.record.row import Kind, Level, Row, make_row
 from bench.record.schema import invalid, schema
 from kernels import KERNELS
 from kernels.backends import libraries
@@ -38,15 +39,16 @@ def test_every_kernel_and_library_can_be_recorded() -> None:
 def test_every_operation_and_type_is_known() -> None:
     """They are filled in from their tables, whatever the published file lists."""
     known = schema()["$defs"]
-    assert known["operation"]["enum"] == [*OPERATIONS, *PROBES]
+    assert known["operation"]["enum"] == [*OPERATIONS, *LOOPS]
     assert known["type"]["enum"] == list(TYPES)
-    assert not set(OPERATIONS) & set(PROBES)
+    assert not set(OPERATIONS) & set(LOOPS)
+    assert set(PROBES) <= {*OPERATIONS, *LOOPS}
 
 
 def test_version_1_is_frozen() -> None:
     """What it listed stays readable: every operation and dtype of it is still known."""
     row = schema(1)["properties"]["rows"]["items"]["properties"]
-    assert set(row["operation"]["enum"]) <= {*OPERATIONS, *PROBES}
+    assert set(row["operation"]["enum"]) <= {*OPERATIONS, *LOOPS}
     assert set(row["dtype"]["enum"]) <= set(TYPES)
 
 

@@ -112,4 +112,5 @@ def prepare(model: Model, weights: Weights, phase: str, tokens: np.ndarray, thre
         run = _encoder(model, weights, given)
     else:
         run = _decoder(model, weights, given, len(tokens) if phase == "decode" else 1)
-    return torch.inference_mode()(run)
+    ready: Run = torch.inference_mode()(run)
+    return ready

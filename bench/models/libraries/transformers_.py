@@ -60,7 +60,8 @@ def prepare(model: Model, weights: Weights, phase: str, tokens: np.ndarray, thre
     if not model.decoder:
         bert = _bert(model).eval()
         _filled(bert, tensors)
-        return torch.inference_mode()(lambda: (bert(given).last_hidden_state[0], ()))
+        encode: Run = torch.inference_mode()(lambda: (bert(given).last_hidden_state[0], ()))
+        return encode
     gpt2 = _gpt2(model).eval()
     _filled(gpt2.transformer, tensors)
     gpt2.tie_weights()
@@ -78,4 +79,5 @@ def prepare(model: Model, weights: Weights, phase: str, tokens: np.ndarray, thre
             now = chosen[step : step + 1]
         return logits[0], chosen[:, 0]
 
-    return torch.inference_mode()(run)
+    ready: Run = torch.inference_mode()(run)
+    return ready

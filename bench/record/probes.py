@@ -1,0 +1,51 @@
+"""What is measured to know the ceilings: one row per probe. bench.measure.probes makes them."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+Dims = Mapping[str, int]
+
+
+class ProbeKind(NamedTuple):
+    """A probe.
+
+    unit     what is counted: FLOPs, bytes as STREAM counts them, clock cycles
+    roof     what its best sample is a ceiling of; None: it is only reported
+    operand  where it is no operation of kernels.operations, the name of the one operand that it has
+    amount   and the units in one call, from its dims and threads; an operation's are its bytes
+    """
+
+    unit: Literal["FLOP", "byte", "cycle"]
+    roof: Literal["peak", "bandwidth", "clock"] | None = None
+    operand: str | None = None
+    amount: Callable[[Dims, int], int] | None = None
+
+
+def _fma_flops(dims: Dims, threads: int) -> int:
+    """A multiply and an add per lane of each chain on each thread."""
+    return 2 * dims["chains"] * dims["lanes"] * dims["iterations"] * threads
+
+
+PROBES: Mapping[str, ProbeKind] = {
+    "fma": ProbeKind("FLOP", "peak", "x", _fma_flops),
+    "adds": ProbeKind("cycle", "clock", "x", lambda dims, threads: dims["adds"]),  # each waits for the last: a cycle
+    "copy": ProbeKind("byte"),
+    "copy_nt": ProbeKind("byte"),
+    "scale": ProbeKind("byte"),
+    "scale_nt": ProbeKind("byte"),
+    "add": ProbeKind("byte"),
+    "add_nt": ProbeKind("byte"),
+    "triad": ProbeKind("byte"),
+    "triad_nt": ProbeKind("byte"),
+    "update": ProbeKind("byte"),
+    "read": ProbeKind("byte", "bandwidth"),
+    "read_2": ProbeKind("byte", "bandwidth"),
+    "read_4": ProbeKind("byte", "bandwidth"),
+    "read_8": ProbeKind("byte", "bandwidth"),
+}
+"""By operation, in the order of a report. read_N: N streams at once."""
+
+LOOPS = {name: kind for name, kind in PROBES.items() if kind.operand}
+"""Those that are no operation of kernels.operations."""
+
+READS = tuple(name for name, kind in PROBES.items() if kind.roof == "bandwidth")
