@@ -19,14 +19,14 @@ from bench.errors import BadInput
 from bench.host.placement import isa_in_use, thread_counts
 from bench.measure.run import dtypes, result_path
 from bench.measure.session import Session
-from bench.measure.suite import kernels_for
+from bench.measure.suite import Entry, entries
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.record.store import save
 from bench.report.roofline_plot import roofline
 from bench.report.tables import summary
 from bench.workloads.shapes import Case, Shape
-from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
+from bench.workloads.sweep import SWEEPS, Sweep
 from kernels import Kernel
 from kernels.backends import libraries
 
@@ -182,18 +182,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("ceiling", "threads"), [(c, t) for t in plan.threads for c in ceilings])
     if "entry" not in metafunc.fixturenames:
         return
-    tables = {"layer": layer_cases, "walk": walk_cases, "pointwise": pointwise_cases}
-    cases = tables[metafunc.function.__name__.split("_")[1]](plan.sweep)
-    entries, ids = [], []
-    for case in cases:
-        for dtype in plan.dtypes:
-            for kernel in kernels_for(case, dtype, plan.isa, plan.sweep.rungs, plan.others):
-                for threads in plan.threads:
-                    sizes = "-".join(f"{d}{getattr(case, d)}" for d in "mnk" if d == "m" or d in case.dims)
-                    layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
-                    entries.append((case, dtype, threads, kernel))
-                    ids.append(f"{layers}-{sizes}-{kernel.name}-t{threads}")
-    metafunc.parametrize("entry", entries, ids=ids)
+    which = metafunc.function.__name__.removeprefix("test_")
+    found = list(entries(which, plan.sweep, plan.dtypes, plan.threads, plan.isa, plan.others))
+    metafunc.parametrize("entry", [entry for _, entry in found], ids=[name for name, _ in found])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -232,7 +223,7 @@ def replay(benchmark: Any, plan: Plan) -> Any:
 
 
 @pytest.fixture
-def measured(plan: Plan, benchmark: Any, entry: tuple[Case, str, int, Kernel]) -> Row | None:
+def measured(plan: Plan, benchmark: Any, entry: Entry) -> Row | None:
     """The row of one entry."""
     case, dtype, threads, kernel = entry
     if benchmark.disabled:

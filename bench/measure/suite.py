@@ -1,9 +1,10 @@
-"""Which kernels take part in a session."""
+"""What pytest bench/ measures: the cases of each of its tests, and which kernels take part in a case."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import kernels
 from bench.workloads.shapes import Case
+from bench.workloads.sweep import Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
 from kernels.operations import SCALAR_GEMMS
 
@@ -27,3 +28,27 @@ def kernels_for(
         if (operation, dtype, backend) in existing
     ]
     return ours + [k for k in others if k.operation in operations and k.dtype == dtype and k.reason is None]
+
+
+CASES: Mapping[str, Callable[[Sweep], list[Case]]] = {
+    "layer": layer_cases,
+    "walk": walk_cases,
+    "pointwise": pointwise_cases,
+}
+"""The cases of test_NAME in bench/test_session.py."""
+
+Entry = tuple[Case, str, int, Kernel]
+"""A case, a dtype, a thread count, a kernel: one benchmark."""
+
+
+def entries(
+    which: str, sweep: Sweep, dtypes: Iterable[str], threads: Iterable[int], isa: str, others: Sequence[Kernel]
+) -> Iterator[tuple[str, Entry]]:
+    """The benchmarks of one of CASES, each with its id."""
+    for case in CASES[which](sweep):
+        sizes = "-".join(f"{d}{getattr(case, d)}" for d in "mnk" if d == "m" or d in case.dims)
+        layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
+        for dtype in dtypes:
+            for kernel in kernels_for(case, dtype, isa, sweep.rungs, others):
+                for count in threads:
+                    yield f"{layers}-{sizes}-{kernel.name}-t{count}", (case, dtype, count, kernel)
