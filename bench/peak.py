@@ -77,7 +77,8 @@ PEAKS: Sequence[Column[Peak]] = (
 
 def _print(out: Console, metrics: Metrics) -> None:
     out.print(machine_line(metrics.record["machine"], metrics.record["session"]))
-    clocks = {row["threads"]: row for row in metrics.rows if makes(row, "clock")}
+    ticking = sorted((row for row in metrics.rows if makes(row, "clock")), key=hertz)
+    clocks = {row["threads"]: row for row in ticking}  # of several, the one that came nearest
     entries = [Peak(Measured(*p), clocks[p[0]["threads"]]) for p in metrics.pairs if is_peak(p[0])]
     out.print(table("FMA peak", PEAKS, entries))
     out.print(trust_text(metrics))
