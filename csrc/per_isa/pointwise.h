@@ -69,7 +69,7 @@ static void softmax_row(int64_t seen, int64_t n, T scale, T *s) {
     for (; i < seen; i += LANES) most = larger(turn * take(s + i, seen - i, s[0]), most);
     const T top = largest(most);
     for (int64_t j = 0; j < seen; j += LANES) {
-        const vec e = exp_of((turn * take(s + j, seen - j, s[0]) - top) * size);
+        const vec e = exp_of((turn * take(s + j, seen - j, 0) - top) * size);
         put(s + j, e, seen - j);
         sums += seen - j >= LANES ? e : only(e, seen - j);
     }
