@@ -37,6 +37,7 @@ static const struct target target = {
     .free_registers = FREE_REGISTERS,
     .widest = WIDEST,
     .skinny_rows = SKINNY_ROWS,
+    .held_rows = HELD_ROWS,
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
 };

@@ -22,6 +22,7 @@ struct target {
     int64_t mr, nv, free_registers;      /* the tallest register tile: rows, vectors; registers beside it and B's row */
     int64_t widest;                      /* vectors of a low tile, at most */
     int64_t skinny_rows;                 /* of A, up to which gemm runs the loops of gemm_skinny.h */
+    int64_t held_rows;                   /* of A, up to which those keep its elements in registers */
     int64_t rows_per_step;               /* of B, in those loops */
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
 };

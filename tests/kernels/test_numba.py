@@ -21,7 +21,7 @@ def test_an_edit_of_any_file_is_another_cache(name: str, tmp_path: Path) -> None
     assert settings.cache_name(copy) != settings.cache_name()
 
 
-@pytest.mark.parametrize("constant", ["VECTOR_BYTES", "MR", "L1", "L2", "L3", "EXP", "TAIL"])
+@pytest.mark.parametrize("constant", ["VECTOR_BYTES", "MR", "TILE_VECTORS", "L1", "L2", "L3", "EXP", "TAIL"])
 def test_another_target_is_another_cache(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings.cache_name()
     assert settings.cache_name() == before

@@ -1,8 +1,8 @@
 """The operations in Numba: the same loops and register tiles as the C side, compiled when first bound.
 
 The design is that of csrc/per_isa. What C has vector types for is emitted as LLVM IR by intrinsics (emit.py and those
-who use it); the loops around them are plain Python that Numba compiles; what is planned ahead of them is plain Python
-that runs when a call is bound.
+who use it); the loops around them are plain Python that Numba compiles; block sizes and workspaces are planned by
+csrc/plan.c when a call is bound.
 
 This module is the backend's face. Importing it imports neither Numba nor llvmlite: what needs them does so when called.
 """
@@ -67,14 +67,15 @@ def isa() -> str:
     """The ISA whose register tile and vector width the kernels use; the compiler may use all that the host has."""
     from kernels.backends.numba import target
 
-    return target.isa()
+    return target.ISA
 
 
 def tile(dtype: str) -> tuple[int, int, int]:
     """Rows, columns and vector bytes of the tallest register tile for "f32" or "f64"."""
+    from kernels.backends import c
     from kernels.backends.numba import target
 
-    return target.MR, target.NV * target.VECTOR_BYTES // DTYPES[dtype].itemsize, target.VECTOR_BYTES
+    return *c.tile(target.ISA, dtype), target.VECTOR_BYTES
 
 
 def threads_available() -> int:

@@ -8,7 +8,8 @@ import numpy as np
 from numba import carray
 
 from kernels.arrays import leading_dimension
-from kernels.backends.numba.gemm_skinny import SKINNY_ROWS, prepare_gemm_skinny
+from kernels.backends.c import lib
+from kernels.backends.numba.gemm_skinny import prepare_gemm_skinny
 from kernels.backends.numba.microkernel import (
     AP_BP,
     AP_BS,
@@ -29,8 +30,8 @@ from kernels.backends.numba.microkernel import (
 from kernels.backends.numba.packing import pack_a, pack_strips
 from kernels.backends.numba.pointers import address, at, lanes_of, pointer, prefetch
 from kernels.backends.numba.settings import inlined, jit
-from kernels.backends.numba.target import L1, L2, L3, LINE, MR, NV, VECTOR_BYTES, tile_vectors
-from kernels.backends.numba.task import Call, call_address, divide_up, launch, round_up, share_start
+from kernels.backends.numba.target import LINE, MR, SKINNY_ROWS, VECTOR_BYTES, plan_target
+from kernels.backends.numba.task import Call, call_address, divide_up, launch, share_start
 
 PREFETCH_B_ROWS = 160  # of strided B; fewer leave memory idle
 
@@ -120,46 +121,25 @@ def gemm(a, b, c, work, sizes, step, t, threads):
             pack_a(h, kb, at(a, (ic + i) * z.lda + pc), z.lda, at(packed, i * kb))
 
 
-def block_k(itemsize: int) -> int:
-    """Steps of k after which a tile's columns of B and its rows of A fill three L1s: see csrc/per_isa/gemm.h."""
-    return max(64, L1 * 3 // (MR * itemsize + NV * VECTOR_BYTES))
-
-
 def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, ldb: int) -> Call:
-    """The five loops, with blocks that fit into each cache: see csrc/per_isa/gemm.h. Without ldb B is packed."""
+    """The five loops, in planned blocks, with those tiles compiled that they need. Without ldb B is packed."""
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
-    lanes, line = VECTOR_BYTES // size, LINE // size
-    kc = divide_up(k, divide_up(k, L2 // 2 // (MR * size) if m <= MR else block_k(size)))
-    mc = max(MR, L2 // 2 // (kc * size) // MR * MR)
-    mc = divide_up(m, divide_up(m, mc))
-    blocks = [tile_heights(min(mc, m - ic)) for ic in range(0, m, mc)]
-    width = tile_vectors(max(map(max, blocks))) * lanes
-    piece = 2 * line if width > 2 * line else line  # adjacent-line prefetch: strided B arrives in pairs of lines
-    if ldb and width > piece:
-        width = width // piece * piece
-    nc = n if m <= mc else min(n, max(width * threads, L3 // 2 // (kc * size) // width * width))
-    panels, tiles = divide_up(nc, width), divide_up(mc, MR)
-    # The grid of threads with the shortest longest share; on a tie the wider one. No more rows of threads than the
-    # first block has tiles: whoever multiplies in a later block has copied its panels of B in the first.
-    grids = [(w, min(threads // w, tiles)) for w in range(1, threads + 1)]
-    across, down = min(grids, key=lambda grid: (divide_up(panels, grid[0]) * divide_up(tiles, grid[1]), -grid[0]))
-    needed = set()
-    for i, heights in enumerate(blocks):
-        for row in range(down):
-            mine = heights[len(heights) * row // down : len(heights) * (row + 1) // down]
-            for columns in panel_widths(n, width):
-                form = AP_BS if len(mine) == 1 and m <= mc else AP_BS_COPY
-                if not ldb or i > 0 or columns % lanes:
+    plan = lib.plan_gemm(plan_target(size), lib.host_caches(), threads, ldb == 0, m, n, k)
+    lanes, needed = VECTOR_BYTES // size, set()
+    for ic in range(0, m, plan.mc):
+        heights = tile_heights(min(plan.mc, m - ic))
+        for row in range(plan.down):
+            mine = heights[len(heights) * row // plan.down : len(heights) * (row + 1) // plan.down]
+            for columns in panel_widths(n, plan.width):
+                form = AP_BS if len(mine) == 1 and m <= plan.mc else AP_BS_COPY
+                if not ldb or ic > 0 or columns % lanes:
                     form = AP_BP
                 needed |= {(AP_BP if tile else form, h, divide_up(columns, lanes)) for tile, h in enumerate(mine)}
-    kept = 1 if m <= mc else divide_up(panels, across) + 1
-    a_block, b_thread = round_up(mc * kc, line), kept * kc * width if ldb else 0
-    steps = len(blocks) * divide_up(n, nc) * divide_up(k, kc)
     return launch(
-        gemm, a, b, c, threads, steps + 1, 2 * a_block + threads * b_thread,
-        m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=kc, mc=mc, nc=nc, width=width,
-        panels=kept, across=across, down=down, a_block=a_block, b_thread=b_thread, blocks=steps,
-        tiles=tile_table(size, needed),
+        gemm, a, b, c, threads, plan.blocks + 1, 2 * plan.a_block + threads * plan.b_thread,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=plan.kc, mc=plan.mc, nc=plan.nc,
+        width=plan.width, panels=plan.panels, across=plan.across, down=plan.down, a_block=plan.a_block,
+        b_thread=plan.b_thread, blocks=plan.blocks, tiles=tile_table(size, needed),
     )  # fmt: skip
 
 

@@ -9,10 +9,9 @@ import itertools
 
 import numpy as np
 from numba import carray
-from numba.extending import register_jitable
 
 from kernels.arrays import leading_dimension
-from kernels.backends.numba.gemm import block_k
+from kernels.backends.c import lib
 from kernels.backends.numba.gemv import add_rows, dot_rows
 from kernels.backends.numba.microkernel import (
     AS_BP,
@@ -28,10 +27,8 @@ from kernels.backends.numba.microkernel import (
 from kernels.backends.numba.packing import pack_strips, pack_transposed
 from kernels.backends.numba.pointers import at, lanes_of, pointer
 from kernels.backends.numba.settings import inlined
-from kernels.backends.numba.target import L1, LINE, MR, NV, VECTOR_BYTES, tile_vectors
-from kernels.backends.numba.task import Call, call_address, divide_up, launch, round_up
-
-register_jitable(tile_vectors)
+from kernels.backends.numba.target import MR, TILE_VECTORS, VECTOR_BYTES, plan_target
+from kernels.backends.numba.task import Call, call_address, divide_up, launch
 
 
 def gemm_batch(a, b, c, work, sizes, step, t, threads):
@@ -55,7 +52,7 @@ def gemm_batch(a, b, c, work, sizes, step, t, threads):
 def small_product(z, m, a, b, c, strips):
     """C[m, n] = A[m, k] B[k, n] on one thread."""
     lanes, scratch, none, tiles, ldb = lanes_of(b), tile_scratch(b), no_prefetch(a), (m + MR - 1) // MR, z.ldb
-    width = tile_vectors((m + tiles - 1) // tiles) * lanes
+    width = TILE_VECTORS[(m + tiles - 1) // tiles] * lanes
     for jc in range(0, z.n, z.nc):
         for pc in range(0, z.k, z.kc):
             nb, kb = min(z.nc, z.n - jc), min(z.kc, z.k - pc)
@@ -84,24 +81,22 @@ def small_product(z, m, a, b, c, strips):
 
 def _prepare(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, transposed: bool) -> Call:
     (batch, m, k), n, size = a.shape, c.shape[2], c.itemsize
-    lanes, kc = VECTOR_BYTES // size, divide_up(k, divide_up(k, block_k(size)))
-    nr = NV * lanes
-    nc = min(n, max(4 * nr, L1 // 2 // (kc * size) // nr * nr))
-    b_thread = round_up(round_up(nc, lanes) * kc, LINE // size) if m > 1 else 0
+    plan, lanes = lib.plan_gemm_batch(plan_target(size), lib.host_caches(), m, n, k), VECTOR_BYTES // size
     ends = sorted({*range(0, batch * m + 1, m), *(batch * m * t // threads for t in range(threads))})
     needed = set()
     for rows in {end - begin for begin, end in itertools.pairwise(ends)} if m > 1 else ():
         heights = set(tile_heights(rows))
-        width = tile_vectors(max(heights)) * lanes
-        for nb in {nc, n - (n - 1) // nc * nc}:
+        width = TILE_VECTORS[max(heights)] * lanes
+        for nb in {plan.nc, n - (n - 1) // plan.nc * plan.nc}:
             edge = 0 if transposed else nb // width * width
             for form, columns in ((AS_BS, edge), (AS_BP, nb - edge)):
                 needed |= {(form, h, divide_up(w, lanes)) for h in heights for w in panel_widths(columns, width)}
     return launch(
-        gemm_batch, a, b, c, threads, 1, threads * b_thread,
+        gemm_batch, a, b, c, threads, 1, threads * plan.b_thread,
         batch=batch, m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
         stride_a=a.strides[0] // size, stride_b=b.strides[0] // size, stride_c=c.strides[0] // size,
-        transposed=int(transposed), kc=kc, nc=nc, b_thread=b_thread, tiles=tile_table(size, needed),
+        transposed=int(transposed), kc=plan.kc, nc=plan.nc, b_thread=plan.b_thread,
+        tiles=tile_table(size, needed),
     )  # fmt: skip
 
 

@@ -13,14 +13,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import leading_dimension
+from kernels.backends.c import lib
 from kernels.backends.numba.emit import Emitter
 from kernels.backends.numba.pointers import at
-from kernels.backends.numba.target import L1, L2, LINE, VECTOR_BYTES
-from kernels.backends.numba.task import Call, divide_up, launch, round_up, share_start
-
-SKINNY_ROWS = 4 if VECTOR_BYTES == 64 else 16  # most rows of A for which this beats the register tile
-ROWS_PER_STEP = 4  # of B: as many streams as gemv's, a quarter of k apart
-HELD_ROWS = 4 if VECTOR_BYTES == 64 else 0  # most rows of A whose ROWS_PER_STEP elements fit the registers
+from kernels.backends.numba.target import HELD_ROWS, L1, LINE, ROWS_PER_STEP, plan_target
+from kernels.backends.numba.task import Call, launch, share_start
 
 
 @intrinsic(prefer_literal=True)
@@ -123,14 +120,10 @@ def _task(held: int):
 
 
 def prepare_gemm_skinny(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
-    """Columns whose sums fill a quarter of L2; rows of sums that differ modulo 4 KiB (4K aliasing)."""
-    (m, k), n, line = a.shape, c.shape[1], LINE // c.itemsize
-    width = divide_up(n, threads)
-    nb = round_up(divide_up(width, divide_up(width, L2 // 4 // (m * c.itemsize))), line)
-    page = 4096 // c.itemsize
-    packed_a, ld = round_up(m * k, line), round_up(nb, page) + page // 16
+    (m, k), n = a.shape, c.shape[1]
+    plan = lib.plan_gemm_skinny(plan_target(c.itemsize), lib.host_caches(), threads, m, n, k)
     return launch(
-        _task(m if m <= HELD_ROWS else 0), a, b, c, threads, 2, packed_a + threads * m * ld,
-        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=nb, ld=ld,
-        packed_a=packed_a,
+        _task(m if m <= HELD_ROWS else 0), a, b, c, threads, 2, plan.a_packed + threads * plan.sums_thread,
+        m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=plan.columns,
+        ld=plan.apart, packed_a=plan.a_packed,
     )  # fmt: skip

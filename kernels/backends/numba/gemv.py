@@ -12,11 +12,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import leading_dimension
+from kernels.backends.c import lib
 from kernels.backends.numba.emit import Emitter
 from kernels.backends.numba.pointers import at, lanes_of, zero
 from kernels.backends.numba.settings import jit
-from kernels.backends.numba.target import LINE
-from kernels.backends.numba.task import Call, launch, round_up, share_start
+from kernels.backends.numba.target import LINE, plan_target
+from kernels.backends.numba.task import Call, launch, share_start
 
 STREAMS = 4  # of W, read side by side
 
@@ -136,7 +137,7 @@ def prepare_gemv(w: np.ndarray, x: np.ndarray, y: np.ndarray, threads: int) -> C
 
 
 def prepare_gemv_t(x: np.ndarray, w: np.ndarray, y: np.ndarray, threads: int) -> Call:
-    ld = round_up(y.size, LINE // y.itemsize)  # no cache line holds sums of two threads (false sharing)
+    ld = lib.plan_gemv_t(plan_target(y.itemsize), y.size)
     return launch(
         gemv_t, x, w, y, threads, min(threads, 2), threads * ld if threads > 1 else 1,
         n=y.size, k=x.size, ldw=leading_dimension(w), ld=ld,

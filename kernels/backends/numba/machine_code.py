@@ -9,7 +9,9 @@ from numba import njit, types
 
 from kernels.backends.numba.gemv import add_streams, dot_streams
 from kernels.backends.numba.microkernel import AP_BP, microkernel, no_prefetch
-from kernels.backends.numba.target import MR, NV
+from kernels.backends.numba.target import MR, TILE_VECTORS
+
+NV = TILE_VECTORS[MR]
 
 
 @functools.cache
@@ -22,7 +24,11 @@ def evidence() -> dict[str, dict[str, int | bool]]:
     for dtype, kind in (("f32", types.float32), ("f64", types.float64)):
         i, p = types.int64, types.CPointer(kind)
         for operation, kernel, signature in (
-            ("gemm", lambda k, a, c: microkernel(AP_BP, MR, NV, k, a, 0, a, k, a, c, k, 1, no_prefetch(a)), (i, p, p)),
+            (
+                "gemm",
+                lambda k, a, c: microkernel(AP_BP, MR, NV, k, a, 0, a, k, a, c, k, 1, no_prefetch(a)),
+                (i, p, p),
+            ),
             ("gemv", lambda w, x, y, k: dot_streams(w, k, k, x, k, y), (p, p, p, i)),
             ("gemv_t", lambda x, w, y, n: add_streams(x, 1, w, n, y, n, True), (p, p, p, i)),
         ):

@@ -79,7 +79,7 @@ class _Prefetch:
 def microkernel(typing, form, h, v, k, a, lda, b, stride, copy, c, ldc, accumulate, prefetch):
     """C[h, v vectors] = or += A[h, k] B[k, v vectors]; C stays in registers for all k steps.
 
-    form, h and v are literals, v at most tile_vectors(h). stride: elements between strips, or rows, of B.
+    form, h and v are literals, v at most TILE_VECTORS[h]. stride: elements between strips, or rows, of B.
     """
     rows, width = h.literal_value, v.literal_value
     a_packed, b_packed, copying = [*FORMS.values()][form.literal_value]

@@ -8,11 +8,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import aligned_empty, leading_dimension
+from kernels.backends.c import lib
 from kernels.backends.numba.emit import Emitter
 from kernels.backends.numba.pointers import at, lanes_of, not_vectorised
 from kernels.backends.numba.settings import jit
-from kernels.backends.numba.target import LINE, VECTOR_BYTES
-from kernels.backends.numba.task import launch, round_up, share_start
+from kernels.backends.numba.target import LINE, plan_target
+from kernels.backends.numba.task import launch, share_start
 
 ROWS_AT_ONCE = 4  # of B: whole cache lines of a strip are written, and B is read as four streams
 
@@ -120,6 +121,6 @@ def pack_b(a, b, c, work, sizes, step, t, threads):
 def pack(b: np.ndarray, threads: int) -> np.ndarray:
     """B[k, n] in strips of k x lanes elements; 1-D, aligned to 64 bytes."""
     k, n = b.shape
-    packed = aligned_empty(round_up(n, VECTOR_BYTES // b.itemsize) * k, b.dtype)
+    packed = aligned_empty(lib.packed_elements(plan_target(b.itemsize), n, k), b.dtype)
     launch(pack_b, b, b, packed, threads, n=n, k=k, ldb=leading_dimension(b))()
     return packed

@@ -72,11 +72,6 @@ def divide_up(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def round_up(a: int, b: int) -> int:
-    """a rounded up to a multiple of b."""
-    return divide_up(a, b) * b
-
-
 def c_function(name: str, function: Callable[..., None], *kinds: Any) -> Any:
     """A C function without a result, compiled or from the cache; the time goes to FIRST_CALLS under that name."""
     start = time.perf_counter()
