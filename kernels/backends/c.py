@@ -16,7 +16,8 @@ from kernels.packing import Packed
 from kernels.types import TYPES
 
 try:
-    from kernels._native import ffi, lib
+    from kernels._native import ffi as ffi
+    from kernels._native import lib as lib
 except ImportError as error:
     raise ImportError(
         "kernels/_native, the compiled part, is missing or not for this Python: "

@@ -11,7 +11,6 @@ import kernels
 from kernels import DTYPES, OPERATIONS, TYPES, Kernel
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
-from kernels.backends import numba
 from kernels.types import ElementType
 from kernels.verify import check, error_bound, reference
 
@@ -24,13 +23,10 @@ FRAME = -77.0
 def blocks(kernel: Kernel) -> tuple[int, int, int, int]:
     """(mr, nr, lanes, kc) of a kernel; of a library, whose blocks aren't known, those of the C kernels."""
     size = DTYPES[kernel.dtype].itemsize
-    if kernel.backend == "numba":
-        mr, nr, vector_bytes = numba.tile(kernel.dtype)
-    else:
-        isa = kernel.isa if kernel.backend == "c" else kernels.chosen_isa()
-        (mr, nr), vector_bytes = native.tile(isa, kernel.dtype), native.vector_bytes(isa)
-    kc = max(64, native.lib.cache_bytes(1) * 3 // ((mr + nr) * size))  # as csrc/per_isa/gemm.h has it
-    return mr, nr, vector_bytes // size, kc
+    isa = kernel.isa if kernel.isa in native.ISAS else kernels.chosen_isa()
+    mr, nr = native.tile(isa, kernel.dtype)
+    kc = max(64, native.lib.cache_bytes(1) * 3 // ((mr + nr) * size))  # as csrc/plan.c has it
+    return mr, nr, native.vector_bytes(isa) // size, kc
 
 
 def size_of(dims: Dims, dimension: str) -> int:

@@ -70,19 +70,9 @@ def isa() -> str:
     return target.ISA
 
 
-def tile(dtype: str) -> tuple[int, int, int]:
-    """Rows, columns and vector bytes of the tallest register tile for "f32" or "f64"."""
-    from kernels.backends import c
-    from kernels.backends.numba import target
-
-    return *c.tile(target.ISA, dtype), target.VECTOR_BYTES
-
-
 def threads_available() -> int:
     """Most threads a callable may be bound with."""
-    from numba import config
-
-    return int(config.NUMBA_NUM_THREADS)
+    return int(importlib.import_module("numba").config.NUMBA_NUM_THREADS)
 
 
 def first_call_seconds() -> dict[str, float]:

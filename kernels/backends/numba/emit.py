@@ -103,7 +103,7 @@ class Emitter:
         if self.itemsize == 4:
             for i in range(0, lanes, 4):
                 (a, c), (b, d) = (
-                    self.shuffles(*two, lambda e, q: e // 4 * 4 + 2 * q + e % 4 // 2 + e % 2 * lanes)
+                    self.shuffles(two[0], two[1], lambda e, q: e // 4 * 4 + 2 * q + e % 4 // 2 + e % 2 * lanes)
                     for two in (x[i : i + 2], x[i + 2 : i + 4])
                 )
                 for at, two in ((i, (a, b)), (i + 2, (c, d))):

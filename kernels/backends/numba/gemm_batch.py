@@ -1,6 +1,6 @@
 """Batches of small products, such as attention's: each thread multiplies its part of all their rows, on its own.
 
-Operands are read where they are, but for a transposed B: see csrc/per_isa/batch.h.
+Operands are read where they are, but for a transposed B: see csrc/per_isa/gemm_batch.h.
 """
 
 from __future__ import annotations

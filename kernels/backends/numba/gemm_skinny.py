@@ -1,6 +1,7 @@
 """GEMM with few rows of A, bound by memory: B is read once, along its rows; the sums stay in cache.
 
-Each step adds ROWS_PER_STEP rows of B, times their elements of A, to all m rows of the sums: see csrc/per_isa/few.h.
+Each step adds ROWS_PER_STEP rows of B, times their elements of A, to all m rows of the sums, as
+csrc/per_isa/gemm_skinny.h does, and says why.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The register microkernel: C[h, v vectors] = or += A[h, k] B[k, v vectors], compiled per form, height and width.
 
-The design is that of csrc/per_isa/tile.h. A plan knows which tiles will run, and only those are compiled. A tile at the
-edge is computed whole in scratch memory and its valid part copied; strips of B are padded with zeros. No padded lane
-meets a valid output, hence NaN and Inf go exactly where the mathematics sends them.
+The design is that of csrc/per_isa/microkernel.h. A plan knows which tiles will run, and only those are compiled. A tile
+at the edge is computed whole in scratch memory and its valid part copied; strips of B are padded with zeros. No padded
+lane meets a valid output, hence NaN and Inf go exactly where the mathematics sends them.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def pack_strips(k, columns, b, ldb, to, strip):
 
 @jit
 def pack_a(h, k, a, lda, to):
-    """h rows of k elements to k columns of h elements, a square at a time: see csrc/per_isa/gemm.h."""
+    """h rows of k elements to k columns of h elements, a square at a time: see csrc/per_isa/packing.h."""
     lanes, p = lanes_of(a), 0
     while (p + lanes) * h + lanes <= k * h:
         for i in range((h - 1) // lanes * lanes, -1, -lanes):

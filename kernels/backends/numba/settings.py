@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
@@ -45,8 +46,9 @@ def _cache_folder() -> str:
         return str(folder)
 
 
-numba.config.CACHE_DIR = _cache_folder()
-numba.config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
+_config: Any = numba.config
+_config.CACHE_DIR = _cache_folder()
+_config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
 
 jit = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
 # Into Numba's own code of the caller: as a function each would be linked, optimised and generated once more.
