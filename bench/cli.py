@@ -12,6 +12,8 @@ from rich.console import Console
 
 from bench.errors import BadInput
 
+CUT_SHORT = 130  # exit status after Ctrl-C or SIGTERM
+
 
 def output(text: str) -> Path:
     """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
@@ -77,7 +79,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     except BadInput as error:
         sys.exit(_complain(command, str(error), 2))
     except KeyboardInterrupt:
-        sys.exit(_complain(command, "interrupted", 130))
+        sys.exit(_complain(command, "interrupted", CUT_SHORT))
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -99,3 +101,23 @@ def print_json(value: Any) -> None:
     """Prints one JSON document to stdout."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def shown(
+    options: Any,
+    complete: bool,
+    document: Any,
+    show: Callable[[Console], None],
+    record: Path | None = None,
+    pictures: Sequence[Path] = (),
+) -> int:
+    """Prints the document, with --json, or what show() does and the names of files. Returns the exit status."""
+    if options.json:
+        print_json(document)
+    else:
+        show(console())
+        for path in pictures:
+            print(f"picture: {path}")
+        if record:
+            print(f"record: {record}")
+    return 0 if complete else CUT_SHORT

@@ -16,10 +16,12 @@ import pytest
 
 from bench.cli import console, output_folder
 from bench.errors import BadInput
-from bench.host.placement import isa_in_use, thread_counts
-from bench.measure.run import dtypes, result_path
+from bench.host.cpus import thread_counts
+from bench.host.placement import isa_in_use
+from bench.measure.run import result_path
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries
+from bench.options import dtypes
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.record.store import save

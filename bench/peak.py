@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.cli import Parser, run
+from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import isa_in_use, pinned
 from bench.measure.probes import of_roof
-from bench.measure.run import add_dtypes, add_seconds, add_threads, kept, measuring, shown
+from bench.measure.run import kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import interleave
+from bench.options import add_dtypes, add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.roofs import is_peak, makes
 from bench.record.row import Row, arithmetic, call_seconds, counted, flops

@@ -12,15 +12,16 @@ import numpy as np
 from rich.console import Console
 
 import kernels
-from bench.cli import Parser, run
+from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.probes import MAKE
-from bench.measure.run import add_seconds, add_threads, kept, measuring, shown
+from bench.measure.run import kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import interleave
+from bench.options import add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
 from bench.report.columns import Column

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "bench.errors": "",
     "bench.cli": "bench.errors",
     "bench.files": f"bench.errors {KERNELS}",
+    "bench.options": f"{GROUND} bench.host.cpus {MEANING}",
     "bench.host": f"{GROUND} bench.files {KERNELS}",
     "bench.record": f"{GROUND} bench.files {MEANING}",
     "bench.workloads": f"{GROUND} bench.files {MEANING}",
@@ -32,7 +33,7 @@ MAY_IMPORT = {
 }
 """Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""
 
-COMMAND = f"{MODELS} bench.models bench.measure bench.report"
+COMMAND = f"{MODELS} bench.options bench.models bench.measure bench.report"
 """What a command, which is every other module or folder of bench/, may import besides its own parts."""
 
 ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a command of two files

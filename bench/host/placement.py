@@ -1,4 +1,4 @@
-"""Where threads run: the CPUs that they are pinned to, how far apart those are, their clock, and the ISA in use."""
+"""Where threads run: pinned to bench.host.cpus; how far apart those CPUs are, their clock, and the ISA in use."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.errors import BadInput
-from bench.host.sysfs import one_cpu_per_core
+from bench.host.cpus import cpus_for
 
 try:
     import kernels
@@ -15,37 +15,12 @@ except ImportError as error:  # not built: every measuring command comes through
     raise SystemExit(str(error)) from error
 
 
-def cpus_for(threads: int) -> list[int]:
-    """The logical CPUs that `threads` threads are pinned to: one per physical core, and only beyond that siblings.
-
-    Raises BadInput where the affinity mask has fewer.
-    """
-    first = one_cpu_per_core()
-    order = first + [cpu for cpu in sorted(os.sched_getaffinity(0)) if cpu not in first]
-    if not 1 <= threads <= len(order):
-        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs")
-    return order[:threads]
-
-
 def isa_in_use() -> str:
     """kernels.chosen_isa() for commands: raises BadInput where RIDGELINE_ISA names an ISA that can't run."""
     try:
         return kernels.chosen_isa()
     except kernels.UnavailableISA as error:
         raise BadInput(str(error)) from error
-
-
-def thread_counts(text: str) -> list[int]:
-    """ "1,2,all" as ascending numbers; all: one thread per physical core of the affinity mask. Raises BadInput."""
-    counts = set()
-    for part in text.split(","):
-        if part.strip() == "all":
-            counts.add(len(one_cpu_per_core()))
-        elif part.strip().isdecimal():
-            counts.add(len(cpus_for(int(part))))
-        else:
-            raise BadInput(f"--threads {text}: give numbers or all, separated by commas")
-    return sorted(counts)
 
 
 @contextmanager

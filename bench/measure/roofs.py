@@ -7,7 +7,8 @@ from functools import cache
 from typing import cast
 
 from bench.host.conditions import Conditions
-from bench.host.placement import clock_hertz, cpus_for, isa_in_use, ping, pinned
+from bench.host.cpus import cpus_for
+from bench.host.placement import clock_hertz, isa_in_use, ping, pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, page_bytes, stream_arrays
 from bench.measure.probes import Probe, of_roof

@@ -1,4 +1,4 @@
-"""The frame of a measuring command: options that several of them have, a session that may end early, what comes of it.
+"""The frame of a measuring command: a session that may end early, and what comes of it.
 
 parser = Parser("peak", "FMA peak per ISA")
 add_threads(parser)
@@ -11,83 +11,21 @@ return shown(options, session.complete, metrics.record, lambda out: out.print(..
 """
 
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from rich.console import Console
-
-from bench.cli import Parser, console, print_json
+from bench.cli import console
 from bench.errors import BadInput
-from bench.host.placement import thread_counts
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.store import save
 from kernels.backends.libraries import PIP
-from kernels.types import DTYPES
 
 Taking = TypeVar("Taking", bound=Collection[Any])
-CUT_SHORT = 130  # exit status after Ctrl-C or SIGTERM
-
-
-# --- options
-
-
-def add_threads(parser: Parser, default: str = "1,all") -> None:
-    """--threads, one count or several: options.threads is their ascending list."""
-    help_ = "thread counts, as in 1,2,all; all: one per physical core"
-    parser.add_argument("--threads", type=thread_counts, default=default, help=help_)
-
-
-def add_thread_count(parser: Parser, default: str = "all", what: str = "one thread count") -> None:
-    """--threads, of which there has to be one: options.threads is that number."""
-
-    def one(text: str) -> int:
-        counts = thread_counts(text)
-        if len(counts) != 1:
-            raise BadInput(f"--threads {text}: one thread count")
-        return counts[0]
-
-    parser.add_argument("--threads", type=one, default=default, help=f"{what}; all: one per physical core")
-
-
-def add_seconds(parser: Parser, default: float, what: str, most: int = 60) -> None:
-    """--seconds, more than 0 and at most `most`."""
-
-    def checked(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
-        if not 0 < value <= most:
-            raise BadInput(f"--seconds {text}: more than 0, at most {most}")
-        return value
-
-    parser.add_argument("--seconds", type=checked, default=str(default), help=what)
-
-
-def add_dtype(parser: Parser, what: str = "of all operands") -> None:
-    """--dtype, one of them."""
-    parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help=what)
-
-
-def add_dtypes(parser: Parser, default: str = "f32,f64") -> None:
-    """--dtype, one or several: options.dtype is their list."""
-    parser.add_argument("--dtype", type=dtypes, default=default, help=" or ".join([*DTYPES, ",".join(DTYPES)]))
-
-
-def dtypes(text: str) -> list[str]:
-    """ "f32,f64" as a list. Raises BadInput for other names."""
-    found = text.split(",")
-    if set(found) - set(DTYPES):
-        raise BadInput(f"--dtype {text}: {', '.join(DTYPES)} or {','.join(DTYPES)}")
-    return found
-
-
-# --- measuring
 
 
 class Interruptible:
@@ -165,23 +103,3 @@ def kept(session: Session, path: Path | None) -> Metrics:
 def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
     """Where a record goes that wasn't given a name: FOLDER/MACHINE/DAY-TIME."""
     return folder / machine / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}.json"
-
-
-def shown(
-    options: Any,
-    complete: bool,
-    document: Any,
-    show: Callable[[Console], None],
-    record: Path | None = None,
-    pictures: Sequence[Path] = (),
-) -> int:
-    """Prints the document, with --json, or what show() does and the names of files. Returns the exit status."""
-    if options.json:
-        print_json(document)
-    else:
-        show(console())
-        for path in pictures:
-            print(f"picture: {path}")
-        if record:
-            print(f"record: {record}")
-    return 0 if complete else CUT_SHORT

@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, console, run
+from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
-from bench.measure.run import add_thread_count, shown
 from bench.memory.chain import Chain, Disagreement, Sizes
 from bench.memory.experiment import CLAIM, compared, experiment, verdict
 from bench.memory.plot import draw
 from bench.memory.tables import own_table, steps_table, training_table
 from bench.memory.training import held, training_rows
+from bench.options import add_thread_count
 from bench.workloads.model import find
 from kernels.verify import WrongResult
 

@@ -10,18 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, run
+from bench.cli import CUT_SHORT, Parser, run, shown
 from bench.errors import BadInput
-from bench.measure.run import (
-    CUT_SHORT,
-    add_dtype,
-    add_seconds,
-    add_thread_count,
-    measuring,
-    shown,
-)
+from bench.measure.run import measuring
 from bench.models.steps import BACKENDS
 from bench.models.weights import refuse
+from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.report.text import compiled_text, machine_line, trust_text
 from bench.transformer.analytic import analytic
 from bench.transformer.comparison import beside

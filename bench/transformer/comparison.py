@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import console
-from bench.measure.run import CUT_SHORT, measuring, shown, take_part
+from bench.cli import CUT_SHORT, console, shown
+from bench.measure.run import measuring, take_part
 from bench.models import libraries
 from bench.report.text import machine_line, trust_text
 from bench.transformer.libraries import OURS, LibraryLatency

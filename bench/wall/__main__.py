@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, run
+from bench.cli import Parser, run, shown
 from bench.errors import BadInput
-from bench.measure.run import add_thread_count, kept, measuring, shown
+from bench.options import add_thread_count
 from bench.record.metrics import Metrics
 from bench.record.store import load
 from bench.report.tables import table
@@ -26,6 +26,8 @@ MOST = 25  # records: every host has a letter, and the machine itself may come f
 
 def _measured(options: Any) -> Metrics:
     """Roofs of this machine, by a short session."""
+    from bench.measure.run import kept, measuring  # records are drawn where nothing was compiled
+
     with measuring("wall", options, [options.threads], [DTYPE], first="roofs") as session:
         session.start()
         session.finish()

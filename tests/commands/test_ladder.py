@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.errors import BadInput
-from bench.ladder.__main__ import for_page, product
+from bench.ladder.__main__ import for_page
+from bench.ladder.measuring import product
 from bench.ladder.steps import RUNGS, climb
 from bench.record import store
 from bench.record.metrics import Metrics

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BadInput
-from bench.host.placement import cpus_for
+from bench.host.cpus import cpus_for
 from bench.host.sysfs import one_cpu_per_core
 from bench.measure.session import Session
 from bench.measure.timing import timed

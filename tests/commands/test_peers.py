@@ -13,10 +13,10 @@ import pytest
 
 import kernels
 from bench import cli
-from bench.host.placement import cpus_for
+from bench.host.cpus import cpus_for
 from bench.measure.process import Worker
 from bench.measure.timing import Elsewhere, interleave, timed
-from bench.peers import attention_cases, growth_cases, weight_cases
+from bench.peers.measuring import attention_cases, growth_cases, weight_cases
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.row import make_row
@@ -43,7 +43,7 @@ def test_nothing_is_imported_unless_it_is_asked_for(python: Run) -> None:
     modules = "{'torch', 'onnxruntime', 'openvino', 'scipy_openblas32'}"
     ran = python(
         "-c",
-        "import sys, bench.peers; from kernels.backends import libraries; libraries.rows(); "
+        "import sys, bench.peers.measuring; from kernels.backends import libraries; libraries.rows(); "
         f"print({modules} & {{*sys.modules}})",
     )
     assert ran.stdout == "set()\n", ran.stderr
@@ -256,7 +256,7 @@ def test_growth_is_of_rows_measured_together(measured_beside: Metrics) -> None:
 
 
 def test_command_shows_a_record(measured_beside: Metrics, tmp_path: Path, capsys: Any) -> None:
-    main = import_module("bench.peers").main
+    main = import_module("bench.peers.__main__").main
     store.save(measured_beside.record, tmp_path / "r.json")
     assert main([str(tmp_path / "r.json")]) == 0
     text = capsys.readouterr().out

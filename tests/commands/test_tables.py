@@ -11,7 +11,8 @@ import pytest
 from rich.text import Text
 
 from bench.cli import BadInput, Parser, console
-from bench.measure.run import Interruptible, add_seconds, add_thread_count, add_threads, kept, measuring
+from bench.measure.run import Interruptible, kept, measuring
+from bench.options import add_seconds, add_thread_count, add_threads
 from bench.record import store
 from bench.report.columns import COMPARED, KERNELS, RIDGES, Column
 from bench.report.tables import caption_of, csv_text, kernels_table, markdown, ridges_of, table

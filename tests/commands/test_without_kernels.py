@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.record import store
+from support import records
 from support.process import ROOT, Run
 
 RECORD = ROOT / "tests" / "record" / "record-2.json"
@@ -34,6 +36,8 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         (["bench.check", RECORD, ROOT / "docs" / "ladder.json"], "good, "),
         (["bench.compare", RECORD, RECORD], "Measurements"),
         (["bench.roofline", RECORD, "--picture", "roofline"], "Trust: "),
+        (["bench.wall", RECORD, "--picture", "wall"], "Hosts on these lines"),
+        (["bench.ladder", ROOT / "docs" / "ladder.json", "--picture", "climb"], "% of FMA peak"),
         (["bench"], "bench.check"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -44,6 +48,14 @@ def test_records_need_no_kernels(python: Run, tmp_path: Path, command: list[str]
     assert words in ran.stdout
     if "--picture" in command:
         assert (tmp_path / f"{command[-1]}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_record_beside_libraries_needs_no_kernels(python: Run, tmp_path: Path) -> None:
+    rows = [records.product(8, 60), records.product(8, 50) | {"backend": "torch", "isa": "2.9"}]
+    store.save(records.make(rows).record, tmp_path / "r.json")
+    ran = python("-c", BARE, "bench.peers", "r.json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "beside torch 2.9" in ran.stdout
 
 
 def test_measuring_says_what_is_missing(python: Run) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import kernels
-from bench.host.placement import cpus_for, pinned
+from bench.host.cpus import cpus_for
+from bench.host.placement import pinned
 from bench.measure.arrays import stream_arrays
 from bench.measure.probes import stream_probe
 from bench.measure.timing import interleave

@@ -8,19 +8,23 @@ bind() sizes it: calls run on as many threads as the last bind() said. Several O
 spin while they wait disturb each other, so bench gives each library a process of its own (bench.measure.process).
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernels.operations import OPERATIONS, PRODUCTS
-from kernels.registry import MANY, Kernel, pick
 from kernels.types import DTYPES, Types
+
+if TYPE_CHECKING:
+    from kernels.registry import Kernel
 
 PIP = "pip install 'ridgeline[peers]'"
 
@@ -58,6 +62,8 @@ class Library:
 
     def rows(self) -> list[Kernel]:
         """Its rows, in the order of KERNELS; isa is its version."""
+        from kernels.registry import MANY, Kernel  # names of libraries are read where nothing was compiled
+
         version = self.version()
         missing = ", ".join(self.distributions) or f"lib{self.backend}"
         reason = None if version else f"not installed ({missing}): {self.install}"
@@ -102,4 +108,6 @@ def missing() -> list[str]:
 
 def find(operation: str, types: str | Types, backend: str) -> Kernel:
     """One usable row. Raises KeyError where there is no such row, UnavailableISA where its library is missing."""
+    from kernels.registry import pick
+
     return pick(rows(), operation, types, backend)

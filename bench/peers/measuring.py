@@ -1,23 +1,14 @@
-"""python -m bench.peers [RECORD]: the project's kernels beside the libraries that people would use instead.
+"""What bench.peers measures: the shapes, and the kernels beside each library on them."""
 
-Everything is measured in one run, sample by sample in turn, each library in a process of its own: plain
-products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import kernels
-from bench.cli import Parser, output_folder, run
-from bench.errors import BadInput
 from bench.host.placement import isa_in_use
-from bench.measure.run import add_dtype, add_seconds, add_threads, kept, measuring, result_path, shown, take_part
+from bench.measure.run import kept, measuring, result_path, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
 from bench.record.metrics import Metrics
-from bench.record.store import load, save
-from bench.report.libraries import as_dict, summary
+from bench.record.store import save
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import Sweep, layer_cases
@@ -74,24 +65,8 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     session.finish()
 
 
-def _shown(options: Any, metrics: Metrics) -> int:
-    return shown(options, metrics.record["complete"], as_dict(metrics), lambda out: out.print(summary(metrics)))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
-    add_threads(parser)
-    add_dtype(parser)
-    parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
-    add_seconds(parser, 0.05, "measuring time per kernel and shape")
-    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
-    options = parser.parse_args(arguments)
-    if options.record:
-        metrics = load(options.record)
-        if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):
-            raise BadInput(f"{options.record}: no other library took part in it")
-        return _shown(options, metrics)
+def measured(options: Any) -> Metrics:
+    """What the command's options ask for; its record is written. Raises BadInput where no library is installed."""
     present = take_part(libraries.missing(), {row.backend for row in libraries.rows() if row.reason is None})
     with measuring("peers", options, options.threads, [options.dtype], others=present) as session:
         measure(session, options.dtype, options.seconds, options.full)
@@ -99,8 +74,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = result_path(options.results, metrics.record["machine"]["id"], "-peers")
     save(metrics.record, path)
     session.progress(f"record: {path}")
-    return _shown(options, metrics)
-
-
-if __name__ == "__main__":
-    run(main)
+    return metrics

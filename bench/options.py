@@ -1,0 +1,57 @@
+"""Options that several commands have, each checked where it is read."""
+
+from bench.cli import Parser
+from bench.errors import BadInput
+from bench.host.cpus import thread_counts
+from kernels.types import DTYPES
+
+
+def add_threads(parser: Parser, default: str = "1,all") -> None:
+    """--threads, one count or several: options.threads is their ascending list."""
+    help_ = "thread counts, as in 1,2,all; all: one per physical core"
+    parser.add_argument("--threads", type=thread_counts, default=default, help=help_)
+
+
+def add_thread_count(parser: Parser, default: str = "all", what: str = "one thread count") -> None:
+    """--threads, of which there has to be one: options.threads is that number."""
+
+    def one(text: str) -> int:
+        counts = thread_counts(text)
+        if len(counts) != 1:
+            raise BadInput(f"--threads {text}: one thread count")
+        return counts[0]
+
+    parser.add_argument("--threads", type=one, default=default, help=f"{what}; all: one per physical core")
+
+
+def add_seconds(parser: Parser, default: float, what: str, most: int = 60) -> None:
+    """--seconds, more than 0 and at most `most`."""
+
+    def checked(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value <= most:
+            raise BadInput(f"--seconds {text}: more than 0, at most {most}")
+        return value
+
+    parser.add_argument("--seconds", type=checked, default=str(default), help=what)
+
+
+def add_dtype(parser: Parser, what: str = "of all operands") -> None:
+    """--dtype, one of them."""
+    parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help=what)
+
+
+def add_dtypes(parser: Parser, default: str = "f32,f64") -> None:
+    """--dtype, one or several: options.dtype is their list."""
+    parser.add_argument("--dtype", type=dtypes, default=default, help=" or ".join([*DTYPES, ",".join(DTYPES)]))
+
+
+def dtypes(text: str) -> list[str]:
+    """ "f32,f64" as a list. Raises BadInput for other names."""
+    found = text.split(",")
+    if set(found) - set(DTYPES):
+        raise BadInput(f"--dtype {text}: {', '.join(DTYPES)} or {','.join(DTYPES)}")
+    return found

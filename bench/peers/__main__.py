@@ -1,0 +1,49 @@
+"""python -m bench.peers [RECORD]: the project's kernels beside the libraries that people would use instead.
+
+Everything is measured in one run, sample by sample in turn, each library in a process of its own: plain
+products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cli import Parser, output_folder, run, shown
+from bench.errors import BadInput
+from bench.options import add_dtype, add_seconds, add_threads
+from bench.record.metrics import Metrics
+from bench.record.store import load
+from bench.report.libraries import as_dict, summary
+from kernels.backends import libraries
+
+
+def _shown(options: Any, metrics: Metrics) -> int:
+    return shown(options, metrics.record["complete"], as_dict(metrics), lambda out: out.print(summary(metrics)))
+
+
+def _measured(options: Any) -> Metrics:
+    from bench.peers.measuring import measured  # records are shown where nothing was compiled
+
+    return measured(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS.")
+    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    add_threads(parser)
+    add_dtype(parser)
+    parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
+    add_seconds(parser, 0.05, "measuring time per kernel and shape")
+    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
+    options = parser.parse_args(arguments)
+    if options.record:
+        metrics = load(options.record)
+        if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):
+            raise BadInput(f"{options.record}: no other library took part in it")
+        return _shown(options, metrics)
+    metrics = _measured(options)
+    return _shown(options, metrics)
+
+
+if __name__ == "__main__":
+    run(main)
