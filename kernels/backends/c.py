@@ -32,7 +32,7 @@ CACHE_LINE = 64
 
 
 def _text(pointer: Any) -> str:
-    return ffi.string(pointer).decode()
+    return str(ffi.string(pointer), "ascii")
 
 
 _KERNELS: dict[tuple[str, str, str], Any] = {
@@ -67,7 +67,7 @@ def target(isa: str, element: str) -> Any:
 
 
 def vector_bytes(isa: str) -> int:
-    return target(isa, "f32").vector_bytes
+    return int(target(isa, "f32").vector_bytes)
 
 
 def tile(isa: str, element: str) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def peak(isa: str, element: str, threads: int, iterations: int) -> Callable[[], 
 
     def call() -> float:
         lib.kernel_run(arguments)
-        return total[0]
+        return float(total[0])
 
     return call
 
