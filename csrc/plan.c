@@ -86,8 +86,8 @@ int64_t plan_gemm_workspace(const struct target *t, const struct caches *caches,
         const struct gemm_plan z = plan_gemm(t, caches, team, packed, m, n, k);
         elements = max(elements, 2 * z.a_block + z.b_thread * team);
         if (m <= t->skinny_rows) {
-            const struct skinny_plan few = plan_gemm_skinny(t, caches, team, m, n, k);
-            elements = max(elements, few.a_packed + few.sums_thread * team);
+            const struct skinny_plan skinny = plan_gemm_skinny(t, caches, team, m, n, k);
+            elements = max(elements, skinny.a_packed + skinny.sums_thread * team);
         }
     }
     return elements * t->element_bytes;

@@ -1,4 +1,4 @@
-/* What kernels, planner and host share: cutting work into pieces. Included first: it brings kernels.h. */
+/* What kernels, planner and host share: cutting work into pieces. Included first, for it includes kernels.h. */
 #ifndef RIDGELINE_PLAN_H
 #define RIDGELINE_PLAN_H
 

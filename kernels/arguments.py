@@ -10,7 +10,7 @@ from kernels.types import TYPES, ElementType, Types, label
 
 
 def _addressable(x: np.ndarray) -> bool:
-    """Whether a kernel can use the array as it lies: aligned, unit inner stride, rows that don't overlap.
+    """Whether a kernel can use the array without a copy: aligned, unit inner stride, rows that don't overlap.
 
     The matrices of a batch may interleave: heads [batch,m,k] are often a view of tokens [m,batch,k].
     """
@@ -92,7 +92,7 @@ def check_inputs(
 
 
 def check_output(operation: str, types: Types, out: Any, inputs: list[Any], dims: dict[str, int]) -> np.ndarray:
-    """The output, which must be writable, addressable as it lies, and apart from the inputs.
+    """The output, which must be writable, addressable without a copy, and apart from the inputs.
 
     Raises TypeError or ValueError naming the argument.
     """

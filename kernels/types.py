@@ -88,8 +88,13 @@ def accumulator(types: Types) -> str:
 def expand(operands: Iterable[str], types: str | Types) -> dict[str, str]:
     """The type of every operand. Those that `types` doesn't name have the accumulator of those it does.
 
-    Raises ValueError for a type that isn't in TYPES, an operand that isn't among `operands`, or no type at all.
+    Raises ValueError for a type that isn't in TYPES, an operand that isn't among `operands`, or no type at all, and
+    TypeError where `types` is neither a name nor a mapping of names.
     """
+    if not isinstance(types, str | Mapping) or (not isinstance(types, str) and set(map(type, types.values())) - {str}):
+        raise TypeError(f"types must be a name, or names by operand, not {types!r}")
+    if not types:
+        raise ValueError("types names no element type")
     names = list(dict.fromkeys(operands))
     given = dict.fromkeys(names, types) if isinstance(types, str) else dict(types)
     for operand, name in given.items():

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
-from bench.ladder.plot import staircase
+from bench.ladder.plot import draw
 from bench.ladder.steps import BACKENDS, Step, climb, headline
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps = climb(metrics)
     except ValueError as error:
         raise BadInput(f"{options.record}: {error}") from error
-    pictures = staircase(metrics, steps, headline(metrics), options.picture)
+    pictures = draw(metrics, steps, headline(metrics), options.picture)
     complete = metrics.record["complete"]
     if options.markdown and not options.json:
         return shown(options, complete, None, lambda out: print(for_page(metrics, steps)))

@@ -12,7 +12,7 @@ from bench.report.plots import LOOKS, plt, write
 WIDTH = 0.36  # of a bar; rungs are 1 apart
 
 
-def staircase(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> list[Path]:
+def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> list[Path]:
     """Draws the steps, writes stem.png and stem.svg and returns the two paths. Raises BadInput where it can't."""
     rungs = list(dict.fromkeys(step.rung for step in steps))
     backends = list(dict.fromkeys(step.backend for step in steps))

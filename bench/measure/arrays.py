@@ -31,7 +31,7 @@ def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
 
 
 def page_bytes(array: np.ndarray) -> dict[str, int] | None:
-    """How much of an array lies on transparent huge pages: {"bytes", "huge_bytes"}; None where smaps can't be read."""
+    """How much of an array is on transparent huge pages: {"bytes", "huge_bytes"}; None where smaps can't be read."""
     address = array.ctypes.data + array.nbytes // 2
     try:
         with open("/proc/self/smaps") as smaps:

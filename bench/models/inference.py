@@ -2,7 +2,7 @@
 
 A forward pass is a list of calls that were bound to their arrays before: nothing is allocated or checked on the way.
 Heads are views of the activations. Q, K and V are one product. Where many tokens enter, weights are packed ahead; for
-one token they are read as they lie, row by row.
+one token they are read unpacked, row by row.
 """
 
 import math
@@ -208,7 +208,7 @@ class Decoder:
     prompt    tokens of the prompt; 0: none, and the first token has an empty cache
     capacity  tokens that the KV cache has room for: cache[layer, K or V, head, token, head_dim], allocated here
     prefill   the prompt's pass, whose hidden states are `prefill.y`; None without a prompt
-    token     the steps of each later position: token[p] reads its token from `next`, and leaves the one after it there
+    token     the steps of each later position: token[p] reads its token from `next` and writes the one after it there
     logits    [vocabulary], of the last token
     backend   whose kernels run it, one of BACKENDS
 

@@ -1,11 +1,11 @@
 """A row of a record: one kernel or probe on one shape, its samples, and the work that follows from its shape."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from bench.record.probes import LOOPS, PROBES
 from kernels.operations import OPERATIONS
-from kernels.types import TYPES, Types, expand, label
+from kernels.types import TYPES, Types, accumulator, expand, label
 
 Kind = Literal["probe", "kernel"]
 Level = Literal["L1", "L2", "L3", "DRAM", "core"]
@@ -73,6 +73,28 @@ def make_row(
         "starts": list(starts or ()) if starts is not None or not seconds else None,
         "marks": {},
     }
+
+
+def faults(row: Row) -> Iterator[str]:
+    """What makes a row that the schema accepts no measurement: types, dims or samples that don't fit its operation."""
+    name, types, loop = row["operation"], row["types"], LOOPS.get(row["operation"])
+    operands = (loop.operand or "",) if loop else tuple(dict.fromkeys(n for n, _ in OPERATIONS[name].operands))
+    if set(types) != set(operands):
+        yield f"{name} has operands {', '.join(operands)}, but types of {', '.join(types) or 'none'}"
+        return
+    try:
+        accumulator(types)
+    except ValueError as error:
+        yield str(error)
+    sizes = set(row["dims"])
+    if not loop and (lacking := {d for _, dims in OPERATIONS[name].operands for d in dims} - sizes - {"1"}):
+        yield f"{name} has no dimension {', '.join(sorted(lacking))}"
+    if strange := set(row["cold"]) - set(operands):
+        yield f"{name} has no operand {', '.join(sorted(strange))} to be cold"
+    count = len(row["seconds"])
+    parallel = {"rounds": row["rounds"], "visits": row["visits"], "starts": row["starts"]}
+    yield from (f"{count} samples but {len(x)} {n}" for n, x in parallel.items() if x is not None and len(x) != count)
+    yield from (f"{count} samples, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count)
 
 
 def add_samples(row: Row, seconds: Sequence[float], starts: Sequence[float], round_: int, visit: int = 0) -> None:

@@ -10,7 +10,7 @@ from bench.errors import BadInput
 from bench.files import replacing
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
-from bench.record.row import Row
+from bench.record.row import Row, faults
 from bench.record.schema import invalid
 from bench.record.version_1 import upgraded
 
@@ -102,12 +102,7 @@ def _refuse(constant: str) -> None:
 
 def problems(record: Record) -> list[str]:
     """What is wrong with a record that read() accepted: tampered data, figures that don't follow, rules broken."""
-    found = []
-    if record["digest"] != digest(record):
-        found.append("the digest doesn't match: the record was changed after it was written")
-    for i, row in enumerate(record["rows"]):
-        found += [f"row {i}: {problem}" for problem in _samples(row)]
-    if found:
+    if found := _faults(record):
         return found
     try:
         derived = Metrics(record).as_dict()
@@ -122,13 +117,11 @@ def problems(record: Record) -> list[str]:
     return found
 
 
-def _samples(row: Row) -> list[str]:
-    """What is wrong with the lists that have an entry per sample."""
-    count = len(row["seconds"])
-    found = [f"{count} samples but {len(row[name])} {name}" for name in ("rounds", "visits") if len(row[name]) != count]
-    if row["starts"] is not None and len(row["starts"]) != count:
-        found.append(f"{count} samples but {len(row['starts'])} starts")
-    return found + [f"{count} samples, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count]
+def _faults(record: Record) -> list[str]:
+    """Why nothing can be derived from a record that read() accepted."""
+    changed = record["digest"] != digest(record)
+    found = ["the digest doesn't match: the record was changed after it was written"] if changed else []
+    return found + [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in faults(row)]
 
 
 def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
@@ -148,8 +141,8 @@ def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
 
 
 def load(path: Path) -> Metrics:
-    """A record with its figures, derived anew. Raises BadInput where read() does or the record was changed."""
+    """A record with its figures, derived anew. Raises BadInput where read() does, or nothing can be derived from it."""
     record = read(path)
-    if record["digest"] != digest(record):
-        raise BadInput(f"{path}: the digest doesn't match: the record was changed after it was written")
+    if found := _faults(record):
+        raise BadInput(f"{path}: {found[0]}")
     return Metrics(record)

@@ -140,12 +140,18 @@ def test_operands_left_unnamed_have_the_accumulator(toy: ElementType) -> None:
         ({"w": "f16"}, "no element type f16"),
         ({"b": "f32"}, "no operand b: there are w, x, y"),
         ({"w": "f32", "x": "f64"}, "summed in different types: f32, f64"),
-        ({}, "summed in different types"),
+        ({}, "types names no element type"),
     ],
 )
 def test_types_that_make_no_sense(types: str | Types, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         expand("wxy", types)
+
+
+@pytest.mark.parametrize("types", [None, np.float32, ["f32"], {"w": ["f32"]}])
+def test_types_that_are_no_names(types: object) -> None:
+    with pytest.raises(TypeError, match="types must be a name, or names by operand, not "):
+        kernels.find("gemv", types, "c")  # type: ignore[arg-type]
 
 
 def test_only_weights_are_only_stored(toy: ElementType) -> None:

@@ -158,21 +158,34 @@ def test_truncated_and_missing_files_are_refused(good: Record, tmp_path: Path) -
             store.read(missing)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        edited("rows", 2, "dims", to={}),
-        edited("rows", 2, "dims", to={"x": 1}),
-        edited("rows", 2, "cold", to=["q"]),
-        edited("rows", 2, "types", to={"q": "f32"}),
-        edited("rows", 2, "rounds", to=[1]),
-        edited("rows", 2, "visits", to=[0]),
-        edited("rows", 2, "starts", to=[0.0]),
-        edited("rows", 2, "marks", to={"preempted": [9]}),
-        edited("session", "isa", to=None),
-    ],
-)
-def test_rows_without_figures_are_problems_not_crashes(good: Record, change: Any, tmp_path: Path) -> None:
+UNFIT = {
+    "other dims": (edited("rows", 2, "dims", to={"x": 1}), "gemv_t has no dimension k, n"),
+    "a cold stranger": (edited("rows", 2, "cold", to=["q"]), "gemv_t has no operand q to be cold"),
+    "types of a stranger": (edited("rows", 2, "types", to={"q": "f32"}), "gemv_t has operands x, w, y, but types of q"),
+    "types of some": (edited("rows", 2, "types", to={"x": "f32"}), "gemv_t has operands x, w, y, but types of x"),
+    "types that don't mix": (edited("rows", 2, "types", "w", to="f64"), "are summed in different types: f32, f64"),
+    "rounds": (edited("rows", 2, "rounds", to=[1]), "9 samples but 1 rounds"),
+    "visits": (edited("rows", 2, "visits", to=[0]), "9 samples but 1 visits"),
+    "starts": (edited("rows", 2, "starts", to=[0.0]), "9 samples but 1 starts"),
+    "a mark beyond the samples": (edited("rows", 2, "marks", to={"preempted": [9]}), "9 samples, but preempted marks"),
+}
+
+
+@pytest.mark.parametrize("how", UNFIT)
+def test_rows_that_fit_no_operation_are_refused(good: Record, how: str, tmp_path: Path, capsys: Any) -> None:
+    """By what reads a record as by bench.check, in a line that names the row."""
+    change, words = UNFIT[how]
+    path = write(tmp_path / "r.json", signed(change(good)))
+    with pytest.raises(BadInput) as refused:
+        store.load(path)
+    assert str(refused.value).startswith(f"{path}: row 2: ")
+    assert words in str(refused.value)
+    assert check.main([str(path)]) == 1
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [edited("rows", 2, "dims", to={}), edited("session", "isa", to=None)])
+def test_what_the_schema_refuses_is_a_problem_not_a_crash(good: Record, change: Any, tmp_path: Path) -> None:
     assert check.main([str(write(tmp_path / "r.json", signed(change(good))))]) == 1
 
 

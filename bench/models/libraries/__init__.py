@@ -42,7 +42,7 @@ class Library:
     def prepare(self, model: Model, weights: Weights, phase: str, tokens: np.ndarray, threads: int) -> Run:
         """One forward pass over `tokens`; decode: from the first of them, as many are generated one by one.
 
-        Weights and tokens are used where they lie, and have to stay there.
+        Weights and tokens are used without a copy: the arrays must stay alive.
         """
         made: Run = importlib.import_module(self.module).prepare(model, weights, phase, tokens, threads)
         return made

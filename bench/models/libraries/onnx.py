@@ -1,6 +1,6 @@
 """ONNX Runtime: one graph per model of the operators that its own fusions make, weights as constants that it packs.
 
-While decoding, keys and values lie in one buffer that is bound as past and as present: GroupQueryAttention then writes
+While decoding, keys and values are one buffer, bound as past and as present: GroupQueryAttention then writes
 the new ones into it and copies none.
 """
 
@@ -35,7 +35,7 @@ class _Graph:
         return name
 
     def node(self, kind: str, *inputs: str, outputs: int = 1, own: bool = True, **attributes: Any) -> str:
-        """The first output's name; that of the last of several has .sum behind, the others aren't asked for.
+        """The first output's name; that of the last of several has .sum behind, the others aren't computed.
 
         own: ONNX Runtime's operator, not ONNX's.
         """
@@ -124,7 +124,7 @@ def _value(name: str, x: np.ndarray) -> onnx.ValueInfoProto:
 
 
 def _external(name: str, x: np.ndarray) -> onnx.TensorProto:
-    """A constant whose data is handed over as it lies."""
+    """A constant that shares the array's data."""
     tensor = TensorProto(name=name, data_type=TYPES[x.dtype.name], dims=x.shape)
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="memory")

@@ -50,7 +50,7 @@ def _bert(model: Model) -> Any:
 
 
 def _filled(made: Any, tensors: dict[str, np.ndarray]) -> None:
-    """Puts the weights in, as they lie: without a copy. Raises RuntimeError where names or shapes differ."""
+    """Puts the weights in without a copy. Raises RuntimeError where names or shapes differ."""
     made.load_state_dict({name: torch.from_numpy(x) for name, x in tensors.items()}, assign=True)
 
 

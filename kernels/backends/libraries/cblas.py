@@ -1,4 +1,4 @@
-"""Libraries with the CBLAS interface and 32-bit integers, loaded next to the one that NumPy brings."""
+"""Libraries with the CBLAS interface and 32-bit integers, loaded beside NumPy's own."""
 
 from collections.abc import Callable
 from functools import partial

@@ -76,7 +76,7 @@ def pack(dtype: str, b: np.ndarray, threads: int) -> onnxruntime.InferenceSessio
 
 
 def bind(operation: str, dtype: str, inputs: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
-    """Operands are bound where they lie. Raises ValueError for an output whose rows don't follow each other."""
+    """Operands are bound without a copy. Raises ValueError for an output whose rows don't follow each other."""
     if not out.flags.c_contiguous:
         raise ValueError("out must be contiguous: ONNX Runtime has no leading dimensions")
     _size_pool(threads)
