@@ -1,8 +1,10 @@
 """What several test files share: every kernel of the registry, and Python run as a user would, in another process."""
 
 import os
+import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,13 +34,17 @@ def python(tmp_path: Path) -> Run:
     return partial(run_python, tmp_path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """What one of several test processes runs as a whole: a file, or the kernels of a backend and type.
 
     So Numba compiles each function once, in one of them.
     """
-    for item in items:
-        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        row = parameters.get("kernel")
-        group = f"{row.backend} {row.dtype}" if isinstance(row, Kernel) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByKernel(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            kernel = re.search(r"([a-z]+[0-9]+)-(c|numba|blas)-", nodeid)
+            return kernel[0] if kernel else nodeid.split("::")[0]
+
+    return ByKernel(config, log)
