@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -76,8 +76,18 @@ def test_records_tables() -> None:
 # --- the frame
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, as in a command; one of several test processes ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_measured_is_kept(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_measured_is_kept(
+    number: int, interrupts: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with measuring("test", NOTHING, [1], first="now") as session:
         session.rows.append(records.read())
