@@ -21,13 +21,10 @@ def _one_tree() -> None:
     """
     if find_spec("kernels") is None:
         raise SystemExit(f"{OWN} has bench, but not the kernels beside it")
-    installed = {name: find_spec(name) for name in ("kernels", "kernels._native")}
-    for name, spec in (installed | {"bench": PathFinder.find_spec("bench")}).items():
+    specs = [find_spec("kernels._native"), find_spec("kernels"), PathFinder.find_spec("bench")]
+    for spec in specs:
         if spec and spec.origin and (other := Path(spec.origin).resolve().parents[1]) != OWN:
-            raise SystemExit(
-                f"two checkouts: bench is of {OWN}, but {name} here of {other}; "
-                "run `pip install -e .` in the one that is meant"
-            )
+            raise SystemExit(f"two checkouts, {OWN} and {other}: run `pip install -e .` in the one that is meant")
 
 
 _one_tree()

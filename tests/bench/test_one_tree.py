@@ -48,7 +48,7 @@ def test_a_second_checkout_is_refused(second: Path, python: Run, command: list[s
     assert ran.returncode != 0
     lines = [line for line in ran.stderr.splitlines() if line]
     assert len(lines) == 1, ran.stderr
-    assert {word.strip(",;") for word in lines[0].split()} >= {str(ROOT), str(second.parent)}
+    assert {word.strip(",:") for word in lines[0].split()} >= {str(ROOT), str(second.parent)}
 
 
 @pytest.mark.parametrize("command", [["bench.layers", "--help"], ["pytest", "bench/", "--sweep", "quick", "--co"]])
