@@ -21,6 +21,14 @@ sys.meta_path.insert(0, Redirect())
 """
 """sitecustomize.py of an environment where ROOT is installed editable: its packages go before sys.path's."""
 
+ALONE = """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+sys.meta_path[:] = BuiltinImporter, FrozenImporter, PathFinder
+"""
+"""sitecustomize.py of an environment without an editable install, whatever this one has."""
+
 
 @pytest.fixture
 def second(tmp_path: Path) -> Path:
@@ -53,8 +61,8 @@ def test_a_second_checkout_is_refused(second: Path, python: Run, command: list[s
 
 @pytest.mark.parametrize("command", [["bench.layers", "--help"], ["pytest", "bench/", "--sweep", "quick", "--co"]])
 def test_the_only_checkout_is_not(second: Path, python: Run, command: list[str]) -> None:
-    (second / "sitecustomize.py").unlink()
-    ran = python("-m", *command, PYTHONPATH="")
+    (second / "sitecustomize.py").write_text(ALONE)
+    ran = python("-m", *command, PYTHONPATH=str(second))
     assert ran.returncode == 0, ran.stderr
 
 
@@ -65,9 +73,9 @@ def test_an_editable_install_runs_in_any_folder(second: Path, python: Run) -> No
 
 def test_not_built(second: Path, python: Run) -> None:
     """A command that measures says in one line what to do."""
-    (second / "sitecustomize.py").unlink()
+    (second / "sitecustomize.py").write_text(ALONE)
     for built in (second.parent / "kernels").glob("_native*.so"):
         built.unlink()
-    ran = python("-m", "bench.stream", PYTHONPATH="")
+    ran = python("-m", "bench.stream", PYTHONPATH=str(second))
     assert ran.returncode != 0
     assert [line.partition(" the compiled part")[0] for line in ran.stderr.splitlines()] == ["kernels/_native,"]
