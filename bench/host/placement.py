@@ -9,7 +9,7 @@ from bench.errors import BadInput
 from bench.host.cpus import cpus_for
 
 try:
-    import kernels
+    from kernels import registry  # now, before threads are pinned: Numba counts the CPUs that it may use
     from kernels.backends.c import ffi, lib
 except ImportError as error:  # not built: every measuring command comes through here
     raise SystemExit(str(error)) from error
@@ -18,8 +18,8 @@ except ImportError as error:  # not built: every measuring command comes through
 def isa_in_use() -> str:
     """kernels.chosen_isa() for commands: raises BadInput where RIDGELINE_ISA names an ISA that can't run."""
     try:
-        return kernels.chosen_isa()
-    except kernels.UnavailableISA as error:
+        return registry.chosen_isa()
+    except registry.UnavailableISA as error:
         raise BadInput(str(error)) from error
 
 
@@ -29,7 +29,7 @@ def pinned(threads: int) -> Iterator[list[int]]:
     cpus = cpus_for(threads)
     mask = sorted(os.sched_getaffinity(0))
     _pin(threads, [[cpu] for cpu in cpus])
-    kernels.set_threads(threads)
+    registry.set_threads(threads)
     try:
         yield cpus
     finally:

@@ -65,3 +65,17 @@ def test_the_cache_is_reused_until_a_callee_in_another_module_changes(python: Ru
     assert share_start in source.read_text()
     source.write_text(source.read_text().replace(share_start, "return 0 * min((n + unit - 1) // unit * t"))
     assert run()[0] == "[0.] [0.]\n"
+
+
+def test_pinned_threads_do_not_change_how_many_there_are(python: Run) -> None:
+    """Numba is imported when its first kernel is bound, when the main thread is pinned to one CPU."""
+    code = """
+import os
+from bench.host.placement import pinned
+cpus = len(os.sched_getaffinity(0))
+with pinned(1):
+    import kernels
+    print(kernels.find("gemm", "f32", "numba").most_threads == cpus)
+"""
+    ran = python("-c", code)
+    assert (ran.stdout, ran.stderr) == ("True\n", "")

@@ -10,6 +10,7 @@ This module is the backend's face. Importing it imports neither Numba nor llvmli
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,10 @@ from typing import Any
 import numpy as np
 
 from kernels.types import DTYPES
+
+# Numba's default is the CPUs of the thread that imports it, which may be pinned to one of them by then.
+if "numba" not in sys.modules:
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 _MODULES = {
     "gemm": ("gemm", "gemm_prepacked"),
