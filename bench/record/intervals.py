@@ -1,7 +1,10 @@
-"""Figures with their 95 % bootstrap intervals, of medians, of bests and of ratios."""
+"""Figures with their 95 % intervals: medians of samples that came in visits, bests and ratios."""
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, median, variance
 
 import numpy as np
 
@@ -11,11 +14,15 @@ CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
 SEED = 14123  # the figures of a record can be derived again, to the last digit
 BLOCKS = 8  # neighbouring rounds share the machine's mood, so blocks of them are resampled, not single rounds
+SERIAL = 1.22  # standard error of a median at a lag-1 autocorrelation of 0.3, over that of independent samples
+TWO_VISITS = 0.03  # standard deviation between visits that is assumed, as one degree of freedom, where there are two
+STUDENT = {1: 12.706, 1.5: 6.039, 2: 4.303, 2.5: 3.575, 3: 3.182, 4: 2.776, 6: 2.447, 10: 2.228, 20: 2.086, 1e9: 1.960}
+"""Student's t at 97.5 %, by degrees of freedom; between them linear in 1 / df, at most 1 % above the exact one."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % bootstrap interval."""
+    """A figure with its 95 % interval."""
 
     value: float
     low: float
@@ -35,15 +42,64 @@ class Interval:
         return asdict(self)
 
 
-def median_interval(seconds: Sequence[float]) -> Interval:
-    """The median of samples with a percentile bootstrap interval; of one sample, that sample alone."""
-    data = np.asarray(seconds, float)
+def student(df: float) -> float:
+    """Student's t at 97.5 % with df >= 1 degrees of freedom (see STUDENT)."""
+    return float(np.interp(-1 / df, [-1 / known for known in STUDENT], list(STUDENT.values())))
+
+
+def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None = None) -> Interval:
+    """The median of positive samples; its 95 % interval is for the median over many more visits.
+
+    visits   which visit each sample belongs to; None: not known, and a percentile bootstrap takes all for independent
+
+    On a log scale, the wider of two: Student's t over the visits' medians, and what the scatter within visits alone
+    gives (McGill, Tukey and Larsen 1978: 0.926 IQR / sqrt(n), times SERIAL, with (n - visits) / 2 degrees of freedom).
+    Nothing is drawn at random, so the figures of a record can be derived again. Three visits or more: coverage is 94 to
+    99 % whatever visits do. Two can't tell: the interval trusts that visits differ by about 3 %, and covers less than
+    94 % where they differ by more than 7 %. One visit: the interval is that visit's, and knows nothing of how another
+    would differ: 40 samples with 2 % noise cover 27 % where visits differ by 3 %. One sample, or samples
+    that are all equal: a point. ValueError if there is none, one isn't positive and finite, or visits aren't as many.
+    """
+    if visits is None:
+        return _bootstrapped(np.asarray(values, float))
+    data, names = [float(v) for v in values], list(visits)
+    if not data or len(names) != len(data) or not all(0 < v < math.inf for v in data):
+        raise ValueError("a median needs positive, finite samples, and a visit for each")
+    value = median(data)
+    if min(data) == max(data):
+        return Interval(value, value, value)
+    groups = defaultdict(list)
+    for name, v in zip(names, data, strict=True):
+        groups[name].append(v)
+    medians = {name: math.log(median(group)) for name, group in groups.items()}
+    rest = sorted(math.log(v) - medians[name] for name, v in zip(names, data, strict=True))
+    error = SERIAL * 0.926 * (_quantile(rest, 0.75) - _quantile(rest, 0.25)) / math.sqrt(len(rest))
+    count = len(medians)
+    reach = student(max(1, (len(rest) - count) / 2)) * error
+    if count == 2:
+        spread = (variance(medians.values()) + 2 * error**2 + TWO_VISITS**2) / 2
+        reach = max(reach, student(2) * math.sqrt(spread / 2))
+    elif count > 2:
+        reach = max(reach, student(count - 1) * math.sqrt(variance(medians.values()) / count))
+    middle = fmean(medians.values())
+    low, high = (math.exp(max(-700.0, min(700.0, middle + side))) for side in (-reach, reach))
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _bootstrapped(data: np.ndarray) -> Interval:
     middle = float(np.median(data))
     if data.size < 2 or np.all(data == data[0]):
         return Interval(middle, middle, middle)
     picks = np.random.default_rng(SEED).integers(data.size, size=(MEDIAN_RESAMPLES, data.size))
     low, high = np.quantile(np.median(data[picks], axis=1), TAILS)
     return Interval(middle, float(low), float(high))
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def best_interval(rates: Sequence[float], rounds: Sequence[int]) -> Interval:

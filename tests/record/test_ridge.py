@@ -181,16 +181,6 @@ def test_ratio_interval_sees_a_ceiling_that_moved() -> None:
     assert ratio_interval([6.0] * 16, range(16), [2.0] + [1.0] * 15, range(16)).high == 6
 
 
-def test_intervals() -> None:
-    interval = Interval(4.0, 2.0, 8.0)
-    assert interval.inverse(16) == Interval(4.0, 2.0, 8.0)
-    assert interval.inverse(16).inverse(16) == interval
-    assert interval.overlaps(Interval(9.0, 8.0, 9.0))
-    assert interval.overlaps(Interval(5.0, 4.5, 5.5))
-    assert not interval.overlaps(Interval(9.0, 8.5, 9.0))
-    assert not Interval(1.0, 1.0, 1.9).overlaps(interval)
-
-
 @pytest.mark.parametrize(
     ("intensity", "expected"),
     [(1.99, "memory-bound"), (2, "undecided"), (4, "undecided"), (8, "undecided"), (8.01, "compute-bound")],
