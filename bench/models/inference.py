@@ -25,9 +25,9 @@ def _heads(x: np.ndarray, heads: int) -> np.ndarray:
     return x.reshape(x.shape[0], heads, -1).swapaxes(0, 1)
 
 
-def _together(heads: int, scores: int, threads: int) -> int:
-    """Heads to attend at once, their scores so many bytes each: what all L2 hold, but a head a thread at least."""
-    most = threads * max(1, (cache_bytes(2) or 0) // scores)
+def together(heads: int, length: int, itemsize: int, threads: int) -> int:
+    """Heads that attend at once where `length` tokens enter: what all L2 hold the scores of, but a head a thread."""
+    most = threads * max(1, (cache_bytes(2) or 0) // (length * length * itemsize))
     return math.ceil(heads / math.ceil(heads / most))
 
 
@@ -55,7 +55,7 @@ class Pass:
         self.tokens = np.zeros(length, np.int64)
         self.x, self.y, self.r = (binder.empty(length, d) for _ in range(3))
         self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * d, d, f))
-        self.scores = binder.empty(_together(h, length * length * self.x.itemsize, binder.threads), length, length)
+        self.scores = binder.empty(together(h, length, self.x.itemsize, binder.threads), length, length)
         self.scale = binder.scalar(model.head_dim**-0.5)
         self.eps = binder.scalar(EPSILON[model.decoder])
         self.steps: list[Step] = []

@@ -12,6 +12,7 @@ import numpy as np
 import kernels
 from bench.host.placement import isa_in_use
 from bench.models.weights import Linear
+from bench.record.runs.work import call as work_of
 from kernels import Kernel
 from kernels.arrays import aligned_empty
 from kernels.operations import OPERATIONS
@@ -61,11 +62,9 @@ class Binder:
         """cold: which of the inputs comes from memory; None: none does."""
         op, kernel = OPERATIONS[operation], self.kernel(operation)
         dims = op.dims(x.shape for x in inputs)
-        moved = op.bytes(dims, kernel.types)
-        from_memory = 0 if cold is None else op.operand_bytes(dims, kernel.types)[op.inputs[cold][0]]
+        does = work_of(operation, dims, kernel.types, None if cold is None else op.inputs[cold][0])
         call = kernel.bind(*inputs, out=out, threads=self.threads)
-        back = moved - op.delivered(dims, kernel.types)
-        return Step(name, call, op.flops(dims), from_memory, moved - from_memory, back)
+        return Step(name, call, does.flops, does.cold, does.hot, does.back)
 
     def pack(self, linear: Linear) -> Any:
         return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)

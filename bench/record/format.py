@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from bench.record.row import Row
+from bench.record.runs.run import Run
 
 FORMAT = "ridgeline-record"
 VERSION = 2
@@ -151,6 +152,7 @@ class Record(TypedDict):
     machine: Machine
     session: Circumstances
     rows: list[Row]
+    runs: NotRequired[list[Run]]
     figures: Figures
     digest: str
 

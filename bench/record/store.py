@@ -11,6 +11,8 @@ from bench.files import replacing
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row, faults
+from bench.record.runs.faults import all_faults
+from bench.record.runs.run import Run
 from bench.record.schema import invalid
 from bench.record.version_1 import upgraded
 
@@ -27,6 +29,7 @@ def make(
     started: datetime,
     arguments: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    runs: Sequence[Run] = (),
 ) -> Metrics:
     """A finished record and what follows from it: checked against the schema, figures derived, digest set.
 
@@ -49,6 +52,7 @@ def make(
             "machine": machine,
             "session": session,
             "rows": rows,
+            **({"runs": list(runs)} if runs else {}),
         },
     )
     if fault := invalid(record, derived=False):
@@ -121,7 +125,8 @@ def _faults(record: Record) -> list[str]:
     """Why nothing can be derived from a record that read() accepted."""
     changed = record["digest"] != digest(record)
     found = ["the digest doesn't match: the record was changed after it was written"] if changed else []
-    return found + [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in faults(row)]
+    found += [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in faults(row)]
+    return found + list(all_faults(record.get("runs", [])))
 
 
 def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:

@@ -11,9 +11,10 @@ from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import available_memory_bytes
 from bench.measure.session import Session
-from bench.models.inference import Decoder, Encoder
+from bench.models.inference import Decoder, Encoder, together
 from bench.models.steps import BACKENDS, Step
 from bench.models.weights import Weights, refuse, weights_of
+from bench.record.runs.run import ModelNumbers, Run, make_run
 from bench.workloads.counts import count, total
 from bench.workloads.model import Model
 from kernels.types import DTYPES
@@ -46,6 +47,22 @@ class Task:
         """Of one run, for estimates: from the roofs in FLOP/s and byte/s, and a typical share of them."""
         counts = total(count(self.model, self.length, self.phase))
         return max(counts.flops / peak, counts.bytes(itemsize) / read * (self.phase == "decode")) / EFFICIENCY
+
+    def run(self, backend: str, isa: str, threads: int, dtype: str) -> Run:
+        """What a record keeps of it, without samples."""
+        model, size, ours = self.model, DTYPES[dtype].itemsize, backend in BACKENDS
+        one = self.phase == "decode"
+        heads = model.heads if one else together(model.heads, self.length, size, threads)
+        numbers: ModelNumbers = {
+            "name": model.name,
+            "layers": model.layers,
+            "width": model.width,
+            "ffn": model.ffn,
+            "heads": model.heads,
+            "vocabulary": model.vocabulary,
+        }
+        of = (numbers, self.phase, self.length, backend, isa, threads, dtype)
+        return make_run("inference", *of, together=heads if ours else None)
 
     def prepare(self, weights: Weights, threads: int, backend: str) -> list[Step]:
         """Binds, and compiles, everything, and lets the tokens in."""

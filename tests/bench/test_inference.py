@@ -1,5 +1,6 @@
 """Whole models: against plain NumPy in float64, and against Hugging Face's transformers where it is installed."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from bench.errors import BadInput
 from bench.models.inference import Decoder, Encoder
 from bench.models.steps import BACKENDS, by_name, timed_steps
 from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
+from bench.record.runs.work import work
+from bench.transformer.tasks import Task
 from bench.workloads.model import Model, find
 
 BERT = Model("tiny BERT", 3, 48, 4, 160, 101, 40, segments=2)
@@ -283,3 +286,21 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     for name in ("cut.safetensors", "missing.safetensors"):
         with pytest.raises(BadInput, match="not safetensors that can be read"):
             read_weights(GPT2, tmp_path / name)
+
+
+# --- what a record derives again
+
+
+@pytest.mark.parametrize("length", [1, 2, 90])
+@pytest.mark.parametrize(("model", "phase"), [(BERT, "encode"), (GPT2, "prefill"), (GPT2, "decode")])
+def test_work_of_a_record_is_that_of_the_steps(model: Model, phase: str, length: int) -> None:
+    """Call by call: how many there are of which FLOPs and bytes, in every part."""
+    task = Task(replace(model, positions=96), phase, length)
+    steps = by_name(task.prepare(random_weights(task.model), 1, "c"))
+    run = task.run("c", "avx2", 1, "f32")
+    assert set(work(run)) == set(steps)
+    for name, calls in work(run).items():
+        derived: Counter[tuple[float, ...]] = Counter()
+        for count, *each in calls.tolist():
+            derived[tuple(each)] += count
+        assert derived == Counter((s.flops, s.cold, s.hot, s.back) for s in steps[name])

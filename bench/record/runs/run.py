@@ -1,0 +1,121 @@
+"""A run of a record: a whole model, or a step of training, and its samples. bench.record.runs.work has its FLOPs."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+What = Literal["inference", "training"]
+INFERENCE = ("encode", "prefill", "decode")
+"""Phases of inference; decode generates `length` tokens one by one, from an empty cache. Training has one: "step"."""
+OPERANDS = ("weights", "activations")
+
+
+class ModelNumbers(TypedDict):
+    """What a model's FLOPs and bytes follow from. heads and vocabulary: of a Transformer, not of a chain of layers."""
+
+    name: str
+    layers: int
+    width: int
+    ffn: int
+    heads: NotRequired[int]
+    vocabulary: NotRequired[int]
+
+
+class Run(TypedDict):
+    """One model, phase and length on one backend; sample i took seconds[i]. record.schema.json says more.
+
+    isa        of a library its version
+    length     tokens that enter together, or that are generated
+    interval   training: layers from one checkpoint to the next; None otherwise
+    together   inference: heads that attend at once; None otherwise
+    parts      seconds that each sample spent on each part; {}: only the whole was timed
+    held       training: bytes that a step held at most, as counted and as tracemalloc saw them; None: not measured
+    """
+
+    what: What
+    model: ModelNumbers
+    phase: str
+    length: int
+    interval: int | None
+    together: int | None
+    backend: str
+    isa: str
+    threads: int
+    types: dict[str, str]
+    seconds: list[float]
+    rounds: list[int]
+    visits: list[int]
+    starts: list[float]
+    marks: dict[str, list[int]]
+    parts: dict[str, list[float]]
+    held: dict[str, int] | None
+
+
+def make_run(
+    what: What,
+    model: ModelNumbers,
+    phase: str,
+    length: int,
+    backend: str,
+    isa: str,
+    threads: int,
+    dtype: str,
+    *,
+    interval: int | None = None,
+    together: int | None = None,
+    held: dict[str, int] | None = None,
+) -> Run:
+    """A run without samples; add_run() adds them."""
+    return {
+        "what": what,
+        "model": {**model},
+        "phase": phase,
+        "length": length,
+        "interval": interval,
+        "together": together,
+        "backend": backend,
+        "isa": isa,
+        "threads": threads,
+        "types": dict.fromkeys(OPERANDS, dtype),
+        "seconds": [],
+        "rounds": [],
+        "visits": [],
+        "starts": [],
+        "marks": {},
+        "parts": {},
+        "held": held,
+    }
+
+
+def add_run(
+    run: Run,
+    seconds: float | Mapping[str, float],
+    start: float,
+    round_: int,
+    visit: int,
+    preempted: bool = False,
+) -> None:
+    """Adds a sample: its seconds, or those of its parts. preempted: a thread lost its CPU meanwhile."""
+    if isinstance(seconds, Mapping):
+        for name, spent in seconds.items():
+            run["parts"].setdefault(name, []).append(spent)
+        seconds = sum(seconds.values())
+    if preempted:
+        run["marks"].setdefault("preempted", []).append(len(run["seconds"]))
+    run["seconds"].append(seconds)
+    run["rounds"].append(round_)
+    run["visits"].append(visit)
+    run["starts"].append(start)
+
+
+def key(run: Run) -> tuple[Any, ...]:
+    """What a record has once: two runs with equal keys are the same measurement. The model counts by its numbers."""
+    model, types = (tuple(sorted(run[name].items())) for name in ("model", "types"))
+    where = run["backend"], run["isa"], run["threads"]
+    return (run["what"], model, run["phase"], run["length"], run["interval"], *where, types)
+
+
+def good(run: Run) -> list[int]:
+    """The samples that count: those without a mark where they are more than half, otherwise all."""
+    marked = {i for at in run["marks"].values() for i in at}
+    unmarked = [i for i in range(len(run["seconds"])) if i not in marked]
+    return unmarked if 2 * len(unmarked) > len(run["seconds"]) else list(range(len(run["seconds"])))

@@ -1,0 +1,151 @@
+"""Runs of whole models in records: their work, what is refused, what is marked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BadInput
+from bench.record import store
+from bench.record.format import digest
+from bench.record.runs.faults import mark, slow_parts
+from bench.record.runs.run import Run, good, key
+from bench.record.runs.work import work
+from support import records
+from support.runs import BERT, CHAIN, GPT2, inference, training
+
+Record = dict[str, Any]
+
+
+def record(runs: list[Run]) -> Record:
+    mark(runs)
+    given: dict[str, Any] = {"started": records.STARTED, "runs": runs}
+    rows = [records.fma(), records.read()]
+    made: Any = store.make("python -m bench.made_up", True, records.MACHINE, records.session(), rows, **given).record
+    return made
+
+
+def all_kinds() -> list[Run]:
+    return [
+        inference(),
+        inference(GPT2, "prefill", 8, (2.0,) * 9),
+        inference(GPT2, "decode", 8, (4.0,) * 9),
+        inference(backend="torch", isa="2.9", parts=False, together=None),
+        training(8),
+        training(2, (1.25,) * 9, 250),
+    ]
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    made = record(all_kinds())
+    store.save(made, tmp_path / "r.json")
+    assert store.load(tmp_path / "r.json").record == made
+    assert store.problems(store.read(tmp_path / "r.json")) == []
+
+
+def edited(*keys: Any, to: Any) -> Callable[[Record], None]:
+    def edit(document: Record) -> None:
+        at = document["runs"]
+        for name in keys[:-1]:
+            at = at[name]
+        at[keys[-1]] = to
+
+    return edit
+
+
+TAMPERED = {
+    "a faster sample": (edited(0, "seconds", 3, to=0.5), "run 0: the parts of a sample don't add up"),
+    "rounds": (edited(0, "rounds", to=[1]), "run 0: 9 samples but 1 rounds"),
+    "a sample of a part less": (edited(0, "parts", "norm", to=[0.1]), "not of each part"),
+    "a part of nothing": (edited(0, "parts", "attention", to=[0.1] * 9), "run 0: its parts are"),
+    "a mark too many": (edited(1, "marks", to={"slow_part": [2]}), r"run 1: its parts mark no sample as slow"),
+    "a mark beyond": (edited(1, "marks", to={"preempted": [9]}), "9 samples, but preempted marks more"),
+    "heads that don't fit": (edited(2, "model", "heads", to=5), "width 32 is no multiple of 5 heads"),
+    "more heads at once": (edited(2, "together", to=5), "5 heads together, of 4"),
+    "a chain that encodes": (edited(4, "phase", to="encode"), "training has no phase encode"),
+    "no checkpoint": (edited(4, "interval", to=None), "an interval of 1 to all layers"),
+    "one twice": (edited(5, "interval", to=8), "run 5: it is there twice"),
+    "a model without heads": (edited(0, "model", to=CHAIN), "a Transformer has heads"),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_tampering_is_refused(how: str, tmp_path: Path) -> None:
+    """With a digest that was renewed, too."""
+    change, words = TAMPERED[how]
+    document = record(all_kinds())
+    change(document)
+    document["digest"] = digest(document)
+    store.save(document, tmp_path / "r.json")
+    with pytest.raises(BadInput, match=words):
+        store.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edited(0, "length", to=1 << 20),
+        edited(0, "seconds", 0, to=0.0),
+        edited(0, "model", "layers", to=0),
+        edited(0, "what", to="guess"),
+        edited(0, "more", to=1),
+    ],
+)
+def test_what_the_schema_refuses(change: Callable[[Record], None], tmp_path: Path) -> None:
+    document = record(all_kinds())
+    change(document)
+    store.save(document, tmp_path / "r.json")
+    with pytest.raises(BadInput, match=r"runs\[0\]"):
+        store.read(tmp_path / "r.json")
+
+
+# --- work
+
+
+def test_a_models_work_follows_from_its_numbers() -> None:
+    """Decoding reads every weight and row of the cache once per token."""
+    d, f, length = BERT["width"], BERT["ffn"], 128
+    encode = work(inference(length=length))
+    matrices = {part: float(encode[part][:, 0] @ encode[part][:, 1]) for part in ("qkv", "o", "ffn_up", "ffn_down")}
+    assert sum(matrices.values()) == 2 * 2 * length * (4 * d * d + 2 * d * f)
+    decode, f = work(inference(GPT2, "decode", 8)), GPT2["ffn"]
+    cold = sum(float(calls[:, 0] @ calls[:, 2]) for calls in decode.values())
+    cache = 2 * 2 * d * sum(range(1, 9))
+    assert cold == 4 * (8 * (2 * (4 * d * d + 2 * d * f) + 50 * d) + cache + 2 * 8 * d)
+
+
+def test_a_longer_interval_computes_less_again() -> None:
+    flops = {k: sum(float(c[:, 0] @ c[:, 1]) for c in work(training(k)).values()) for k in (8, 4, 1)}
+    assert [flops[k] / flops[8] for k in (4, 1)] == pytest.approx([1 + 4 / 24, 1 + 7 / 24])
+
+
+def test_a_run_is_known_by_its_models_numbers() -> None:
+    names = [key(run) for run in all_kinds()]
+    assert len(set(names)) == len(names)
+    assert key(inference(BERT | {"ffn": 96})) != key(inference())
+    assert key(inference(seconds=(3.0,) * 9)) == key(inference())
+
+
+# --- marks
+
+
+def test_a_slow_part_is_marked() -> None:
+    """Held against the same shape in whatever model, on the same backend; what hardly matters isn't marked."""
+    runs = [inference(), inference(BERT | {"name": "other"}), inference(backend="numba")]
+    assert slow_parts(runs) == [[], [], []]
+    for name, factor, marked in (("norm", 2.9, []), ("norm", 3.1, [4]), ("gelu", 3.1, [4])):
+        slow = inference()
+        slow["parts"][name][4] *= factor
+        slow["seconds"][4] = sum(spent[4] for spent in slow["parts"].values())
+        assert slow_parts([slow, *runs[1:]]) == [marked, [], []]
+    whole = inference(seconds=(4.0,) * 9, first=20)  # all of its samples are slow: the other models tell
+    assert slow_parts([whole, *(inference(BERT | {"name": n}) for n in "abc")])[0] == list(range(9))
+
+
+def test_marked_samples_do_not_count_unless_they_are_most() -> None:
+    run = inference()
+    run["marks"] = {"preempted": [0, 1], "slow_part": [1, 2]}
+    assert good(run) == [3, 4, 5, 6, 7, 8]
+    run["marks"] = {"preempted": [0, 1, 2, 3], "slow_part": [4]}
+    assert good(run) == list(range(9))
