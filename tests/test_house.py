@@ -30,10 +30,11 @@ MAY_IMPORT = {
     "bench.models": MODELS,
     "bench.measure": f"{MODELS} bench.models",
     "bench.report": f"{GROUND} bench.workloads bench.record bench.files {MEANING}",
+    "bench.comparison": f"{GROUND} bench.record bench.files {MEANING}",
 }
 """Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""
 
-COMMAND = f"{MODELS} bench.options bench.models bench.measure bench.report"
+COMMAND = f"{MODELS} bench.options bench.models bench.measure bench.report bench.comparison"
 """What a command, which is every other module or folder of bench/, may import besides its own parts."""
 
 ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a command of two files

@@ -1,0 +1,267 @@
+"""What a comparison takes from a session: of every row two logarithms, its speed and its share of the roof.
+
+Rows of two sessions are the same measurement where their keys are equal. Threads enter by their role, which every
+machine has.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bench.record.format import Machine, Record, RowFigures, Trust
+from bench.record.intervals import median_interval, student
+from bench.record.metrics import Metrics
+from bench.record.probes import LOOPS, PROBES
+from bench.record.row import Row, counted, types_label
+from bench.record.runs.run import good
+from kernels.operations import OPERATIONS
+
+HALF = 1.96  # standard errors in half of a 95 % interval of one visit
+OURS = ("c", "numba")  # backends whose ISA is chosen, not their library's
+PROBE_FAMILIES = {"peak": "FMA", "bandwidth": "read", "clock": "clock", None: "STREAM"}
+
+
+class Key(NamedTuple):
+    """What makes rows of two sessions the same measurement.
+
+    kind   kernel, probe, or run: a whole model
+    dims   of a kernel; the sizes of a probe are the machine's, and rank orders those of one level
+    level  of a probe; where the data of a hot kernel is follows from its dims and the machine's caches
+    role   of its threads
+    """
+
+    kind: str
+    operation: str
+    types: str
+    backend: str
+    dims: tuple[tuple[str, int], ...]
+    level: str
+    cold: bool
+    role: str
+    rank: int = 0
+
+    @property
+    def class_(self) -> str:
+        """The class of rows whose variance between sessions is alike."""
+        if self.kind != "kernel":
+            return "probes" if self.kind == "probe" else "whole models"
+        if OPERATIONS[self.operation].terms is None:
+            return "pointwise"
+        if not self.cold:
+            return "hot"
+        rows = dict(self.dims).get("m", 1)
+        return "cold m = 1" if rows == 1 else "cold m 2-15" if rows < 16 else "cold m >= 16"
+
+    @property
+    def family(self) -> "Family":
+        if self.kind == "probe":
+            kernel = PROBE_FAMILIES[PROBES[self.operation].roof]
+        else:
+            of = self.operation if self.kind == "kernel" else "whole models"
+            kernel = f"{of} {self.types} {self.backend}"
+        return Family(kernel, self.class_, self.role)
+
+    @property
+    def text(self) -> str:
+        """ "gemm f32 c 8x768x768 cold DRAM, one": the row in a word."""
+        dims = "x".join(str(size) for _, size in self.dims)
+        data = {"kernel": "cold" if self.cold else "hot", "probe": "probe", "run": ""}[self.kind]
+        size = f"size {self.rank + 1}" if self.rank else ""
+        words = (self.operation, self.types, self.backend, dims, data, self.level, size)
+        return f"{' '.join(filter(None, words))}, {self.role}"
+
+
+class Family(NamedTuple):
+    """A kernel on one class of rows with one role of threads: what is judged first."""
+
+    kernel: str
+    class_: str
+    role: str
+
+
+class Value(NamedTuple):
+    """What a session found of one row.
+
+    speed        log of calls per second; of a probe, of what it counts per second
+    speed_error  its standard error within the session
+    share        log of the share of the roof in the same rounds; nan where there is none
+    """
+
+    speed: float
+    speed_error: float
+    share: float
+    share_error: float
+
+    @property
+    def seconds(self) -> float:
+        """Of a call; of a probe, per unit that it counts."""
+        return math.exp(-self.speed)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A record, as far as it is compared.
+
+    grade  of its trust; None: no evidence
+    cores  physical ones that it could use; None: unknown
+    roofs  by role: peak in FLOP/s of the widest type in use there, read in bytes/s, ridge in FLOP/byte
+    facts  whatever may explain a difference, in words
+    """
+
+    name: str
+    machine: str
+    started: str
+    grade: str | None
+    isa: str
+    cores: int | None
+    group: tuple[str, ...]
+    roofs: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, str]
+    values: Mapping[Key, Value]
+
+
+def cores_of(machine: Machine | Mapping[str, Any]) -> int | None:
+    """Physical cores, or logical CPUs where those aren't known."""
+    topology = machine["topology"]
+    return len(topology.get("cores") or topology.get("logical_cpus") or ()) or None
+
+
+def role(threads: int, machine: Machine | Mapping[str, Any]) -> str:
+    """ "one", "all" or "N threads"."""
+    return "one" if threads == 1 else "all" if threads == cores_of(machine) else f"{threads} threads"
+
+
+def session(metrics: Metrics, name: str) -> Session:
+    """Of a record with its figures."""
+    return _session(metrics.record, metrics.pairs, metrics.trust, _roofs(metrics), name)
+
+
+def stored(record: Record, name: str) -> Session:
+    """Of a record with the figures that it stores, without its roofs."""
+    pairs = list(zip(record["rows"], record["figures"]["rows"], strict=True))
+    return _session(record, pairs, record["figures"]["trust"], {}, name)
+
+
+def _session(
+    record: Record,
+    pairs: Sequence[tuple[Row, RowFigures]],
+    trust: Trust,
+    roofs: Mapping[str, Mapping[str, float]],
+    name: str,
+) -> Session:
+    machine = record["machine"]
+    values = dict(_rows(record, pairs)) | dict(_runs(record))
+    options = {k: v for k, v in (record["options"] or {}).items() if k.strip("-") not in OWN}
+    roles = ",".join(sorted({key.role for key in values}))
+    isa, commit = record["session"]["isa"], machine.get("commit") or "unknown"
+    return Session(
+        name,
+        machine["id"],
+        record["started"] or record["ended"],
+        trust["grade"],
+        isa,
+        cores_of(machine),
+        (machine["id"], isa, commit, str(sorted(options.items())), roles),
+        roofs,
+        _facts(record, options),
+        values,
+    )
+
+
+OWN = ("threads", "results", "save", "record", "picture", "json", "arguments")
+"""Options that don't make sessions different: where files go, and threads, whose roles are compared as they are."""
+
+
+def _figure(figure: Any, visits: Sequence[int]) -> tuple[float, float]:
+    """The log of a figure with an interval, and its standard error."""
+    if not isinstance(figure, Mapping):
+        return math.nan, math.nan
+    low, high = max(figure["low"], 1e-300), max(figure["high"], 1e-300)
+    count = len(set(visits))
+    errors = student(max(count - 1, 2)) if count > 1 else HALF  # as bench.record.intervals makes them
+    return math.log(figure["value"]), (math.log(high) - math.log(low)) / (2 * errors)
+
+
+def _rows(record: Record, pairs: Sequence[tuple[Row, RowFigures]]) -> Iterator[tuple[Key, Value]]:
+    """By key and value; rows with one key, such as probes of several sizes, are numbered, the smallest first."""
+    met: dict[Key, int] = {}
+    for row, figures in sorted(pairs, key=lambda pair: pair[0]["dims"].get("n", 0)):
+        key = _key(row, record)
+        met[key] = met.get(key, -1) + 1
+        yield key._replace(rank=met[key]), _value(row, figures)
+
+
+def _key(row: Row, record: Record) -> Key:
+    kernel, operation, backend = row["kind"] == "kernel", row["operation"], row["backend"]
+    if operation in LOOPS or (backend in OURS and row["isa"] != record["session"]["isa"]):
+        backend = f"{backend}/{row['isa']}"
+    dims = tuple(sorted(row["dims"].items(), key=lambda item: "bmnk".find(item[0][0]))) if kernel else ()
+    cold = bool(row["cold"])
+    level = row["level"] if cold or not kernel else ""
+    place = role(row["threads"], record["machine"])
+    return Key(row["kind"], operation, types_label(row), backend, dims, level, cold, place)
+
+
+def _value(row: Row, figures: RowFigures) -> Value:
+    slowness, error = _figure(figures["seconds"], row["visits"])
+    units = math.log(counted(row)) if row["kind"] == "probe" else 0.0
+    percent = figures.get("percent_of_roof")
+    share, share_error = _figure(percent, row["visits"])
+    return Value(units - slowness, error, share - math.log(100), share_error)
+
+
+def _runs(record: Record) -> Iterator[tuple[Key, Value]]:
+    """Whole models and steps of training: the one place that knows how a record has them."""
+    for run in record.get("runs", []):
+        kept = good(run)
+        seconds = median_interval([run["seconds"][i] for i in kept], [run["visits"][i] for i in kept]).as_dict()
+        slowness, error = _figure(seconds, run["visits"])
+        dims = [("length", run["length"]), *([("interval", run["interval"])] if run["interval"] else [])]
+        types = "-".join(dict.fromkeys(run["types"].values()))
+        place = role(run["threads"], record["machine"])
+        key = Key("run", run["model"]["name"], types, run["backend"], tuple(dims), run["phase"], False, place)
+        yield key, Value(-slowness, error, math.nan, math.nan)
+
+
+def _roofs(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """By role. The peak is that of f32 and the session's ISA where it was measured, else the highest."""
+    found = {}
+    for threads, roofs in metrics.roofs.items():
+        known: dict[str, float] = {}
+        if roofs.peaks:
+            isa = metrics.record["session"]["isa"]
+            best = max(roofs.peaks, key=lambda key: (key == ("f32", isa), roofs.peaks[key].value))
+            known["peak"] = roofs.peaks[best].value
+            if best in roofs.ridges:
+                known["ridge"] = roofs.ridges[best].value
+        if "DRAM" in roofs.bandwidths:
+            known["read"] = roofs.bandwidths["DRAM"].value
+        found[role(threads, metrics.record["machine"])] = known
+    return found
+
+
+def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
+    """By name, in words; what a record doesn't know is "unknown"."""
+    machine, session = record["machine"], record["session"]
+    build, huge = machine["build"], machine.get("huge_pages") or {}
+    blas = (f"{b.get('name') or '?'} {b.get('version') or '?'}" for b in machine.get("blas") or ())
+    placed: list[Mapping[str, Any]] = session.get("placements") or []  # type: ignore[assignment]
+    known: dict[str, Any] = {
+        "CPU": machine["cpu"]["model"],
+        "commit": machine.get("commit"),
+        "module": str(build.get("module_sha256") or "")[:12],
+        "compiler": build.get("compiler"),
+        "flags": build.get("flags"),
+        "ISA": session["isa"] + (" (forced)" if session["forced"] else ""),
+        "huge pages": huge.get("transparent"),
+        "kernel": machine.get("kernel"),
+        "libc": machine.get("libc"),
+        "Python": machine.get("python"),
+        "BLAS": ", ".join(sorted(set(blas))),
+        "threads share": ", ".join(sorted({str(p["found"]) for p in placed})),
+        "options": ", ".join(f"{name.strip('-')} {value}" for name, value in sorted(options.items())),
+        "command": record["command"],
+    }
+    known |= {f"{name} version": version for name, version in machine["libraries"].items()}
+    return {name: str(value) if value not in (None, "", {}, []) else "unknown" for name, value in known.items()}

@@ -1,0 +1,112 @@
+"""Which files are compared with which: records, folders of them, sides divided by -- or by what made the records.
+
+Records of one machine, ISA, commit, options and roles of threads are replicates.
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from string import ascii_uppercase
+
+from bench.comparison.page import Side
+from bench.comparison.session import Session, session, stored
+from bench.errors import BadInput
+from bench.record.format import FORMAT, VERSION, digest
+from bench.record.store import load
+
+MOST = len(ascii_uppercase)
+NEIGHBOURS = 10  # records beside those that are compared, the nearest by name, that are read for the variance
+LARGEST = 64 * 2**20  # bytes of a neighbour
+
+
+def records_in(path: Path) -> list[Path]:
+    """The file itself, or every record in a folder and the folders below it, by name.
+
+    Raises BadInput where a folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [file for file in sorted(path.rglob("*.json")) if _looks_like_one(file)]
+    if not found:
+        raise BadInput(f"{path}: no record in this folder")
+    return found
+
+
+def _looks_like_one(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as handle:
+        return f'"{FORMAT}"'.encode() in handle.read(4096)
+
+
+def read(path: Path) -> Session:
+    """Raises BadInput where the record can't be read."""
+    return session(load(path), str(path))
+
+
+def sides(given: Sequence[Sequence[Path]]) -> list[Side]:
+    """given: the arguments, one list of them for each side; where there is one list, its sides are found.
+
+    Raises BadInput where there are fewer than two sides, or more than MOST.
+    """
+    if len(given) > 1 and not all(given):
+        raise BadInput("a side without a record: write A... -- B...")
+    files = [[records_in(path) for path in group] for group in given]
+    every = dict.fromkeys(file for group in files for found in group for file in found)
+    known = {file: read(file) for file in every}
+    sessions = [[[known[file] for file in found] for found in group] for group in files]
+    groups = [_distinct(group) for group in sessions] if len(given) > 1 else divided(sessions[0])
+    if not 2 <= len(groups) <= MOST:
+        raise BadInput(f"{len(groups)} of the 2 to {MOST} sides that can be compared")
+    neighbours = _neighbours(list(every), groups)
+    made = []
+    for letter, group in zip(ascii_uppercase, groups, strict=False):  # a machine's neighbours go to its first side
+        made.append(Side(letter, group, neighbours.pop(group[0].machine, [])))
+    return made
+
+
+def _distinct(found: Sequence[Sequence[Session]]) -> list[Session]:
+    return list({one.name: one for group in found for one in group}.values())
+
+
+def divided(found: Sequence[Sequence[Session]]) -> list[list[Session]]:
+    """Sessions by what made them, in the order given. Where that is one group, each argument is a side; of a single
+    argument, each session.
+    """
+    groups: dict[tuple[str, ...], list[Session]] = {}
+    for one in _distinct(found):
+        groups.setdefault(one.group, []).append(one)
+    if len(groups) > 1:
+        return list(groups.values())
+    return [list(group) for group in found] if len(found) > 1 else [[one] for one in found[0]]
+
+
+def _neighbours(files: Sequence[Path], groups: Sequence[Sequence[Session]]) -> dict[str, list[list[Session]]]:
+    """By machine, groups of replicates among the records beside those compared, where a side has one session."""
+    alone = {group[0].machine for group in groups if len(group) == 1}
+    ours = {file.resolve() for file in files}
+    found: dict[Path, Session] = {}
+    for folder in dict.fromkeys(file.parent for file in files) if alone else ():
+        names = sorted(folder.glob("*.json"))
+        mine = [i for i, name in enumerate(names) if name.resolve() in ours]
+        nearest = sorted(range(len(names)), key=lambda i: min(abs(i - at) for at in mine))
+        for i in nearest:
+            if len(found) < NEIGHBOURS and names[i].resolve() not in ours and (one := neighbour(names[i])):
+                found[names[i].resolve()] = one
+    kept = sorted((one for one in found.values() if one.machine in alone), key=lambda one: one.group)
+    together = [list(group) for _, group in groupby(kept, key=lambda one: one.group)]
+    return {machine: [g for g in together if g[0].machine == machine and len(g) > 1] for machine in alone}
+
+
+def neighbour(path: Path) -> Session | None:
+    """A record that only tells how much sessions differ, with the figures that it stores; None where it can't."""
+    if not _looks_like_one(path) or path.stat().st_size > LARGEST:
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["version"] != VERSION or record["digest"] != digest(record):
+            return None
+        return stored(record, str(path))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OSError):  # not a record
+        return None
