@@ -1,8 +1,11 @@
 """Options that several commands have, each checked where it is read."""
 
+import os
+
 from bench.cli import Parser
 from bench.errors import BadInput
 from bench.host.cpus import thread_counts
+from kernels.arrays import PAGES, PAGES_VARIABLE, pages
 from kernels.types import DTYPES
 
 
@@ -55,3 +58,18 @@ def dtypes(text: str) -> list[str]:
     if set(found) - set(DTYPES):
         raise BadInput(f"--dtype {text}: {', '.join(DTYPES)} or {','.join(DTYPES)}")
     return found
+
+
+def add_pages(parser: Parser) -> None:
+    """--pages, one of PAGES, which arrays of this process and of those it starts are made of from then on."""
+    help_ = "of large arrays: 2 MiB pages, where Linux gives them, or 4 KiB"
+    parser.add_argument("--pages", type=use_pages, default=os.environ.get(PAGES_VARIABLE) or PAGES[0], help=help_)
+
+
+def use_pages(text: str) -> str:
+    """Sets RIDGELINE_PAGES. Raises BadInput for what is none of PAGES."""
+    os.environ[PAGES_VARIABLE] = text
+    try:
+        return pages()
+    except ValueError as error:
+        raise BadInput(str(error)) from error

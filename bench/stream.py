@@ -21,7 +21,7 @@ from bench.measure.probes import MAKE
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import interleave
-from bench.options import add_seconds, add_threads
+from bench.options import add_pages, add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
 from bench.report.columns import Column
@@ -191,6 +191,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--size", type=_bytes, metavar="MIB", help="MiB per array, instead of 8 times the last-level cache in reach"
     )
+    add_pages(parser)
     parser.add_argument("--backend", type=_backends, default="c,numba", help="c, numba or both")
     parser.add_argument(
         "--levels", action="store_true", help="read bandwidth of every size from L1 to memory, plateaus found"

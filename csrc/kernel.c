@@ -40,6 +40,7 @@ static const struct target target = {
     .held_rows = HELD_ROWS,
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
+    .chains = CHAINS,
 };
 
 static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; }

@@ -25,6 +25,7 @@ struct target {
     int64_t held_rows;                   /* of A, up to which those keep its elements in registers */
     int64_t rows_per_step;               /* of B, in those loops */
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
+    int64_t chains;                      /* independent multiply-adds of the peak probe */
 };
 
 struct kernel {
@@ -101,7 +102,7 @@ struct stream { /* STREAM's operations and reads, `passes` times over n elements
     void *a, *b, *c, *s;
     void *workspace;
 };
-struct peak { /* `iterations` rounds of 2 * mr * nv * lanes FLOPs on each thread; total depends on all of them */
+struct peak { /* `iterations` rounds of 2 * chains * lanes FLOPs on each thread; total depends on all of them */
     const struct kernel *kernel;
     int64_t threads, iterations;
     double *total;

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "bench.errors": "",
     "bench.cli": "bench.errors",
     "bench.files": f"bench.errors {KERNELS}",
-    "bench.options": f"{GROUND} bench.host.cpus {MEANING}",
+    "bench.options": f"{GROUND} bench.host.cpus kernels.arrays {MEANING}",
     "bench.host": f"{GROUND} bench.files {KERNELS}",
     "bench.record": f"{GROUND} bench.files {MEANING}",
     "bench.workloads": f"{GROUND} bench.files {MEANING}",

@@ -17,8 +17,7 @@ BACKENDS = {"c": "C", "numba": "Numba"}
 class Rung:
     """One step of the climb: `change` says in one line what it does to bytes and instructions.
 
-    alone: on one thread. In `change`, {size} is an element's bytes, {lanes} a vector's elements, {sums} the independent
-    sums of the register tile.
+    alone: on one thread. In `change`, {size} is an element's bytes, {lanes} a vector's elements.
     """
 
     name: str
@@ -33,7 +32,7 @@ RUNGS = (
     ),
     Rung("tiled", "gemm_tiled", True, "along B's rows, in L2-sized blocks: whole lines; 2 loads and a store per FMA"),
     Rung("packed", "gemm_packed", True, "panels in reading order, sums in registers: under one load per FMA, no store"),
-    Rung("vector", "gemm", True, "{lanes} multiply-adds per instruction, into {sums} vectors of sums"),
+    Rung("vector", "gemm", True, "{lanes} multiply-adds per instruction, sums in most of the vector registers"),
     Rung("threads", "gemm", False, "{threads} cores, each with its own FMA units, L1, L2 and part of C"),
 )
 
@@ -95,7 +94,7 @@ def climb(metrics: Metrics) -> list[Step]:
                 raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} at {threads} threads")
             rate, peak = Interval(**f["gflops"]), roofs.peaks[dtype, row["isa"]].value / 1e9
             tile = tiles[row["isa"]]
-            words = {"size": DTYPES[dtype].itemsize, "lanes": tile["lanes"], "sums": tile["chains"], "threads": threads}
+            words = {"size": DTYPES[dtype].itemsize, "lanes": tile["lanes"], "threads": threads}
             steps.append(
                 Step(
                     rung.name,

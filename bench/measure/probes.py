@@ -34,10 +34,9 @@ class Probe:
 
 
 def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
-    """The FMA peak of an ISA: every accumulator of its register tile, nothing loaded."""
-    mr, nr = c.tile(isa, dtype)
+    """The FMA peak of an ISA: as many independent chains as saturate it, nothing loaded."""
     lanes = c.vector_bytes(isa) // DTYPES[dtype].itemsize
-    dims = {"chains": mr * nr // lanes, "lanes": lanes, "iterations": FMA_ITERATIONS}
+    dims = {"chains": c.chains(isa, dtype), "lanes": lanes, "iterations": FMA_ITERATIONS}
     call = c.peak(isa, dtype, threads, FMA_ITERATIONS)
     return Probe(make_row("probe", "fma", dtype, "c", isa, threads, dims=dims, level="core"), [call])
 

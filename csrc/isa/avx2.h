@@ -10,6 +10,9 @@
 #define NV 2
 #define FREE_REGISTERS 1 /* a broadcast of A */
 
+#define CHAINS 12 /* see generic.h: latency 4 x 2 ports; Zen 3: 8 to 15 reach 100 % */
+_Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register file");
+
 #define SKINNY_ROWS 16 /* more than with AVX-512: a narrow tile reads pieces of B's rows too short for prefetchers */
 #define HELD_ROWS 0
 #define DOT_STREAMS 4 /* Zen 4: 4 beat 3 */

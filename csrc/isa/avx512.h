@@ -10,6 +10,9 @@
 #define NV 2
 #define FREE_REGISTERS 1 /* a broadcast of A */
 
+#define CHAINS 24 /* see generic.h: latency 4 x 2 ports */
+_Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register file");
+
 #define SKINNY_ROWS 4
 #define HELD_ROWS 4
 #define DOT_STREAMS 3 /* fewer streams are read faster, and a long x stays in L1 long enough. Zen 4: 3 beat 4 */

@@ -8,6 +8,9 @@
 #define NV 3
 #define FREE_REGISTERS 5 /* GCC loads broadcasts ahead of their use: a tile of 8 x 3 spills */
 
+#define CHAINS 24 /* see generic.h: latency 4 x 4 ports on wide cores */
+_Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register file");
+
 #define SKINNY_ROWS 16
 #define HELD_ROWS 0
 #define DOT_STREAMS 4

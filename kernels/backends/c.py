@@ -76,6 +76,11 @@ def tile(isa: str, element: str) -> tuple[int, int]:
     return of.mr, of.nv * of.vector_bytes // of.element_bytes
 
 
+def chains(isa: str, element: str) -> int:
+    """Independent multiply-adds, a vector each, of peak(): as many as keep every unit busy."""
+    return int(target(isa, element).chains)
+
+
 def build() -> dict[str, Any]:
     """Compiler, flags and ISAs of the compiled module."""
     return {"compiler": _text(lib.build_compiler()), "flags": _text(lib.build_flags()).strip(), "isas": list(ISAS)}
@@ -126,7 +131,7 @@ def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
 
 
 def peak(isa: str, element: str, threads: int, iterations: int) -> Callable[[], float]:
-    """A call that does `iterations` multiply-adds on every accumulator of the register tile; it returns their sum."""
+    """A call that does `iterations` multiply-adds on each lane of chains() vectors; it returns the sum of all."""
     arguments = _arguments(_KERNELS["peak", element, isa], {}, {"threads": threads, "iterations": iterations})
     arguments.total = total = ffi.new("double *")
 

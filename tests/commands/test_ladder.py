@@ -67,7 +67,7 @@ def test_what_a_rung_changes_is_the_records() -> None:
     """Element, vector and tile sizes come from the rows, not from the machine that shows them."""
     naive, _, _, vector, threads = (s.change for s in climb(whole())[:5])
     assert "4 of a line's 64 bytes" in naive
-    assert vector.startswith("8 multiply-adds per instruction, into 10 vectors")
+    assert vector.startswith("8 multiply-adds per instruction, sums in")
     assert threads.startswith("2 cores")
 
 

@@ -1,4 +1,4 @@
-"""The FMA peak is what the register tile can do, in step with the clock."""
+"""The FMA peak is what the units can do, in step with the clock."""
 
 import pytest
 
@@ -36,10 +36,9 @@ def test_peak_per_cycle(isa: str) -> None:
 
 @pytest.mark.parametrize("isa", RUNNING)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
-def test_every_accumulator_is_used(isa: str, dtype: str) -> None:
+def test_every_chain_is_counted(isa: str, dtype: str) -> None:
     """Each chain ends at 1 in every lane, so the sum counts them."""
     row = fma_probe(1, dtype, isa).row
     total = native.peak(isa, dtype, 1, 200)()
     assert total == pytest.approx(row["dims"]["chains"] * row["dims"]["lanes"])
-    mr, nr = native.tile(isa, dtype)
-    assert total == pytest.approx(mr * nr)
+    assert row["dims"]["chains"] >= 8  # latency 4 x 2 ports, at least

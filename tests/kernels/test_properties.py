@@ -1,5 +1,7 @@
 """Any shape, dtype, leading dimension, thread count and special value: what each backend computes is the reference."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import DTYPES, OPERATIONS, Kernel
-from kernels.arrays import aligned_empty
+from kernels.arrays import PAGES_VARIABLE, aligned_empty
 from kernels.types import ElementType
 from support.cases import dimensions, framed, operand_types, verify, whole
 
@@ -117,3 +119,28 @@ def test_large_arrays_begin_with_a_huge_page(more: int, align: int) -> None:
         assert array.ctypes.data % max(align, 2 << 20) == 0
         array[[0, -1]] = i
     assert [array[[0, -1]].tolist() for array in arrays] == [[0, 0], [1, 1]]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="no smaps")
+@pytest.mark.parametrize(("pages", "flag"), [("", "hg"), ("huge", "hg"), ("small", "nh")])
+def test_pages_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, pages: str, flag: str) -> None:
+    """Linux is told which: VmFlags of the array's mapping."""
+    monkeypatch.setenv(PAGES_VARIABLE, pages)
+    address, flags = aligned_empty(5 << 20, np.uint8).ctypes.data, ""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        head, *rest = line.split()
+        if not head.endswith(":"):
+            begin, end = (int(x, 16) for x in head.split("-"))
+            inside = begin <= address < end
+        elif inside and head == "VmFlags:":
+            flags = " ".join(rest)
+    if not {"hg", "nh"} & set(flags.split()):
+        pytest.skip("Linux without huge pages")
+    assert flag in flags.split()
+
+
+def test_other_pages_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PAGES_VARIABLE, "1G")
+    with pytest.raises(ValueError, match="RIDGELINE_PAGES=1G: huge or small"):
+        aligned_empty(4 << 20, np.uint8)
