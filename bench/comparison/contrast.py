@@ -39,6 +39,10 @@ class Estimate(NamedTuple):
     single: Floats
     freedom: Floats
 
+    def at(self, which: Ints) -> "Estimate":
+        """Some of them."""
+        return Estimate(*(one[which] for one in self))
+
     def shifted(self, by: Floats | float) -> "Estimate":
         return self._replace(value=self.value + by)
 
@@ -198,24 +202,36 @@ def holm(p: Floats, error: float) -> NDArray[np.bool_]:
     return fallen
 
 
+class Called(NamedTuple):
+    """Which families and rows are called, whatever the direction."""
+
+    families: NDArray[np.bool_]
+    rows: NDArray[np.bool_]
+
+
+def called(of: Contrast, p: tuple[Floats, Floats], threshold: float, pages: int = 1) -> Called:
+    """p: those of of.families and of.rows. See judged() for the rest."""
+    families = holm(p[0], FAMILY_ERROR / pages) & (np.abs(of.families.value) >= threshold)
+    rows = holm(p[1], ROW_ERROR / pages)
+    for one in np.flatnonzero(families):
+        members = np.flatnonzero(of.family == one)
+        rows[members] |= holm(p[1][members], FAMILY_ERROR / pages)
+    return Called(families, rows & (np.abs(of.rows.value) >= threshold))
+
+
 def judged(of: Contrast, threshold: float, pages: int = 1) -> Judged:
     """threshold  a log: differences below it are never called, and those whose whole interval is below are "same"
     pages      comparisons among which the error is divided
     """
     families, rows = of.families, of.rows
-    count = len(families.value)
-    called = holm(families.p, FAMILY_ERROR / pages) & (np.abs(families.value) >= threshold)
-    p = rows.p
-    alone = holm(p, ROW_ERROR / pages)
-    row_error = np.full(len(p), ROW_ERROR / pages / max(len(p), 1))
-    for one in np.flatnonzero(called):
-        members = np.flatnonzero(of.family == one)
-        alone[members] |= holm(p[members], FAMILY_ERROR / pages)
-        row_error[members] = FAMILY_ERROR / pages / len(members)
-    family_error = np.full(count, FAMILY_ERROR / pages / max(count, 1))
+    found = called(of, (families.p, rows.p), threshold, pages)
+    size = np.bincount(of.family, minlength=len(found.families))
+    alone = ROW_ERROR / pages / len(found.rows)
+    row_error = np.where(found.families, FAMILY_ERROR / pages / size, alone)[of.family]
+    family_error = np.full(len(size), FAMILY_ERROR / pages / len(size))
     return Judged(
-        _words(families, called, threshold),
-        _words(rows, alone & (np.abs(rows.value) >= threshold), threshold),
+        _words(families, found.families, threshold),
+        _words(rows, found.rows, threshold),
         family_error,
         row_error,
         np.maximum(families.half(family_error), threshold),

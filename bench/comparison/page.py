@@ -100,6 +100,12 @@ class Page:
         return self.a.machine == self.b.machine
 
     @property
+    def replicates(self) -> int:
+        """Sessions that repeat another one of the same making: what the variance is estimated from."""
+        groups = [side.sessions for side in (self.a, self.b)] + [g for side in (self.a, self.b) for g in side.known]
+        return sum(len(group) for group in groups if len(group) > 1)
+
+    @property
     def slower(self) -> bool:
         """Whether a kernel or a whole model is. Probes are the machine's own speed."""
         return any(f.outcome.word == "slower" and f.family.class_ != "probes" for f in self.families) or any(

@@ -105,8 +105,9 @@ class Session:
 
     grade  of its trust; None: no evidence
     cores  physical ones that it could use; None: unknown
-    roofs  by role: peak in FLOP/s of the widest type in use there, read in bytes/s, ridge in FLOP/byte
+    roofs  by role: peak in FLOP/s, read in bytes/s, ridge in FLOP/byte with its interval
     facts  whatever may explain a difference, in words
+    digest its record's
     """
 
     name: str
@@ -119,6 +120,7 @@ class Session:
     roofs: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, str]
     values: Mapping[Key, Value]
+    digest: str | None = None
 
 
 def cores_of(machine: Machine | Mapping[str, Any]) -> int | None:
@@ -154,7 +156,9 @@ def _session(
     values = dict(_rows(record, pairs)) | dict(_runs(record))
     options = {k: v for k, v in (record["options"] or {}).items() if k.strip("-") not in OWN}
     roles = ",".join(sorted({key.role for key in values}))
-    isa, commit = record["session"]["isa"], machine.get("commit") or "unknown"
+    isa, commit, build = record["session"]["isa"], machine.get("commit") or "unknown", machine["build"]
+    if commit.endswith("-dirty"):  # what was built of it, then, tells which
+        commit += f" {build.get('module_sha256')} {build.get('sources_sha256')}"
     return Session(
         name,
         machine["id"],
@@ -166,6 +170,7 @@ def _session(
         roofs,
         _facts(record, options),
         values,
+        record["digest"],
     )
 
 
@@ -234,7 +239,8 @@ def _roofs(metrics: Metrics) -> dict[str, dict[str, float]]:
             best = max(roofs.peaks, key=lambda key: (key == ("f32", isa), roofs.peaks[key].value))
             known["peak"] = roofs.peaks[best].value
             if best in roofs.ridges:
-                known["ridge"] = roofs.ridges[best].value
+                ridge = roofs.ridges[best]
+                known |= {"ridge": ridge.value, "ridge_low": ridge.low, "ridge_high": ridge.high}
         if "DRAM" in roofs.bandwidths:
             known["read"] = roofs.bandwidths["DRAM"].value
         found[role(threads, metrics.record["machine"])] = known

@@ -57,6 +57,9 @@ def sides(given: Sequence[Sequence[Path]]) -> list[Side]:
     known = {file: read(file) for file in every}
     sessions = [[[known[file] for file in found] for found in group] for group in files]
     groups = [_distinct(group) for group in sessions] if len(given) > 1 else divided(sessions[0])
+    for letter, group in zip(ascii_uppercase, groups, strict=False):
+        if len(machines := dict.fromkeys(one.machine for one in group)) > 1:
+            raise BadInput(f"side {letter} has records of several machines: {', '.join(machines)}")
     if not 2 <= len(groups) <= MOST:
         raise BadInput(f"{len(groups)} of the 2 to {MOST} sides that can be compared")
     neighbours = _neighbours(list(every), groups)

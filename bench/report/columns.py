@@ -5,7 +5,6 @@ bench.report.tables turns them into a terminal's table, Markdown or CSV. Columns
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.text import Text
@@ -160,14 +159,6 @@ RIDGES: Sequence[Column[Ridge]] = (
     Column("remark", lambda r: r.remark, left=True),
 )
 
-RECORDS_RIDGES: Sequence[Column[Ridge]] = (
-    Column("record", lambda r: r.record, left=True),
-    Column("threads", lambda r: str(r.threads)),
-    Column("dtype", lambda r: r.dtype, left=True),
-    Column("of", lambda r: r.of, left=True),
-    RIDGE,
-)
-
 
 def _stores(one: Measured) -> str:
     operation, _, flavour = one.row["operation"].partition("_")
@@ -259,43 +250,3 @@ def cost_columns(lengths: Sequence[int]) -> Sequence[Column[Entry]]:
         Column("n x k", lambda e: f"{e['n']}x{e['k']}"),
         *_by_m("relative", lengths, 3),
     )
-
-
-# --- two records: entries of bench.compare
-
-
-def _remark(entry: Entry) -> str:
-    placed = "" if entry["same_placement"] else f"threads placed differently: {' / '.join(entry['placements'])}"
-    bound = entry["bound"]
-    moved = " -> ".join(bound) if None not in bound and bound[0] != bound[1] else ""
-    return "; ".join(filter(None, (placed, moved)))
-
-
-def _data(row: Row) -> str:
-    return f"{'cold' if row['cold'] else 'hot' if row['kind'] == 'kernel' else 'probe'} {row['level']}"
-
-
-def _two(heading: str, name: str, index: int, cell: Callable[[Any], str]) -> Column[Entry]:
-    """One of the two records' entry[name]."""
-    return Column(heading, lambda e: cell(e[name][index]))
-
-
-COMPARED: Sequence[Column[Entry]] = (
-    Column("record", lambda e: ascii_uppercase[e["record"]], left=True),
-    Column("kernel", lambda e: kernel(e["row"]), left=True),
-    Column("dims", lambda e: sizes(e["row"]["dims"])),
-    Column("data", lambda e: _data(e["row"])),
-    Column("threads", lambda e: str(e["row"]["threads"])),
-    _two("A", "seconds", 0, lambda s: seconds(s["value"])),
-    _two("B", "seconds", 1, lambda s: seconds(s["value"])),
-    Column("A / B", lambda e: f"{e['ratio']:.2f}", "B: the record named in front. A / B above 1: faster than A."),
-    _two("% of own roof: A", "percent_of_roof", 0, _percent),
-    _two("B", "percent_of_roof", 1, _percent),
-    Column(
-        "against A",
-        lambda e: e["verdict"],
-        "faster, slower: the medians' 95 % intervals don't overlap.",
-        left=True,
-    ),
-    Column("remark", _remark, left=True),
-)

@@ -85,6 +85,7 @@ def test_processes(python: Run, arguments: list[str], status: int, out: str, err
 
 def test_list_of_commands() -> None:
     names = {
+        "calibrate",
         "check",
         "compare",
         "ladder",
@@ -119,7 +120,7 @@ def test_help(command: Any, name: str) -> None:
         (["machine"], '"microarchitecture"'),
         (["memory", "--layers", "4", "--width", "8", "--tokens", "8", "--rounds", "1"], '"less_memory"'),
         (["check", "good.json"], '"problems": []'),
-        (["compare", "good.json", "good.json"], '"verdict": "same"'),
+        (["compare", "good.json", "good.json"], '"verdict": "can\'t tell"'),
         (["roofline", "good.json", "--picture", "drawn/roof"], '"drawn/roof.png"'),
         (["wall", "good.json", "--picture", "drawn/wall"], '"drawn/wall.svg"'),
         (STREAM, '"triad_nt"' if os.uname().machine == "x86_64" else '"triad"'),
@@ -186,6 +187,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["machine", "extra"], ["extra"]),
     (["compare"], ["record"]),
     (["compare", "good.json"], ["2 to 26"]),
+    (["calibrate", "good.json"], ["1 sessions"]),
     (["compare", "good.json", "none.json"], ["none.json"]),
     (["roofline", "none.json"], ["none.json", "No such file"]),
     (["roofline", "bad.json"], ["bad.json", "digest"]),

@@ -34,7 +34,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     ("command", "words"),
     [
         (["bench.check", RECORD, ROOT / "docs" / "ladder.json"], "good, "),
-        (["bench.compare", RECORD, RECORD], "Measurements"),
+        (["bench.compare", RECORD, RECORD], "rows compared"),
         (["bench.roofline", RECORD, "--picture", "roofline"], "Trust: "),
         (["bench.wall", RECORD, "--picture", "wall"], "Hosts on these lines"),
         (["bench.ladder", ROOT / "docs" / "ladder.json", "--picture", "climb"], "% of FMA peak"),
