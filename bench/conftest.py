@@ -7,8 +7,8 @@ storage and comparison work on the same samples, and bench.measure.timing stays 
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from bench.cli import console, output_folder
 from bench.errors import BadInput
 from bench.host.cpus import thread_counts
 from bench.host.placement import isa_in_use
+from bench.measure.groups import Group
 from bench.measure.run import result_path
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries
 from bench.options import dtypes
+from bench.progress import Bar
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.record.store import save
@@ -31,6 +33,7 @@ from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import SWEEPS, Sweep
 from kernels import Kernel
 from kernels.backends import libraries
+from kernels.verify import WrongResult
 
 
 class Replay:
@@ -61,7 +64,7 @@ OPTIONS = ("--sweep", "--threads", "--dtype", "--peers", "--results")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ridgeline")
     group.addoption("--sweep", choices=list(SWEEPS), default="default", help="how much to measure")
-    group.addoption("--threads", default="all", help="thread counts, as in 1,2,all; all: one per physical core")
+    group.addoption("--threads", default="1,all", help="thread counts, as in 1,2,all; all: one per physical core")
     group.addoption("--dtype", default=None, help="f32, f64 or f32,f64 (default: f32; both with --sweep full)")
     group.addoption("--peers", action="store_true", help="PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS take part")
     group.addoption("--results", type=Path, default=Path("results"), help="folder for records and pictures")
@@ -84,45 +87,46 @@ class Plan:
         self.others = [row for row in libraries.rows() if row.reason is None] if config.getoption("--peers") else []
         if config.getoption("--peers") and not self.others:
             raise pytest.UsageError(f"--peers: none of the libraries is installed: {libraries.PIP}")
-        self.begin = time.perf_counter()
+        self.bar = Bar(console(stderr=True), self.uncaptured)
         self.session: Session | None = None
         # by shape, not by case: the same shape under another list of layers is the same group
-        self.groups: dict[tuple[Shape, str, int], list[Kernel]] = {}
-        self.measured: dict[tuple[Shape, str, int], dict[Kernel, Row]] = {}
+        self.chosen: dict[tuple[Shape, str, int], tuple[Case, list[Kernel]]] = {}
+        self.groups: dict[tuple[Shape, str, int], Group] = {}
+        self.wrong: dict[Group, WrongResult] = {}
         self.shown: list[tuple[dict[str, Any], Row]] = []
         self.files: list[Path] = []
 
-    def say(self, text: str) -> None:
-        """A line of progress, past pytest's capture."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+    @contextmanager
+    def uncaptured(self) -> Iterator[None]:
+        """Past pytest's capture."""
         capture = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter and capture:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(f"{time.perf_counter() - self.begin:5.0f} s  {text}")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            yield
 
     def started(self) -> Session:
-        """The session, its roofs measured."""
+        """The session, its roofs and groups measured."""
         if self.session is None:
-            self.say(
-                f"ISA {self.isa}, threads {self.threads}, {len(self.groups)} groups of kernels; Numba compiles first"
-            )
+            self.groups = {key: Group.of(case, *key[1:], kernels) for key, (case, kernels) in self.chosen.items()}
+            self.bar(f"ISA {self.isa}, threads {self.threads}, {len(self.groups)} groups of kernels")
             if self.others:
                 for line in libraries.missing():
-                    self.say(f"left out: {line}")
-            quick = self.sweep is SWEEPS["quick"]
-            others = {row.backend for row in self.others}
+                    self.bar(f"left out: {line}")
             self.session = Session(
                 "pytest bench/ --benchmark-only",
                 self.threads,
                 self.dtypes,
-                self.say,
-                quick,
-                others,
+                self.bar,
+                self.sweep is SWEEPS["quick"],
+                {row.backend for row in self.others},
                 arguments=list(map(str, self.config.invocation_params.args)),
                 options={name: str(self.config.getoption(name)) for name in OPTIONS},
             )
-            self.session.start()
+            try:
+                self.session.start()
+                self.session.run(list(self.groups.values()), self.sweep.seconds, wrong=self.wrong.__setitem__)
+                self.session.finish()
+            finally:
+                self.bar.close()
         return self.session
 
     def verify(self, case: Case, dtype: str, threads: int, kernel: Kernel) -> None:
@@ -131,25 +135,18 @@ class Plan:
             self.unmeasured = Session("pytest bench/ --benchmark-disable", self.threads, self.dtypes)
         self.unmeasured.verify(case, dtype, threads, [kernel])
 
-    def rows(self, case: Case, dtype: str, threads: int) -> dict[Kernel, Row]:
-        """The rows of a group, measured now if they weren't yet; a wrong result fails every test of its group."""
-        key = (case.shape, dtype, threads)
-        if key not in self.measured:
-            session = self.started()
-            self.say(f"[{len(self.measured) + 1}/{len(self.groups)}] {case.label}, {dtype}, {threads} threads")
-            rows = session.measure(case, dtype, threads, self.groups[key], self.sweep.seconds)
-            self.measured[key] = {k: r for k, r in zip(self.groups[key], rows, strict=False)}
-        return self.measured[key]
+    def row(self, case: Case, dtype: str, threads: int, kernel: Kernel) -> Row:
+        """The row of a kernel. Raises WrongResult where one of its group's results was wrong."""
+        session = self.started()
+        group = self.groups[case.shape, dtype, threads]
+        if group in self.wrong:
+            raise self.wrong[group]
+        return session.rows_of(group)[kernel]
 
     def finish(self) -> None:
-        """Roofs again, figures into pytest-benchmark's extra_info, record and picture to disk."""
-        if self.session is None:
+        """Figures into pytest-benchmark's extra_info, record and picture to disk."""
+        if self.session is None or not self.session.measured():
             return
-        try:
-            if not self.interrupted:
-                self.session.finish()
-        except KeyboardInterrupt:
-            self.interrupted = True
         metrics = self.session.metrics()
         record = metrics.record
         by_row = {id(row): f for row, f in metrics.pairs}
@@ -162,7 +159,6 @@ class Plan:
             self.files += roofline([metrics], self.files[0].with_suffix(""))
         self.metrics = metrics
 
-    interrupted = False
     metrics: Metrics | None = None
     unmeasured: Session | None = None
 
@@ -196,7 +192,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         call = getattr(item, "callspec", None)
         if call is not None and "entry" in call.params:
             case, dtype, threads, kernel = call.params["entry"]
-            chosen = plan.groups.setdefault((case.shape, dtype, threads), [])
+            _, chosen = plan.chosen.setdefault((case.shape, dtype, threads), (case, []))
             if kernel not in chosen:
                 chosen.append(kernel)
 
@@ -232,7 +228,7 @@ def measured(plan: Plan, benchmark: Any, entry: Entry) -> Row | None:
         plan.verify(case, dtype, threads, kernel)
         return None
     benchmark.group = f"{case.label}, {dtype}, {threads} threads"
-    return plan.rows(case, dtype, threads)[kernel]
+    return plan.row(case, dtype, threads, kernel)
 
 
 @pytest.fixture
@@ -246,11 +242,6 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
     if report.when == "call" and report.passed:
         return "passed", "", "PASSED"  # the lines of progress say more than dots
     return None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_keyboard_interrupt(excinfo: Any) -> None:
-    Plan.interrupted = True
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

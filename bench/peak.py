@@ -11,10 +11,10 @@ from rich.console import Console
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import isa_in_use, pinned
+from bench.measure.groups import VISITS
 from bench.measure.probes import of_roof
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
-from bench.measure.timing import interleave
 from bench.options import add_dtypes, add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.roofs import is_peak, makes
@@ -36,12 +36,13 @@ def flop_per_cycle(row: Row, clock: Row) -> float:
 
 
 def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequence[str], budget: float) -> None:
-    """Adds a row per ISA and dtype, and one of the clock, interleaved, to the session."""
+    """Adds a row per ISA and dtype, and one of the clock, interleaved, to the session, in several visits."""
     probes = [make(threads, dtype, isa) for make in of_roof("peak") for isa in isas for dtype in dtypes]
     probes += [make(threads) for make in of_roof("clock")]
-    with pinned(threads), session.watched():
-        session.add_samples(probes, interleave([p.variant for p in probes], budget))
     session.rows += [p.row for p in probes]
+    for session.visit in range(VISITS):
+        with pinned(threads), session.watched():
+            session.sample(probes, budget / VISITS)
 
 
 def _isas(text: str | None) -> list[str]:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         raise BadInput(f"{', '.join(map(str, options.record))}: {error}") from error
     if options.json:
-        print_json({"pictures": list(map(str, paths)), "figures": [metrics.record["figures"] for metrics in records]})
+        print_json({"pictures": list(map(str, paths)), "figures": [metrics.as_dict() for metrics in records]})
         return 0
     for metrics in records:
         console().print(summary(metrics))

@@ -17,10 +17,10 @@ from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
+from bench.measure.groups import VISITS
 from bench.measure.probes import MAKE
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
-from bench.measure.timing import interleave
 from bench.options import add_pages, add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
@@ -52,8 +52,9 @@ def measure(session: Session, threads: int, size: int | None, backends: Sequence
     with pinned(threads), session.watched():
         arrays = stream_arrays(3, size // 8, threads)
         probes = [MAKE[name](backend, arrays, threads, level) for backend in backends for name in _variants(backend)]
-        session.add_samples(probes, interleave([p.variant for p in probes], budget))
         session.rows += [p.row for p in probes]
+        for session.visit in range(VISITS):
+            session.sample(probes, budget / VISITS)
 
 
 def sizes_for_levels(threads: int) -> list[int]:
@@ -70,7 +71,7 @@ def measure_levels(session: Session, threads: int) -> None:
         with pinned(threads), session.watched():
             arrays = stream_arrays(1, size // 8, threads)
             probes = [MAKE[op]("c", arrays, threads, session.level(size, threads)) for op in READS[:3]]
-            session.add_samples(probes, interleave([p.variant for p in probes], 0.03, warm_up=0.02))
+            session.sample(probes, 0.03)
             session.rows += [p.row for p in probes]
 
 

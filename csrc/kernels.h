@@ -153,6 +153,8 @@ int64_t cache_bytes(int level);        /* 1 (data), 2, 3: one instance's size as
 int64_t dependent_adds(int64_t count); /* a chain of adds, one cycle each: count / seconds = clock in Hz */
 /* Lets OpenMP thread t run on cpus[t * each .. t * each + each - 1]; 0, or the errno of the first failure. */
 int pin_threads(int threads, int each, const int *cpus);
+/* CPU seconds so far of the threads that pin_threads() pinned last, at most `most` of them, into used[]; how many. */
+int team_seconds(int most, double *used);
 /* A cache line bounced between two CPUs: seconds per round trip, best of `repeats`; negative: errno. */
 double ping_seconds(int cpu_a, int cpu_b, int rounds, int repeats);
 /* First touch by the threads that the STREAM kernels give each element to: x[i] = base + (i mod 1024) / 1024. */

@@ -22,19 +22,20 @@ MAY_IMPORT = {
     "bench": "",
     "bench.errors": "",
     "bench.cli": "bench.errors",
+    "bench.progress": "",
     "bench.files": f"bench.errors {KERNELS}",
     "bench.options": f"{GROUND} bench.host.cpus kernels.arrays {MEANING}",
     "bench.host": f"{GROUND} bench.files {KERNELS}",
     "bench.record": f"{GROUND} bench.files {MEANING}",
     "bench.workloads": f"{GROUND} bench.files {MEANING}",
     "bench.models": MODELS,
-    "bench.measure": f"{MODELS} bench.models",
+    "bench.measure": f"{MODELS} bench.models bench.progress",
     "bench.report": f"{GROUND} bench.workloads bench.record bench.files {MEANING}",
     "bench.comparison": f"{GROUND} bench.record bench.files {MEANING}",
 }
 """Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""
 
-COMMAND = f"{MODELS} bench.options bench.models bench.measure bench.report bench.comparison"
+COMMAND = f"{MODELS} bench.progress bench.options bench.models bench.measure bench.report bench.comparison"
 """What a command, which is every other module or folder of bench/, may import besides its own parts."""
 
 ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a command of two files

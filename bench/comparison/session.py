@@ -140,9 +140,10 @@ def session(metrics: Metrics, name: str) -> Session:
 
 
 def stored(record: Record, name: str) -> Session:
-    """Of a record with the figures that it stores, without its roofs."""
-    pairs = list(zip(record["rows"], record["figures"]["rows"], strict=True))
-    return _session(record, pairs, record["figures"]["trust"], {}, name)
+    """Of a record with the figures that it stores, without its roofs; with derived ones where it stores none."""
+    figures = record["figures"] or Metrics(record).as_dict()
+    pairs = list(zip(record["rows"], figures["rows"], strict=True))
+    return _session(record, pairs, figures["trust"], {}, name)
 
 
 def _session(

@@ -24,16 +24,22 @@ def isa_in_use() -> str:
 
 
 @contextmanager
-def pinned(threads: int) -> Iterator[list[int]]:
+def pinned(threads: int) -> Iterator[Sequence[int]]:
     """Runs the block with one OpenMP thread per CPU of cpus_for(), and BLAS on as many threads; yields the CPUs."""
-    cpus = cpus_for(threads)
+    with pinned_to(cpus_for(threads)) as cpus:
+        registry.set_threads(threads)
+        yield cpus
+
+
+@contextmanager
+def pinned_to(cpus: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Runs the block with one OpenMP thread on each of these CPUs."""
     mask = sorted(os.sched_getaffinity(0))
-    _pin(threads, [[cpu] for cpu in cpus])
-    registry.set_threads(threads)
+    _pin(len(cpus), [[cpu] for cpu in cpus])
     try:
         yield cpus
     finally:
-        _pin(threads, [mask] * threads)
+        _pin(len(cpus), [mask] * len(cpus))
 
 
 def _pin(threads: int, masks: Sequence[Sequence[int]]) -> None:

@@ -7,7 +7,7 @@ import kernels
 from bench.errors import BadInput
 from bench.host.sysfs import available_memory_bytes, cache_bytes
 from bench.ladder.steps import BACKENDS, RUNGS
-from bench.measure.probes import fma_probe
+from bench.measure.groups import Group
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
@@ -17,22 +17,28 @@ from kernels.types import DTYPES
 
 
 def measure(session: Session, case: Case, dtype: str, seconds: float) -> None:
-    """Adds the rungs and, in the same rounds, the peak to the session: all but the last on one thread, then that one.
+    """Adds the rungs, beside the peak in the same rounds, to the session: all but the last on one thread.
 
-    Ctrl-C leaves what was finished of the two.
+    Ctrl-C leaves what was finished.
     """
     isa = {backend: session.isa if backend == "c" else None for backend in BACKENDS}
-    for threads in session.threads:
-        alone = threads == 1
-        chosen = [
-            kernels.find(rung.operation, dtype, backend, isa[backend])
-            for rung in RUNGS
-            if rung.alone == alone
-            for backend in BACKENDS
-        ]
-        session.progress(f"{'one thread' if alone else f'{threads} threads'}: Numba compiles, then rounds of all rungs")
-        peaks = [fma_probe(threads, dtype, name) for name in dict.fromkeys(kernel.isa for kernel in chosen)]
-        session.measure(case, dtype, threads, chosen, seconds, beside=peaks)
+    groups = [
+        Group.of(
+            case,
+            dtype,
+            threads,
+            [
+                kernels.find(rung.operation, dtype, backend, isa[backend])
+                for rung in RUNGS
+                if rung.alone == (threads == 1)
+                for backend in BACKENDS
+            ],
+        )
+        for threads in session.threads
+    ]
+    session.start()
+    session.run(groups, seconds)
+    session.finish()
 
 
 def product(model: str, layer: str, m: int, n: int | None, k: int | None, dtype: str) -> Case:

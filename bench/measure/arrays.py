@@ -30,19 +30,19 @@ def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
     return size // 4096 * 4096, size >= LEAST * cache
 
 
-def page_bytes(array: np.ndarray) -> dict[str, int] | None:
-    """How much of an array is on transparent huge pages: {"bytes", "huge_bytes"}; None where smaps can't be read."""
+def huge_page_share(array: np.ndarray) -> float | None:
+    """The share of an array's memory that is on transparent huge pages; None where smaps can't be read."""
     address = array.ctypes.data + array.nbytes // 2
     try:
         with open("/proc/self/smaps") as smaps:
-            inside = False
+            inside, size = False, 0
             for line in smaps:
                 head = line.split(" ", 1)[0]
                 if "-" in head and not head.endswith(":"):
                     begin, end = (int(x, 16) for x in head.split("-"))
-                    inside = begin <= address < end
+                    inside, size = begin <= address < end, end - begin
                 elif inside and line.startswith("AnonHugePages:"):
-                    return {"bytes": array.nbytes, "huge_bytes": min(array.nbytes, int(line.split()[1]) << 10)}
+                    return min(1.0, (int(line.split()[1]) << 10) / min(array.nbytes, size))
     except OSError:
         return None
     return None

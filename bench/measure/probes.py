@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
 import kernels
+from bench.measure.arrays import huge_page_share, stream_arrays
 from bench.measure.timing import Variant
 from bench.record.probes import PROBES
 from bench.record.row import Level, Row, make_row
@@ -18,6 +20,7 @@ from kernels.verify import check
 
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
 CLOCK_ADDS = 1_000_000
+PIECE_BYTES = 1 << 25  # of memory, in one sample of the roof beside a kernel: 1 to 2 ms
 PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
 
 
@@ -25,12 +28,12 @@ PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until
 class Probe:
     """A ceiling's probe, ready to be sampled again in any round: its row in the record, and how it is called.
 
-    calls: calls per sample, once it was timed; row["calls"] also counts the passes that one call makes.
+    calls: calls per sample, 0 until it was timed; row["calls"] also counts the passes that one call makes.
     """
 
     row: Row
     variant: Variant
-    calls: int = 1
+    calls: int = 0
 
 
 def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
@@ -64,8 +67,32 @@ def stream_probe(
     kernel.bind(*inputs, out=out, threads=threads)()
     check(operation, "f64", before, out)
     call = kernel.bind(*inputs, out=out, threads=threads, **({"passes": passes} if backend == "c" else {}))
-    row = make_row("probe", operation, "f64", backend, kernel.isa, threads, dims={"n": n}, level=level, calls=passes)
+    row = make_row(
+        "probe",
+        operation,
+        "f64",
+        backend,
+        kernel.isa,
+        threads,
+        dims={"n": n},
+        level=level,
+        calls=passes,
+        huge_pages=huge_page_share(arrays[0]),
+    )
     return Probe(row, [call])
+
+
+def walking(operation: str, size: int, threads: int) -> Probe:
+    """A read pattern on pieces of `size` bytes of memory in turn: short enough to be sampled beside every kernel.
+
+    A piece comes round again once all of the others were read, so it is cold each time.
+    """
+    pieces = max(1, size // PIECE_BYTES)
+    parts = [stream_arrays(1, PIECE_BYTES // 8, threads) for _ in range(pieces)]
+    row = stream_probe(operation, "c", parts[0], threads).row
+    kernel = kernels.find(operation, "f64", "c", row["isa"])
+    calls = cycle([kernel.bind(*part, out=np.empty(1), threads=threads) for part in parts])
+    return Probe({**row, "cold": [OPERATIONS[operation].inputs[0][0]]}, [lambda: next(calls)()])
 
 
 MAKE: Mapping[str, Callable[..., Probe]] = {

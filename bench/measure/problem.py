@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure.arrays import Weights
+from bench.measure.arrays import Weights, huge_page_share
 from bench.measure.timing import Variant
 from bench.workloads.shapes import Case
 from kernels import Kernel
@@ -20,21 +20,29 @@ class Problem:
 
     arrays   how many times over the cold copies have to fit into memory: packed ones, other processes' ones
     weights  those of another problem, to share their memory
+
+    huge_pages: the share of the case's largest input that is on huge pages
     """
+
+    huge_pages: float | None = None
 
     def __init__(self, arrays: int = 4, weights: Weights | None = None) -> None:
         self.weights = weights or Weights(arrays=arrays)
         self._key: Any = None
         self._inputs: list[list[np.ndarray]] = []
-        self._expected = np.empty(0)
+        self._expected: np.ndarray | None = None
         self._outputs: dict[Kernel, np.ndarray] = {}
         self._calls: dict[Kernel, list[Callable[[], Any]]] = {}
         self._packed: dict[tuple[str, int], Any] = {}
         self._packed_for: Any = None
         self._random = np.random.default_rng(7)
 
-    def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Variant:
+    def prepare(
+        self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None, verified: bool = False
+    ) -> Variant:
         """The kernel's calls, one per copy of the weights (the first `copies` of them), right after a first call.
+
+        verified: an earlier first call gave the right result, so this one's isn't compared with the reference.
 
         What works in place gets a copy of its first input, and works on its own results from the second call on.
         Raises WrongResult where its result is farther from float64's than rounding allows.
@@ -45,17 +53,23 @@ class Problem:
             if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
                 self._packed.clear()
                 self._packed_for = (case.n, case.k, dtype, threads)
-            self._inputs = self._make_inputs(case, dtype)
-            self._expected = reference(case.operation, dtype, self._inputs[0])
+            self._inputs, self._expected = self._make_inputs(case, dtype), None
             self._key = (case, dtype, threads)
-        out = self._outputs[kernel] = aligned_empty(self._expected.shape, DTYPES[dtype])
+            largest = max(self._inputs[0], key=lambda x: x.nbytes)
+            self.huge_pages = huge_page_share(largest)
+        op = OPERATIONS[case.operation]
+        shape = tuple({**case.dims, "1": 1}[d] for d in op.output[1])
+        out = self._outputs[kernel] = aligned_empty(shape, DTYPES[dtype])
         calls = self._calls[kernel] = [
             kernel.bind(*self._arguments(kernel, x, out, threads), out=out, threads=threads)
             for x in self._inputs[:copies]
         ]
         self._restore(kernel)
         calls[0]()
-        check(kernel.operation, kernel.types, self._inputs[0], out, self._expected)
+        if not verified:
+            if self._expected is None:
+                self._expected = reference(case.operation, dtype, self._inputs[0])
+            check(kernel.operation, kernel.types, self._inputs[0], out, self._expected)
         return calls
 
     def _make_inputs(self, case: Case, dtype: str) -> list[list[np.ndarray]]:

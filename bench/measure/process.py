@@ -15,6 +15,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from typing import Any
 import kernels
 from bench.errors import BadInput
 from bench.measure.problem import Problem
-from bench.measure.timing import Elsewhere, Variant, timed
+from bench.measure.timing import Elsewhere, Region, Variant, timed
 from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.backends import libraries
@@ -80,9 +81,11 @@ class Worker(Process):
     def __init__(self, backend: str, cpus: list[int], arrays: int) -> None:
         super().__init__(backend, cpus, _Server, cpus, arrays)
 
-    def prepare(self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None) -> Elsewhere:
+    def prepare(
+        self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None, verified: bool = False
+    ) -> Elsewhere:
         """As Problem.prepare(), over there."""
-        ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies)
+        ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies, verified)
         return Elsewhere(ready, lambda *region: self._ask("time", kernel.operation, *region))
 
     def check_again(self, kernel: Kernel, copy: int) -> None:
@@ -98,14 +101,23 @@ class _Server:
         self.variants: dict[str, tuple[Kernel, Variant]] = {}
         self.case: Any = None
 
-    def prepare(self, case: Case, dtype: str, threads: int, operation: str, backend: str, copies: int | None) -> int:
+    def prepare(
+        self,
+        case: Case,
+        dtype: str,
+        threads: int,
+        operation: str,
+        backend: str,
+        copies: int | None,
+        verified: bool,
+    ) -> int:
         if self.case != (case, dtype, threads):
             self.variants.clear()
             self.case = (case, dtype, threads)
         os.sched_setaffinity(0, self.cpus)  # threads that are made now start with all of them
         find = libraries.find if backend in libraries.BACKENDS else kernels.find
         kernel = find(operation, dtype, backend)
-        variant = self.problem.prepare(case, dtype, threads, kernel, copies)
+        variant = self.problem.prepare(case, dtype, threads, kernel, copies, verified)
         with spread(self.cpus):
             begin, runs = time.perf_counter(), 0
             while time.perf_counter() - begin < SPREAD_SECONDS:
@@ -114,8 +126,11 @@ class _Server:
         self.variants[operation] = kernel, variant
         return len(variant)
 
-    def time(self, operation: str, first: int, count: int, waken: bool) -> float:
-        return timed(self.variants[operation][1], first, count, waken)
+    def time(self, operation: str, first: int, count: int, waken: bool) -> Region:
+        """As timed(); a library's threads may sleep while they wait, so only lost CPUs are marked, not idle clocks."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        region = timed(self.variants[operation][1], first, count, waken, team=False)
+        return Region(region.seconds, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw > before)
 
     def check_again(self, operation: str, copy: int) -> None:
         self.problem.check_again(self.variants[operation][0], copy)

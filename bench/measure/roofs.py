@@ -1,25 +1,29 @@
-"""The roofs of a session: measured first, between kernels, and last; with what disturbed the session meanwhile."""
+"""The roofs of a session: measured first, beside every kernel, and last; with what disturbed the session meanwhile."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from statistics import median
 from typing import cast
 
 from bench.host.conditions import Conditions
 from bench.host.cpus import cpus_for
-from bench.host.placement import clock_hertz, isa_in_use, ping, pinned
+from bench.host.placement import clock_hertz, isa_in_use, pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
-from bench.measure.arrays import LEAST, dram_bytes, page_bytes, stream_arrays
-from bench.measure.probes import Probe, of_roof
+from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
+from bench.measure.pairs import measure_pairs
+from bench.measure.probes import Probe, of_roof, walking
 from bench.measure.timing import Samples, collect, interleave
-from bench.record.format import Condition, Ping
+from bench.record.format import Condition, Pair
 from bench.record.roofs import Roofs, is_peak, is_read, roofs
-from bench.record.row import Level, Row, add_samples, arithmetic, call_seconds, counted
+from bench.record.row import Level, Row, add_samples, arithmetic, counted, per_second
 from bench.record.trust import AGREE
 from kernels.backends import c
 
+Say = Callable[..., None]
 FEW = 3  # of the read patterns, where there are many sizes
+ROUNDS = 3  # of all roofs, at the start of each visit and at the end
 
 
 @cache
@@ -33,91 +37,87 @@ class Ceilings:
 
     threads   the thread counts whose roofs are measured
     dtypes    of the peaks
-    progress  called with one line on what happens now
-    quick     fewer sizes and rounds
+    progress  called with what happens now, in one line, and the share of the work that is done, where it is known
+    quick     fewer sizes
     """
 
-    def __init__(
-        self, threads: Iterable[int], dtypes: Iterable[str], progress: Callable[[str], None], quick: bool
-    ) -> None:
+    def __init__(self, threads: Iterable[int], dtypes: Iterable[str], progress: Say, quick: bool) -> None:
         self.threads, self.dtypes = sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
         self.began = time.perf_counter()
         self.isa = isa_in_use()
-        self.round = 0
+        self.rounds = 0
+        self.visit = 0
         self.rows: list[Row] = []
         self.untrusted: list[str] = []
         self.remarks: list[str] = []
-        self.pings: list[Ping] = []
+        self.placements: list[Pair] = []
         self.conditions: list[Condition] = []
-        self.pages: dict[str, int] | None = None
         self.cpus = {t: cpus_for(t) for t in self.threads}
         self._watch = Conditions(own=self.cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
 
     def start(self) -> None:
-        """Measures the roofs at every thread count: caches, memory at two sizes, FMA peaks, the clock, distances."""
-        self._ping()
+        """Measures the roofs at every thread count, memory at two sizes, and which CPUs share what."""
+        self._place()
         for threads in self.threads:
             self.progress(f"roofs, {threads} thread{'s' * (threads > 1)}")
             with pinned(threads), self.watched():
                 self._start_at(threads)
-        for _ in range(1 if self.quick else 4):
-            self.probe_round()
 
     def _start_at(self, threads: int) -> None:
         probes = [self.memory(threads), *self._caches(threads)]
         isas = dict.fromkeys([self.isa, [isa for isa in c.ISAS if c.runs(isa)][-1]])
         probes += [make(threads, dtype, isa) for make in of_roof("peak") for dtype in self.dtypes for isa in isas]
         probes += [make(threads) for make in of_roof("clock")]
-        fresh = [p for p in probes if not p.row["seconds"]]
-        self.add_samples(fresh, interleave([p.variant for p in fresh], 0.02))
+        self.sample(probes, 0.01, least=3)
         self._probes[threads] = probes
 
     def memory(self, threads: int) -> Probe:
         """Read bandwidth of memory, from every access pattern; arrays of once and twice the rule must agree.
 
-        Returns the best pattern on the smallest size, for more samples later; the rows of the others are added.
+        Returns the fastest pattern, walking through an array of the rule's size piece by piece, for samples beside the
+        kernels; the rows of whole arrays are added.
         """
         size, trusted = dram_bytes(arrays=3)
         if not trusted:
             self.distrust(
-                f"memory has no room for arrays of {LEAST} times the last-level cache: the read roof isn't DRAM's"
+                f"memory has no room for arrays of {LEAST} times the last-level cache, so the read roof isn't DRAM's: "
+                "raise the memory limit"
             )
         probes, patterns = [], of_roof("bandwidth")
         for factor in (1,) if self.quick else (1, 2):
             arrays = stream_arrays(1, factor * size // 8, threads)
-            self.pages = self.pages or page_bytes(arrays[0])
             probes += [make("c", arrays, threads) for make in (patterns if factor == 1 else patterns[:FEW])]
-        self.add_samples(probes, interleave([p.variant for p in probes], 0.1, least=3))
+        self.sample(probes, 0.03, least=3)
         for _ in range(6):  # stolen time makes sizes look different; more samples bring the best of each closer
             rates = self._rates_by_size(probes)
             if max(rates.values()) <= (1 + AGREE) * min(rates.values()):
                 break
-            self._sample_again(probes, 8)
+            self._sample_again(probes, 4)
         else:
             sizes = ", ".join(f"{rate / 1e9:.1f} GB/s from {n * 8 >> 20} MiB" for n, rate in rates.items())
-            self.distrust(f"memory at {threads} threads: the sizes disagree by more than {AGREE:.0%}: {sizes}")
-        smallest = min(rates)
-        best = max(
-            (p for p in probes if p.row["dims"]["n"] == smallest),
-            key=lambda p: 1 / min(p.row["seconds"]) * p.row["calls"],
-        )
-        self.rows += [p.row for p in probes if p is not best]
-        return best
+            self.distrust(
+                f"memory on {threads} thread{'s' * (threads > 1)}: sizes disagree by more than {AGREE:.0%}: {sizes}: "
+                "measure again when the machine is quieter"
+            )
+        self.rows += [p.row for p in probes]
+        best = max((p for p in probes if p.row["dims"]["n"] == min(rates)), key=_typical)
+        return walking(best.row["operation"], size, threads)
 
     @staticmethod
     def _rates_by_size(probes: Sequence[Probe]) -> dict[int, float]:
         rates: dict[int, float] = {}
         for p in probes:
             n = p.row["dims"]["n"]
-            rates[n] = max(rates.get(n, 0), counted(p.row) / min(call_seconds(p.row)))
+            rates[n] = max(rates.get(n, 0), *per_second(p.row, counted(p.row)))
         return rates
 
     def _caches(self, threads: int) -> list[Probe]:
         """Read bandwidth of half of each cache level: of every thread's own L1 and L2, of the L3 in reach.
 
-        Of L3 also a quarter, if far larger than L2: neighbours may leave less than half, and most weights are less.
+        Of L3 a quarter, if that is far larger than L2: neighbours may leave less than half, and most weights are less.
+        The fastest pattern of each is returned, the others' rows are added.
         """
         own = cache_bytes(2)
         sizes: dict[Level, tuple[int | None, int]] = {
@@ -125,43 +125,78 @@ class Ceilings:
             "L2": (own, threads),
             "L3": (llc_bytes() if cache_bytes(3) else None, 1),
         }
-        probes = []
+        found = []
         for level, (size, times) in sizes.items():
             if size is None:
-                self.remarks.append(f"{level}: sysfs doesn't give its size, so it has no roof")
+                self.remark(f"{level}: sysfs doesn't give its size, so it has no roof")
                 continue
             quarter = level == "L3" and own is not None and size // 4 >= 4 * own * threads
-            for part in (2, 4) if quarter else (2,):
-                arrays = stream_arrays(1, size * times // part // 8, threads)
-                probes += [make("c", arrays, threads, level) for make in of_roof("bandwidth")[:FEW]]
-        return probes
+            arrays = stream_arrays(1, size * times // (4 if quarter else 2) // 8, threads)
+            probes = [make("c", arrays, threads, level) for make in of_roof("bandwidth")[:FEW]]
+            self.sample(probes, 0.01, least=3)
+            best = max(probes, key=_typical)
+            found.append(best)
+            self.rows += [p.row for p in probes if p is not best]
+        return found
 
     def distrust(self, reason: str) -> None:
         if reason not in self.untrusted:
             self.untrusted.append(reason)
 
-    def add_samples(self, probes: Sequence[Probe], samples: Sequence[Samples]) -> None:
-        """Adds what interleave() gave for the probes to their rows."""
-        for probe, new in zip(probes, samples, strict=True):
-            if not probe.row["seconds"]:  # a row has one number of calls: the first timing decides
-                probe.calls = new.calls
-                probe.row["calls"] *= new.calls
-            assert new.calls == probe.calls
-            self.add(probe.row, new)
+    def remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
 
-    def add(self, row: Row, samples: Samples) -> None:
-        add_samples(row, samples.seconds, [start - self.began for start in samples.starts], self.round)
+    def references(self, threads: int, dtype: str, isas: Iterable[str], levels: Iterable[str]) -> list[Probe]:
+        """The probes whose roofs kernels of this kind are held against: they take part in the kernels' rounds.
+
+        isas: the kernels'; where one has no peak of its own, as a library's, the widest of this CPU is taken.
+        """
+        probes = self._probes.get(threads, [])
+        peaks = {p.row["isa"]: p for p in probes if is_peak(p.row) and arithmetic(p.row) == dtype}
+        used = [peaks.get(isa, list(peaks.values())[-1]) for isa in isas] if peaks else []
+        reads = [p for p in probes if is_read(p.row) and p.row["level"] in set(levels)]
+        return list({id(p): p for p in [*used, *reads]}.values())
+
+    def sample(self, probes: Sequence[Probe], seconds: float, least: int = 5) -> None:
+        """Times the probes, interleaved, about `seconds` each, and adds to their rows."""
+        calls = [p.calls or None for p in probes]
+        samples = interleave([p.variant for p in probes], seconds, least, warm_up=0.03, calls=calls, hot=_hot(probes))
+        self.add_samples(probes, samples)
+
+    def add_samples(self, probes: Sequence[Probe], samples: Sequence[Samples]) -> None:
+        """Adds what interleave() gave for the probes to their rows, as rounds of their own."""
+        first = self.new_rounds(samples)
+        for probe, new in zip(probes, samples, strict=True):
+            self.add_probe(probe, new, first)
+
+    def add_probe(self, probe: Probe, new: Samples, first: int) -> None:
+        if not probe.calls:  # a row has one number of calls: the first timing decides
+            probe.calls = new.calls
+            probe.row["calls"] *= new.calls
+        assert new.calls == probe.calls
+        self.add(probe.row, new, first)
+
+    def new_rounds(self, samples: Iterable[Samples]) -> int:
+        """The session's number of the first of these samples' rounds."""
+        first = self.rounds
+        self.rounds += 1 + max((turn for s in samples for turn in s.turns), default=0)
+        return first
+
+    def add(self, row: Row, samples: Samples, first: int) -> None:
+        starts = [start - self.began for start in samples.starts]
+        rounds = [first + turn for turn in samples.turns]
+        add_samples(row, samples.seconds, starts, rounds, self.visit, samples.preempted)
 
     def probe_round(self, threads: int | None = None) -> None:
-        """A few more samples of peak, memory and clock: they belong to the same minutes as the kernels."""
-        self.round += 1
+        """A few more samples of all roofs: they belong to the same minutes as the kernels."""
         for t in [threads] if threads else self.threads:
-            with pinned(t):
-                self._sample_again(self._probes[t], 3)
+            with pinned(t), self.watched():
+                self._sample_again(self._probes[t], ROUNDS)
 
     def _sample_again(self, probes: Sequence[Probe], count: int) -> None:
         samples = [Samples(p.calls) for p in probes]
-        collect([p.variant for p in probes], samples, [count] * len(probes))
+        collect([p.variant for p in probes], samples, [count] * len(probes), hot=_hot(probes))
         self.add_samples(probes, samples)
 
     def ceiling(self, name: str, threads: int) -> Row:
@@ -174,18 +209,14 @@ class Ceilings:
                 return row
         raise KeyError(name)
 
-    def _ping(self) -> None:
-        cpus = cpus_for(max(self.threads))
-        for other in cpus[1:]:
-            self.pings.append({"round": self.round, "cpus": [cpus[0], other], "seconds": ping(cpus[0], other)})
+    def _place(self) -> None:
+        self.placements += measure_pairs(cpus_for(max(self.threads)), self.rounds)
 
     def finish(self) -> None:
-        """The roofs and distances once more: what moved in between, moved under the kernels."""
+        """The roofs once more, and who shares what: what moved in between, moved under the kernels."""
         self.progress("roofs again")
-        for _ in range(2 if self.quick else 5):
-            with self.watched():
-                self.probe_round()
-        self._ping()
+        self.probe_round()
+        self._place()
 
     def cpu_seconds(self) -> float:
         """What this session has used so far, for Conditions."""
@@ -199,7 +230,7 @@ class Ceilings:
             yield
         finally:
             figures = self._watch.stop()
-            condition = {"round": self.round, "clock_hertz": clock_hertz(), **figures}
+            condition = {"round": self.rounds, "clock_hertz": clock_hertz(), **figures}
             self.conditions.append(cast(Condition, condition))
 
     @staticmethod
@@ -220,3 +251,12 @@ class Ceilings:
         """The rows so far that have samples, the ceilings' first."""
         probes = [p.row for probes in self._probes.values() for p in probes]
         return [row for row in (*probes, *self.rows) if row["seconds"]]
+
+
+def _hot(probes: Sequence[Probe]) -> list[bool]:
+    """Whether a probe's data has to be in a cache."""
+    return [p.row["level"] in ("L1", "L2", "L3") for p in probes]
+
+
+def _typical(probe: Probe) -> float:
+    return median(per_second(probe.row, counted(probe.row)))

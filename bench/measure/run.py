@@ -11,7 +11,7 @@ return shown(options, session.complete, metrics.record, lambda out: out.print(..
 """
 
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from bench.cli import console
 from bench.errors import BadInput
 from bench.measure.session import Session
+from bench.progress import Bar
 from bench.record.metrics import Metrics
 from bench.record.store import save
 from kernels.backends.libraries import PIP
@@ -52,19 +53,20 @@ def measuring(
     options: Any,
     threads: Iterable[int],
     dtypes: Iterable[str] = (),
-    first: str | None = None,
+    first: str = "roofs",
     others: Iterable[str] = (),
 ) -> Iterator[Session]:
     """A session to measure in, in a block that Ctrl-C or SIGTERM may end early; others' processes end with it.
 
     command  as behind python -m bench.
     options  what the command's Parser returned, for the record
-    first    what a line at the bottom of the terminal says until session.progress() changes it; None: lines stay
+    first    what the line at the bottom of the terminal says until session.progress() changes it
     others   backends of kernels.backends.libraries that will take part
     """
-    out = console(stderr=True)
     with ExitStack() as stack:
-        say: Callable[[str], None] = out.print if first is None else stack.enter_context(out.status(first)).update
+        say = Bar(console(stderr=True))
+        stack.callback(say.close)
+        say(first)
         given = {name: _plain(value) for name, value in vars(options).items() if name != "arguments"}
         name = f"python -m bench.{command}"
         session = Session(name, threads, dtypes, say, others=others, arguments=options.arguments, options=given)

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,20 +13,25 @@ import kernels
 from bench.host.facts import describe
 from bench.host.placement import pinned
 from bench.host.sysfs import llc_bytes
-from bench.measure.probes import Probe
+from bench.measure.groups import VISITS, Group, permuted
 from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
-from bench.measure.roofs import Ceilings
-from bench.measure.timing import Samples, interleave, timer_resolution
+from bench.measure.roofs import Ceilings, Say
+from bench.measure.timing import OPENMP, Elsewhere, Samples, Variant, interleave, timer_resolution
 from bench.record import store
-from bench.record.format import Circumstances, Machine
+from bench.record.format import Circumstances, Machine, Record
 from bench.record.metrics import Metrics
-from bench.record.row import Row, make_row
+from bench.record.row import PREEMPTED, Level, Row, make_row
 from bench.workloads.shapes import Case
 from kernels import Kernel, _native
 from kernels.backends import c, libraries, numba
+from kernels.verify import WrongResult
 
 Hired = TypeVar("Hired", bound=Process)
+
+LEAST_ROUNDS, MOST_ROUNDS = 3, 12  # of a group in one visit
+WARM_UP = 0.02  # s: the session kept clock and team awake
+AGAIN = 0.25  # of the visits' time: a fifth of the whole goes to what was disturbed
 
 
 def machine_facts() -> Machine:
@@ -34,8 +41,21 @@ def machine_facts() -> Machine:
     return cast(Machine, {**describe(), "build": build})
 
 
+@dataclass
+class _Entry:
+    """A kernel on a case in one visit; hot_weights: the same call again and again, beside the one on cold copies."""
+
+    case: Case
+    kernel: Kernel
+    place: Problem | Worker
+    variant: Variant
+    cold: list[str]
+    level: Level
+    hot_weights: bool = False
+
+
 class Session(Ceilings):
-    """Collects rows. Use: start(), any number of measure(), finish(), then metrics().
+    """Collects rows. Use: start(), run(), finish(), then metrics().
 
     threads, dtypes, progress, quick  as of Ceilings
     others              backends of kernels.backends.libraries that will take part: they need memory
@@ -47,7 +67,7 @@ class Session(Ceilings):
         command: str,
         threads: Iterable[int],
         dtypes: Iterable[str] = ("f32",),
-        progress: Callable[[str], None] = lambda text: None,
+        progress: Say = lambda text, share=None: None,
         quick: bool = False,
         others: Iterable[str] = (),
         arguments: Sequence[str] = (),
@@ -55,6 +75,7 @@ class Session(Ceilings):
     ) -> None:
         self._workers: dict[tuple[str, int], Process] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
+        self._rows: dict[tuple[Group, Case, tuple[Kernel, bool]], Row] = {}  # True: with hot weights
         super().__init__(threads, dtypes, progress, quick)
         self.command, self.arguments, self.options = command, list(arguments), dict(options or {})
         self.started = datetime.now(UTC)
@@ -63,72 +84,132 @@ class Session(Ceilings):
         self.machine = machine_facts()
 
     def finish(self) -> None:
-        """The roofs and distances once more, the other libraries' processes gone."""
+        """The roofs once more, the other libraries' processes gone."""
         super().finish()
         self.dismiss()
         self.complete = True
 
-    def measure(
+    def run(
         self,
-        case: Case,
-        dtype: str,
-        threads: int,
-        chosen: Sequence[Kernel],
+        groups: Sequence[Group],
         seconds: float,
-        beside: Sequence[Probe] = (),
-    ) -> list[Row]:
-        """Checks and times the kernels on one shape, interleaved, and adds their rows.
+        visits: int = VISITS,
+        wrong: Callable[[Group, WrongResult], None] | None = None,
+    ) -> None:
+        """Passes over the groups `visits` times, the roofs measured before each; then over those that were disturbed.
 
-        beside: probes without samples that are timed in the same rounds; their rows come first.
+        seconds  per kernel, of all visits together
+        wrong    called for a group with a wrong result, which is left out from then on; without it that is raised
+        """
+        each = seconds / visits
+        began, left = time.perf_counter(), list(groups)
+        costs = {group: group.likely_seconds(each, self.roofs()) for group in groups}
+        todo, done = visits * sum(costs.values()), 0.0
+
+        def visit(group: Group, expected: float) -> None:
+            self.progress(group.label, done / expected)
+            try:
+                self.measure(group, each)
+            except WrongResult as error:
+                if wrong is None:
+                    raise
+                left.remove(group)
+                wrong(group, error)
+
+        for self.visit in range(visits):
+            self.probe_round()
+            for group in permuted(left, self.visit):
+                visit(group, todo)
+                done += costs[group]
+        self.visit = visits
+        until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
+        for group in self._disturbed(left):
+            if time.perf_counter() > until:
+                break
+            visit(group, todo)
+
+    def _disturbed(self, groups: Iterable[Group]) -> list[Group]:
+        """Groups with rows whose visits differ, that lie above their roof or lost most samples; the worst first."""
+        so_far = Metrics(cast(Record, {"rows": self.measured()}))
+        figures = {id(row): f for row, f in so_far.pairs}
+        severity: dict[Group, float] = {}
+        for (group, _, _), row in self._rows.items():
+            worst = "DCBA".index(figures[id(row)].get("grade", "A"))
+            marked = 2 * len(row["marks"].get(PREEMPTED, ())) >= len(row["seconds"])
+            if worst < 2 or marked:
+                severity[group] = min(worst, severity.get(group, 3))
+        return sorted((g for g in groups if g in severity), key=lambda g: severity[g])
+
+    def measure(self, group: Group, seconds: float) -> None:
+        """One visit: checks and times the group's kernels beside their roofs, interleaved, and adds to their rows.
+
         Weights are cold: every call takes the next copy. Activations, and the products of two of them, stay in cache.
+        Where C's GEMV has weights that fit a cache, it is timed with hot ones, too.
         Raises WrongResult where a result, before or after the timing, is farther from float64's than rounding allows.
         """
+        threads, first_visit = group.threads, not any(key[0] == group for key in self._rows)
         with pinned(threads), self.watched():
-            places = [self._place(kernel, threads) for kernel in chosen]
-            variants = [p.prepare(case, dtype, threads, k) for p, k in zip(places, chosen, strict=True)]
-            elsewhere = any(place is not self.problem for place in places)
-            pools = ["openmp"] * len(beside) + list(map(_pool, chosen))
-            timed = [*(p.variant for p in beside), *variants]
-            samples = interleave(timed, seconds, pools=pools if threads > 1 or elsewhere else None)
-            self.add_samples(beside, samples[: len(beside)])
-            samples = samples[len(beside) :]
-            for place, kernel, s in zip(places, chosen, samples, strict=True):
-                place.check_again(kernel, s.copy)
-            cold = [case.weights] if case.weights else []
-            rows = [self._row(case, kernel, threads, s, cold) for kernel, s in zip(chosen, samples, strict=True)]
-            if case.weight and case.m == 1 and case.bytes(dtype) < (llc_bytes() or 0) / 2:
-                for kernel, variant in zip(chosen, variants, strict=True):
-                    if kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
-                        (hot,) = interleave([variant[:1]], seconds / 4)
-                        rows.append(self._row(case, kernel, threads, hot, []))
-        self.rows += [*(p.row for p in beside), *rows]
-        if threads in self._probes:
-            self.probe_round(threads)
-        return rows
+            entries = self._prepare(group, verified=not first_visit)
+            levels = dict.fromkeys(entry.level for entry in entries)
+            isas = dict.fromkeys(kernel.isa for _, kernel in group.members)
+            beside = self.references(threads, group.dtype, isas, levels)
+            pools = [OPENMP] * len(beside) + [_pool(entry.kernel) for entry in entries]
+            elsewhere = any(isinstance(entry.variant, Elsewhere) for entry in entries)
+            samples = interleave(
+                [*(p.variant for p in beside), *(entry.variant for entry in entries)],
+                seconds,
+                least=LEAST_ROUNDS,
+                most=MOST_ROUNDS,
+                warm_up=WARM_UP,
+                pools=pools if threads > 1 or elsewhere else None,
+                references=len(beside),
+                hot=[p.row["level"] != "DRAM" and p.row["level"] != "core" for p in beside]
+                + [not entry.cold for entry in entries],
+                calls=[p.calls or None for p in beside] + [self._calls(group, entry) for entry in entries],
+            )
+            for entry, s in zip(entries, samples[len(beside) :], strict=True):
+                if not (entry.hot_weights or (self.visit and isinstance(entry.place, Problem))):
+                    entry.place.check_again(entry.kernel, s.copy)
+        first = self.new_rounds(samples)
+        for probe, s in zip(beside, samples, strict=False):
+            self.add_probe(probe, s, first)
+        for entry, s in zip(entries, samples[len(beside) :], strict=True):
+            self.add(self._row(group, entry, s), s, first)
 
-    def measure_together(
-        self, cases: Sequence[Case], dtype: str, threads: int, kernel: Kernel, seconds: float
-    ) -> list[Row]:
-        """As measure(), but one kernel on several shapes of one weight matrix, all of them in the same rounds."""
-        with pinned(threads), self.watched():
-            problems = [Problem(weights=self.problem.weights) for _ in cases]
-            variants = [s.prepare(case, dtype, threads, kernel) for s, case in zip(problems, cases, strict=True)]
-            samples = interleave(variants, seconds)
-            for problem, s in zip(problems, samples, strict=True):
-                problem.check_again(kernel, s.copy)
-            cold = [[case.weights] if case.weights else [] for case in cases]
-            rows = [self._row(case, kernel, threads, s, c) for case, s, c in zip(cases, samples, cold, strict=True)]
-        self.rows += rows
-        self.probe_round(threads)
-        return rows
+    def _prepare(self, group: Group, verified: bool) -> list["_Entry"]:
+        """What is timed, ready to be called."""
+        cases = group.cases
+        own = {case: Problem(weights=self.problem.weights) for case in cases} if len(cases) > 1 else {}
+        entries = []
+        for case, kernel in group.members:
+            place = self._place_of(kernel, group.threads)
+            if place is self.problem:
+                place = own.get(case, self.problem)
+            variant = place.prepare(case, group.dtype, group.threads, kernel, verified=verified)
+            cold = [case.weights] if case.weights else []
+            level = "DRAM" if cold else self.level(case.delivered(kernel.types), group.threads)
+            entries.append(_Entry(case, kernel, place, variant, cold, level))
+            small = case.weight and case.m == 1 and case.bytes(group.dtype) < (llc_bytes() or 0) / 2
+            if small and kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
+                level = self.level(case.delivered(kernel.types), group.threads)
+                entries.append(_Entry(case, kernel, place, variant[:1], [], level, hot_weights=True))
+        return entries
+
+    def _calls(self, group: Group, entry: "_Entry") -> int | None:
+        row = self._rows.get((group, entry.case, (entry.kernel, entry.hot_weights)))
+        return row["calls"] if row else None
+
+    def rows_of(self, group: Group) -> dict[Kernel, Row]:
+        """The rows of a group of one case, by kernel; those with hot weights aside."""
+        return {key[2][0]: row for key, row in self._rows.items() if key[0] == group and not key[2][1]}
 
     def verify(self, case: Case, dtype: str, threads: int, chosen: Sequence[Kernel]) -> None:
         """Runs each kernel once on one shape. Raises WrongResult as measure() does."""
         with pinned(threads):
             for kernel in chosen:
-                self._place(kernel, threads).prepare(case, dtype, threads, kernel, copies=1)
+                self._place_of(kernel, threads).prepare(case, dtype, threads, kernel, copies=1)
 
-    def _place(self, kernel: Kernel, threads: int) -> Problem | Worker:
+    def _place_of(self, kernel: Kernel, threads: int) -> Problem | Worker:
         """Where the kernel is measured: here, or in its library's process, which is started when it is first needed."""
         if kernel.backend not in libraries.BACKENDS:
             return self.problem
@@ -152,23 +233,26 @@ class Session(Ceilings):
     def cpu_seconds(self) -> float:
         return super().cpu_seconds() + self._spent + sum(worker.cpu_seconds for worker in self._workers.values())
 
-    def _row(self, case: Case, kernel: Kernel, threads: int, samples: Samples, cold: list[str]) -> Row:
-        size = case.delivered(kernel.types)
-        row = make_row(
-            "kernel",
-            kernel.operation,
-            kernel.types,
-            kernel.backend,
-            kernel.isa,
-            threads,
-            dims=case.dims,
-            layers=list(case.layers),
-            level="DRAM" if cold else self.level(size, threads),
-            cold=cold,
-            calls=samples.calls,
-        )
-        self.add(row, samples)
-        return row
+    def _row(self, group: Group, entry: "_Entry", samples: Samples) -> Row:
+        """The entry's row, made on its first visit."""
+        key = (group, entry.case, (entry.kernel, entry.hot_weights))
+        if key not in self._rows:
+            self._rows[key] = make_row(
+                "kernel",
+                entry.kernel.operation,
+                entry.kernel.types,
+                entry.kernel.backend,
+                entry.kernel.isa,
+                group.threads,
+                dims=entry.case.dims,
+                layers=list(entry.case.layers),
+                level=entry.level,
+                cold=entry.cold,
+                calls=samples.calls,
+                huge_pages=entry.place.huge_pages if isinstance(entry.place, Problem) else None,
+            )
+            self.rows.append(self._rows[key])
+        return self._rows[key]
 
     def metrics(self) -> Metrics:
         """What was measured so far: a finished record, with all that follows from it."""
@@ -177,8 +261,7 @@ class Session(Ceilings):
             "forced": os.environ.get(kernels.ISA_VARIABLE),
             "timer_resolution": timer_resolution(),
             "cpus": {str(t): cpus for t, cpus in self.cpus.items()},
-            "pages": self.pages,
-            "pings": self.pings,
+            "placements": self.placements,
             "conditions": self.conditions,
             "untrusted": self.untrusted,
             "remarks": self.remarks,
@@ -199,4 +282,4 @@ class Session(Ceilings):
 
 def _pool(kernel: Kernel) -> str:
     """The thread pool that a kernel runs on; C's and Numba's is the same OpenMP team."""
-    return "openmp" if kernel.backend in ("c", "numba") else kernel.backend
+    return OPENMP if kernel.backend in ("c", "numba") else kernel.backend

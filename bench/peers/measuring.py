@@ -4,6 +4,7 @@ from typing import Any
 
 import kernels
 from bench.host.placement import isa_in_use
+from bench.measure.groups import Group
 from bench.measure.run import kept, measuring, result_path, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
@@ -47,21 +48,18 @@ def growth_cases() -> list[Case]:
 
 
 def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
-    """Adds the rows of every case to the session, one thread count after the other."""
+    """Adds the rows of every case to the session; the same weights with longer and longer inputs are one group."""
     isa = isa_in_use()
-    cases = weight_cases(full) + attention_cases()
-    plan = [(case, kernels_for(case, dtype, isa, others=libraries.rows())) for case in cases]
+    prepacked = kernels.find("gemm_prepacked", dtype, "c", isa)
+    groups = []
+    for threads in session.threads:
+        groups += [
+            Group.of(case, dtype, threads, kernels_for(case, dtype, isa, others=libraries.rows()))
+            for case in weight_cases(full) + attention_cases()
+        ]
+        groups.append(Group(tuple((case, prepacked) for case in growth_cases()), dtype, threads))
     session.start()
-    for i, threads in enumerate(session.threads):
-        for j, (case, chosen) in enumerate(plan, 1):
-            session.progress(
-                f"[{i * len(plan) + j}/{len(session.threads) * len(plan)}] {case.label}, {threads} threads"
-            )
-            session.measure(case, dtype, threads, chosen, seconds)
-        session.progress(f"the same weights, longer and longer inputs, {threads} threads")
-        prepacked = kernels.find("gemm_prepacked", dtype, "c", isa)
-        session.measure_together(growth_cases(), dtype, threads, prepacked, 5 * seconds)
-        session.dismiss()
+    session.run(groups, seconds)
     session.finish()
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
+from bench.record.placement import Found
 from bench.record.row import Row
 from bench.record.runs.run import Run
 
@@ -15,6 +16,7 @@ FORMAT = "ridgeline-record"
 VERSION = 2
 
 Grade = Literal["A", "B", "C", "D"]
+Verdict = Literal["memory-bound", "compute-bound", "neither", "undecided"]
 Figure = dict[str, float]
 """An Interval: value, low, high."""
 
@@ -52,12 +54,20 @@ class Machine(TypedDict):
     notes: NotRequired[list[str]]
 
 
-class Ping(TypedDict):
-    """The round trip of a cache line between two CPUs; None where it couldn't be measured."""
+class Pair(TypedDict):
+    """What two CPUs share: bench.measure.pairs. None where it couldn't be measured.
+
+    seconds                    round trip of a cache line
+    fma_together               multiply-adds per second of both at once over the sum of each alone
+    read_together              the same of reads of data in L3
+    """
 
     round: int
     cpus: list[int]
     seconds: float | None
+    fma_together: float | None
+    read_together: float | None
+    found: Found
 
 
 class Condition(TypedDict):
@@ -80,8 +90,7 @@ class Circumstances(TypedDict):
     forced: str | None
     timer_resolution: float
     cpus: dict[str, list[int]]
-    pages: dict[str, int] | None
-    pings: list[Ping]
+    placements: list[Pair]
     conditions: list[Condition]
     untrusted: list[str]
     remarks: list[str]
@@ -100,9 +109,9 @@ class RowFigures(TypedDict, total=False):
     gbps_write_allocate: Figure
     intensity: float
     roof_gflops: float
-    percent_of_roof: float
-    percent_of_roof_at_that_moment: float
-    verdict: str
+    percent_of_roof: Figure
+    verdict: Verdict
+    grade: Grade
     cold_over_hot: float
     note: str
     error: str
@@ -124,9 +133,15 @@ class MeasuredRidgeFigures(TypedDict):
 
 
 class Trust(TypedDict):
-    """A: nothing speaks against the figures. B, C: one reason, several. D: a roof or a row can't be believed."""
+    """How far the figures can be relied on, by the size of what moved them: bench.record.trust.
 
-    grade: Grade
+    grade    None: no evidence, for nothing was measured in two visits
+    effect   share by which the figures differ between visits; None where the grade is, or a roof can't be believed
+    reasons  each says what was seen, and what to do about it
+    """
+
+    grade: Grade | None
+    effect: float | None
     reasons: list[str]
 
 
@@ -153,7 +168,7 @@ class Record(TypedDict):
     session: Circumstances
     rows: list[Row]
     runs: NotRequired[list[Run]]
-    figures: Figures
+    figures: Figures | None
     digest: str
 
 

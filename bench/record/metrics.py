@@ -1,33 +1,41 @@
 """Every figure that is printed, derived from a record's raw seconds: rates, roofs, ridges, verdicts, trust.
 
-Nothing else computes a figure. Roofs are the best of all samples, kernels the median with its interval; a percentage of
-roof is therefore median over best, and whoever prints it says so.
+Nothing else computes a figure. A kernel's share of its roof is the median over rounds of its rate over the roof of the
+same round: what changes for both alike, clock or neighbours, falls out.
 """
 
 from collections import defaultdict
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust
+from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust, Verdict
 from bench.record.intervals import Interval, median_interval
 from bench.record.ridge import MeasuredRidge, find_ridge, verdict
-from bench.record.roofs import Roofs, drift, is_peak, is_read, roofs
+from bench.record.roofs import drift, makes, roofs, spread
 from bench.record.row import (
     Row,
     arithmetic,
-    call_seconds,
-    counted,
     family,
     flops,
+    good,
     moved_bytes,
-    rates,
+    per_second,
     types_label,
     write_allocate_bytes,
 )
-from bench.record.trust import trust
+from bench.record.trust import grade, half, trust
 
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster
+NEAR = 50.0  # % of its roof: what stays wholly below is limited by neither
+ABOVE = 103.0  # % of its roof that a row may reach: another pattern of reads gains or loses some per cent
 LEAST_POINTS = 6  # of a measured ridge
+
+
+class Share(NamedTuple):
+    """A kernel's rate over the roof of the same round, of each round, and the visits of these."""
+
+    values: list[float]
+    visits: list[int]
 
 
 class Metrics:
@@ -46,82 +54,97 @@ class Metrics:
     @cached_property
     def row_figures(self) -> list[RowFigures]:
         """Of each row seconds per call, rates, intensity, its roof and how near it came."""
-        found = [self._of_row(row) for row in self.rows]
+        found = [self._of_row(*of) for of in zip(self.rows, self._shares, self._moves, strict=True)]
         self._compare_hot(found)
         return found
 
-    def _of_row(self, row: Row) -> RowFigures:
-        seconds = median_interval(call_seconds(row))
-        work, moved = flops(row), moved_bytes(row)
-        figures: RowFigures = {"seconds": seconds.as_dict(), "best_seconds": min(call_seconds(row))}
+    def _of_row(self, row: Row, share: Share | None, moved: float | None) -> RowFigures:
+        which = good(row)
+        seconds = [row["seconds"][i] / row["calls"] for i in which]
+        took = median_interval(seconds, [row["visits"][i] for i in which])
+        work, size = flops(row), moved_bytes(row)
+        figures: RowFigures = {"seconds": took.as_dict(), "best_seconds": min(seconds)}
         if work:
-            figures["gflops"] = seconds.inverse(work / 1e9).as_dict()
-        if moved:
-            figures["gbps"] = seconds.inverse(moved / 1e9).as_dict()
-            figures["best_gbps"] = moved / figures["best_seconds"] / 1e9
-            figures["gbps_write_allocate"] = seconds.inverse(write_allocate_bytes(row) / 1e9).as_dict()
+            figures["gflops"] = took.inverse(work / 1e9).as_dict()
+        if size:
+            figures["gbps"] = took.inverse(size / 1e9).as_dict()
+            figures["best_gbps"] = size / figures["best_seconds"] / 1e9
+            figures["gbps_write_allocate"] = took.inverse(write_allocate_bytes(row) / 1e9).as_dict()
         if row["kind"] == "kernel":
-            figures.update(self._against_roof(row, seconds, work, moved))
+            figures.update(self._against_roof(row, took, share))
+        if moved is not None:
+            figures["grade"] = "D" if "error" in figures else grade(half(moved))
         return figures
 
-    def _against_roof(self, row: Row, seconds: Interval, work: int, moved: int) -> RowFigures:
-        intensity = work / moved
+    @cached_property
+    def _shares(self) -> list[Share | None]:
+        return [self._share(row) if row["kind"] == "kernel" else None for row in self.rows]
+
+    def _share(self, row: Row) -> Share | None:
+        """Shares of the roof, round by round; None where it was sampled in less than half of the row's rounds."""
+        known = self.roofs.get(row["threads"])
+        peak = known.peak(arithmetic(row), row["isa"]) if known else None
+        if known is None or peak is None or row["level"] not in known.read_series:
+            return None
+        intensity, rates, which = flops(row) / moved_bytes(row), per_second(row, flops(row)), good(row)
+        up, down = known.peak_series[arithmetic(row), peak[0]], known.read_series[row["level"]]
+        for peaks, reads in ((up.by_round, down.by_round), (up.all_by_round, down.all_by_round)):
+            common = [(i, n) for i in which if (n := row["rounds"][i]) in peaks and n in reads]
+            if 2 * len(common) > len(which):
+                shares = [rates[i] / min(peaks[n], intensity * reads[n]) for i, n in common]
+                return Share(shares, [row["visits"][i] for i, _ in common])
+        return None
+
+    @cached_property
+    def _moves(self) -> list[float | None]:
+        """Of each row largest over smallest of its visits' medians, minus one: of shares of its roof, else of time."""
+        found = []
+        for row, share in zip(self.rows, self._shares, strict=True):
+            which = good(row)
+            times = ([row["seconds"][i] for i in which], [row["visits"][i] for i in which])
+            found.append(spread(share.values, share.visits) if share else spread(*times))
+        return found
+
+    def _against_roof(self, row: Row, took: Interval, share: Share | None) -> RowFigures:
+        intensity = flops(row) / moved_bytes(row)
         known = self.roofs.get(row["threads"])
         peak = known.peak(arithmetic(row), row["isa"]) if known else None
         bandwidth = known.bandwidths.get(row["level"]) if known else None
         if known is None or peak is None or bandwidth is None:
             return {"intensity": intensity, "verdict": "undecided", "note": "its roof was not measured"}
-        isa, peak_rate = peak
-        roof = min(peak_rate.value, intensity * bandwidth.value)
-        rate = seconds.inverse(work)
+        roof = min(peak[1].value, intensity * bandwidth.value)
+        # of records of version 1: the row's median over the roof's
+        of_roof = median_interval(share.values, share.visits) if share else took.inverse(flops(row) / roof)
+        percent = of_roof.scaled(100)
+        ridge = self._ridge(row["threads"], (arithmetic(row), peak[0]), row["level"])
+        found: Verdict = "neither" if percent.high < NEAR else verdict(intensity, ridge)
         figures: RowFigures = {
             "intensity": intensity,
             "roof_gflops": roof / 1e9,
-            "percent_of_roof": 100 * rate.value / roof,
-            "verdict": verdict(intensity, self._ridge(row, known, isa)),
+            "percent_of_roof": percent.as_dict(),
+            "verdict": found,
         }
-        at_that_moment = self._roof_at_that_moment(row, isa, intensity)
-        if at_that_moment:
-            figures["percent_of_roof_at_that_moment"] = 100 * work / min(call_seconds(row)) / at_that_moment
-        highest = min(peak_rate.high, intensity * bandwidth.high)
-        if rate.low > highest:
-            figures["error"] = self._cause(row, compute=peak_rate.value <= intensity * bandwidth.value)
+        if percent.low > ABOVE:
+            figures["error"] = self._cause(row, compute=intensity > ridge.value)
         return figures
 
-    @staticmethod
-    def _ridge(row: Row, known: Roofs, isa: str) -> Interval:
-        """The ceilings' ridge for where the row's data is: DRAM's, or that of the cache it lives in."""
-        if row["level"] == "DRAM":
-            return known.ridges[arithmetic(row), isa]
-        peak, bandwidth = known.peaks[arithmetic(row), isa], known.bandwidths[row["level"]]
-        return Interval(peak.value / bandwidth.value, peak.low / bandwidth.high, peak.high / bandwidth.low)
-
-    def _roof_at_that_moment(self, row: Row, isa: str, intensity: float) -> float | None:
-        """The roof in FLOP/s from the samples taken just before and just after a row; None where there are none."""
-        when = (row["rounds"][0], row["rounds"][0] + 1)
-        peaks = self._best_by_round.get((row["threads"], arithmetic(row), isa), {})
-        reads = self._best_by_round.get((row["threads"], row["level"]), {})
-        peak, read = (max(of.get(n, 0.0) for n in when) for of in (peaks, reads))
-        return min(peak, intensity * read) or None
+    def _ridge(self, threads: int, peak: tuple[str, str], level: str) -> Interval:
+        """The ceilings' ridge for where a row's data is: DRAM's, or that of the cache it lives in."""
+        key = (threads, peak, level)
+        if key not in self._ridges:
+            self._ridges[key] = self.roofs[threads].ridge(peak, level)
+        return self._ridges[key]
 
     @cached_property
-    def _best_by_round(self) -> dict[tuple[Any, ...], dict[int, float]]:
-        """Of each peak (threads, type, isa) in FLOP/s and each read (threads, level) in bytes/s the best by round."""
-        found: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)
-        for row in self.rows:
-            if is_peak(row) or is_read(row):
-                name = (arithmetic(row), row["isa"]) if is_peak(row) else (row["level"],)
-                best = found[row["threads"], *name]
-                for rate, n in zip(*rates([row], counted), strict=True):
-                    best[n] = max(rate, best.get(n, 0.0))
-        return found
+    def _ridges(self) -> dict[Any, Interval]:
+        return {}
 
     def _cause(self, row: Row, compute: bool) -> str:
         if compute:
-            return "above its roof: the clock rose, or neighbours left, between the peak probe and this kernel"
+            return "above its roof: the clock rose between the peak probe and this kernel"
         if row["level"] == "DRAM":
-            return "above its roof: weights were still in a cache, or the bandwidth probe met a slower moment"
-        return f"above its roof: data nearer than {row['level']}, or the bandwidth probe met a slower moment"
+            return "above its roof: weights were still in a cache, or its reads are faster than the probe's"
+        return f"above its roof: data nearer than {row['level']}, or its reads are faster than the probe's"
 
     def _compare_hot(self, found: list[RowFigures]) -> None:
         """Says of cold memory-bound rows whether the same kernel with hot weights is really faster."""
@@ -132,21 +155,27 @@ class Metrics:
             if partner is None:
                 continue
             figures["cold_over_hot"] = figures["seconds"]["value"] / partner["seconds"]["value"]
-            if figures["cold_over_hot"] < HOT_GAIN and figures.get("verdict") == "memory-bound":
-                figures["note"] = "no faster with weights in cache: something other than memory limits it"
+            slow = figures.get("verdict") in ("memory-bound", "neither")
+            if figures["cold_over_hot"] < HOT_GAIN and slow:
+                figures["note"] = "no faster with weights in cache: instructions limit it, not memory"
+            elif figures.get("verdict") == "neither":
+                figures["note"] = "faster with weights in cache: too few reads are under way at once"
 
     @cached_property
     def measured_ridges(self) -> list[MeasuredRidgeFigures]:
         """The measured ridge of each backend, type and thread count, from its GEMMs with cold weights.
 
-        It is laid beside a ridge of best-of ceilings, so it takes the best sample of each row. GEMV is left out: it is
-        another kernel, with a slope of its own.
+        A point is the kernel's share of the roof of its rounds, times the session's roof: moments at which the machine
+        was slower don't bend the curve. GEMV is left out: it is another kernel, with a slope of its own.
         """
         points: dict[tuple[str, str, str, int], list[tuple[float, float]]] = defaultdict(list)
         for row, figures in self.pairs:
             if row["kind"] == "kernel" and row["cold"] and row["operation"] in ("gemm", "gemm_prepacked"):
                 key = (family(row), types_label(row), arithmetic(row), row["threads"])
-                points[key].append((figures["intensity"], flops(row) / figures["best_seconds"]))
+                rate = 1e9 * figures["gflops"]["value"]
+                if "percent_of_roof" in figures:
+                    rate = 1e7 * figures["percent_of_roof"]["value"] * figures["roof_gflops"]
+                points[key].append((figures["intensity"], rate))
         found: list[MeasuredRidgeFigures] = []
         for (backend, types, type_, threads), pairs in points.items():
             if len(pairs) < LEAST_POINTS:
@@ -171,11 +200,24 @@ class Metrics:
 
     @cached_property
     def drift(self) -> dict[str, float]:
-        return drift(self.rows)
+        return drift(self.roofs)
 
     @cached_property
     def trust(self) -> Trust:
-        return trust(self.record["session"], self.drift, sum("error" in f for f in self.row_figures))
+        kernels = [f for row, f in self.pairs if row["kind"] == "kernel"]
+        above = sum("error" in f for f in kernels) / max(1, len(kernels))
+        session = self.record["session"]
+        headline = {
+            name: moved
+            for name, moved in self.drift.items()
+            if name.startswith("read DRAM ") or f" {session['isa']} " in name
+        }
+        moves = [(row, moved) for row, moved in zip(self.rows, self._moves, strict=True) if moved is not None]
+        clocks = [moved for row, moved in moves if makes(row, "clock")]
+        rows = [moved for row, moved in moves if row["kind"] == "kernel"]
+        if not headline and not rows:
+            rows = [moved for _, moved in moves]
+        return trust(session, headline, rows, above, max(clocks, default=None))
 
     def as_dict(self) -> Figures:
         ceilings = [

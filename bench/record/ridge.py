@@ -5,7 +5,7 @@ Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidt
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def find_ridge(intensity: Sequence[float], flops_per_second: Sequence[float]) ->
     return MeasuredRidge(interval, float(np.exp(log_flat)), float(np.exp(log_slope)), float(p), x.size)
 
 
-def verdict(intensity: float, ridge: Interval) -> str:
+def verdict(intensity: float, ridge: Interval) -> Literal["memory-bound", "compute-bound", "undecided"]:
     """memory-bound left of the ridge's interval, compute-bound right of it, undecided inside."""
     if intensity < ridge.low:
         return "memory-bound"

@@ -1,28 +1,113 @@
-"""The roofs of a record: FMA peaks, read bandwidths, the ceilings' ridge, and how far they moved in the session.
+"""The roofs of a record: FMA peaks, read bandwidths, the ceilings' ridge, and how far they moved between visits.
 
 Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidth bind equally (Williams et al. 2009).
+A roof is the median of its samples, which were taken in the rounds of the kernels: so it is the roof that they met.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from bench.record.intervals import Interval, best_interval, ratio_interval
+import numpy as np
+
+from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
-from bench.record.row import Row, arithmetic, counted, rates
+from bench.record.row import Row, arithmetic, counted, good, per_second
+
+Peak = tuple[str, str]
+"""(type, isa)"""
 
 
 @dataclass(frozen=True)
+class Series:
+    """A probe's good samples: rates, in the probe's unit per second, with their rounds and visits."""
+
+    row: Row
+    rates: Sequence[float]
+    rounds: Sequence[int]
+    visits: Sequence[int]
+
+    @classmethod
+    def of(cls, row: Row) -> "Series":
+        rates, which = per_second(row, counted(row)), good(row)
+        return cls(row, [rates[i] for i in which], *([row[name][i] for i in which] for name in ("rounds", "visits")))
+
+    @cached_property
+    def by_round(self) -> Mapping[int, float]:
+        """The best of each round: usually its only one."""
+        found: dict[int, float] = {}
+        for rate, n in zip(self.rates, self.rounds, strict=True):
+            found[n] = max(rate, found.get(n, 0.0))
+        return found
+
+    @cached_property
+    def all_by_round(self) -> Mapping[int, float]:
+        """The same with the samples that good() leaves out."""
+        return dict(zip(self.row["rounds"], per_second(self.row, counted(self.row)), strict=True))
+
+    @cached_property
+    def interval(self) -> Interval:
+        return median_interval(self.rates, self.visits)
+
+    @property
+    def best(self) -> float:
+        return max(self.rates)
+
+    @property
+    def moved(self) -> float | None:
+        """Largest over smallest of the visits' medians, minus one; None where there was one visit."""
+        return spread(self.rates, self.visits)
+
+
+def spread(values: Sequence[float], visits: Sequence[int]) -> float | None:
+    """Largest over smallest of the visits' medians, minus one; None where there was one visit."""
+    groups: dict[int, list[float]] = defaultdict(list)
+    for value, visit in zip(values, visits, strict=True):
+        groups[visit].append(value)
+    medians = [float(np.median(group)) for group in groups.values()]
+    return max(medians) / min(medians) - 1 if len(medians) > 1 else None
+
+
 class Roofs:
-    """The ceilings of one thread count: peak per (type, isa) in FLOP/s, read bandwidth per level in bytes/s.
+    """The ceilings of one thread count: peaks per (type, isa) in FLOP/s, read bandwidths per level in bytes/s."""
 
-    ridges: the ceilings' ridge per (type, isa), FMA peak over DRAM's read bandwidth, in FLOP/byte
-    """
+    def __init__(self, threads: int, peaks: Mapping[Peak, Series], reads: Mapping[str, Series]) -> None:
+        self.threads, self.peak_series, self.read_series = threads, peaks, reads
 
-    threads: int
-    peaks: Mapping[tuple[str, str], Interval]
-    bandwidths: Mapping[str, Interval]
-    ridges: Mapping[tuple[str, str], Interval]
+    @cached_property
+    def peaks(self) -> Mapping[Peak, Interval]:
+        return {key: series.interval for key, series in self.peak_series.items()}
+
+    @cached_property
+    def bandwidths(self) -> Mapping[str, Interval]:
+        return {level: series.interval for level, series in self.read_series.items()}
+
+    @property
+    def best_peaks(self) -> Mapping[Peak, float]:
+        return {key: series.best for key, series in self.peak_series.items()}
+
+    @property
+    def best_bandwidths(self) -> Mapping[str, float]:
+        return {level: series.best for level, series in self.read_series.items()}
+
+    @cached_property
+    def ridges(self) -> Mapping[Peak, Interval]:
+        """Of each peak and DRAM's read bandwidth, in FLOP/byte."""
+        return {key: self.ridge(key, "DRAM") for key in self.peak_series} if "DRAM" in self.read_series else {}
+
+    def ridge(self, peak: Peak, level: str) -> Interval:
+        """The median over rounds of peak / read bandwidth, both sampled in the same round.
+
+        Where they share no round, as in records of version 1, the quotient of the two medians.
+        """
+        up, down = self.peak_series[peak], self.read_series[level]
+        visit = dict(zip(up.rounds, up.visits, strict=True))
+        common = sorted(up.by_round.keys() & down.by_round.keys())
+        if not common:
+            a, b = up.interval, down.interval
+            return Interval(a.value / b.value, a.low / b.high, a.high / b.low)
+        return median_interval([up.by_round[n] / down.by_round[n] for n in common], [visit[n] for n in common])
 
     def peak(self, type_: str, isa: str) -> tuple[str, Interval] | None:
         """The peak of an ISA, and its name; for a library, whose ISA isn't known, the highest of that type."""
@@ -49,41 +134,38 @@ def is_read(row: Row) -> bool:
 
 
 def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
-    """The ceilings by thread count. The DRAM roof takes every read pattern, at the largest sizes."""
-    peaks: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
-    reads: dict[tuple[int, str], list[Row]] = defaultdict(list)
+    """The ceilings by thread count.
+
+    Of several patterns and sizes at a level the roof is the one that was sampled beside the kernels, which is the most
+    often; of those sampled alike, the fastest.
+    """
+    peaks: dict[int, dict[Peak, list[Series]]] = defaultdict(lambda: defaultdict(list))
+    reads: dict[int, dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if is_peak(row):
-            peaks[row["threads"], arithmetic(row), row["isa"]].append(row)
+            peaks[row["threads"]][arithmetic(row), row["isa"]].append(Series.of(row))
         elif is_read(row):
-            reads[row["threads"], row["level"]].append(row)
-    found = {}
-    for threads in sorted({row["threads"] for group in (*peaks.values(), *reads.values()) for row in group}):
-        up = {(name, isa): rates(r, counted) for (t, name, isa), r in peaks.items() if t == threads}
-        down = {level: rates(r, counted) for (t, level), r in reads.items() if t == threads}
-        ridges = {key: ratio_interval(*of, *down["DRAM"]) for key, of in up.items()} if "DRAM" in down else {}
-        found[threads] = Roofs(
+            reads[row["threads"]][row["level"]].append(Series.of(row))
+    return {
+        threads: Roofs(
             threads,
-            {key: best_interval(*of) for key, of in up.items()},
-            {level: best_interval(*of) for level, of in down.items()},
-            ridges,
+            {key: _beside_kernels(group) for key, group in peaks[threads].items()},
+            {level: _beside_kernels(group) for level, group in reads[threads].items()},
         )
-    return found
+        for threads in sorted(peaks.keys() | reads.keys())
+    }
 
 
-def drift(rows: Iterable[Row]) -> dict[str, float]:
-    """By probe, its best in the last fifth of the session's rounds over the first fifth's, minus one."""
-    rows = [row for row in rows if is_peak(row) or is_read(row)]
-    last = max((n for row in rows for n in row["rounds"]), default=0)
-    names: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        name = f"peak {arithmetic(row)} {row['isa']}" if is_peak(row) else f"read {row['level']}"
-        names[f"{name}, {row['threads']} threads"].append(row)
-    moved = {}
-    for name, group in names.items():
-        of, rounds = rates(group, counted)
-        head = [x for x, n in zip(of, rounds, strict=True) if n <= last / 5]
-        tail = [x for x, n in zip(of, rounds, strict=True) if n >= last - last / 5]
-        if last and head and tail:
-            moved[name] = max(tail) / max(head) - 1
-    return moved
+def _beside_kernels(group: Sequence[Series]) -> Series:
+    most = max(len(series.rates) for series in group)
+    return max((s for s in group if 2 * len(s.rates) > most), key=lambda s: float(np.median(s.rates)))
+
+
+def drift(found: Mapping[int, Roofs]) -> dict[str, float]:
+    """By roof, largest over smallest of its visits' medians, minus one."""
+    moved: dict[str, float | None] = {}
+    for threads, of in found.items():
+        on = f"on {threads} thread{'s' * (threads > 1)}"
+        moved |= {f"FMA peak {type_} {isa} {on}": s.moved for (type_, isa), s in of.peak_series.items()}
+        moved |= {f"read {level} {on}": s.moved for level, s in of.read_series.items()}
+    return {name: by for name, by in moved.items() if by is not None}

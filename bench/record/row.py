@@ -1,6 +1,6 @@
 """A row of a record: one kernel or probe on one shape, its samples, and the work that follows from its shape."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from bench.record.probes import LOOPS, PROBES
@@ -30,6 +30,11 @@ class Row(TypedDict):
     visits: list[int]
     starts: list[float] | None
     marks: dict[str, list[int]]
+    huge_pages: float | None
+
+
+PREEMPTED = "preempted"
+"""The mark of samples in which a thread lost its CPU."""
 
 
 def make_row(
@@ -48,6 +53,7 @@ def make_row(
     seconds: Sequence[float] = (),
     rounds: Sequence[int] = (),
     starts: Sequence[float] | None = None,
+    huge_pages: float | None = None,
 ) -> Row:
     """A row of one visit; add_samples() adds to it. types: one for all operands, or by operand. No starts: unknown.
 
@@ -72,6 +78,7 @@ def make_row(
         "visits": [0] * len(seconds),
         "starts": list(starts or ()) if starts is not None or not seconds else None,
         "marks": {},
+        "huge_pages": huge_pages,
     }
 
 
@@ -97,13 +104,36 @@ def faults(row: Row) -> Iterator[str]:
     yield from (f"{count} samples, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count)
 
 
-def add_samples(row: Row, seconds: Sequence[float], starts: Sequence[float], round_: int, visit: int = 0) -> None:
-    """Adds the samples of one round of the session."""
+def add_samples(
+    row: Row,
+    seconds: Sequence[float],
+    starts: Sequence[float],
+    rounds: Sequence[int],
+    visit: int,
+    preempted: Iterable[int] = (),
+) -> None:
+    """Adds the samples of one visit; preempted: those among them in which a thread lost its CPU, by index."""
     assert row["starts"] is not None, "a row of a session has starts"
+    before = len(row["seconds"])
     row["seconds"] += seconds
     row["starts"] += starts
-    row["rounds"] += [round_] * len(seconds)
+    row["rounds"] += rounds
     row["visits"] += [visit] * len(seconds)
+    if marked := [before + i for i in preempted]:
+        row["marks"].setdefault(PREEMPTED, []).extend(marked)
+
+
+def good(row: Row) -> list[int]:
+    """The samples that estimates use: those not marked as PREEMPTED, where they are more than half, else all."""
+    count, marked = len(row["seconds"]), set(row["marks"].get(PREEMPTED, ()))
+    left = [i for i in range(count) if i not in marked]
+    return left if 2 * len(left) > count else list(range(count))
+
+
+def per_second(row: Row, amount: float) -> list[float]:
+    """amount per call, as a rate, of every sample."""
+    work = amount * row["calls"]
+    return [work / s for s in row["seconds"]]
 
 
 def arithmetic(row: Row) -> str:
@@ -160,13 +190,3 @@ def call_seconds(row: Row) -> list[float]:
 def family(row: Row) -> str:
     """The backend as it appears in tables: prepacked weights are another contestant."""
     return row["backend"] + (" prepacked" if row["operation"] == "gemm_prepacked" else "")
-
-
-def rates(rows: Sequence[Row], amount: Callable[[Row], int]) -> tuple[list[float], list[int]]:
-    """Of all samples of the rows: amount(row) per second, and the rounds they were taken in."""
-    found: list[float] = []
-    rounds: list[int] = []
-    for row in rows:
-        found += [amount(row) / s for s in call_seconds(row)]
-        rounds += row["rounds"]
-    return found, rounds

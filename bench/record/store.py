@@ -112,7 +112,8 @@ def problems(record: Record) -> list[str]:
         derived = Metrics(record).as_dict()
     except (KeyError, ValueError, ZeroDivisionError, TypeError) as error:
         return [f"its figures can't be derived: {error!r}"]
-    _compare("figures", record["figures"], derived, found)
+    if record["figures"] is not None:
+        _compare("figures", record["figures"], derived, found)
     found += [
         f"row {i} ({record['rows'][i]['operation']}): {figures['error']}"
         for i, figures in enumerate(derived["rows"])

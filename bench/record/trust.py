@@ -1,19 +1,27 @@
-"""Whether a session can be trusted: thresholds, reasons in words, the grade."""
+"""How far a session's figures can be relied on: the size of what moved them, the reasons in words, the grade.
+
+What disturbs a session shows in its figures: they were measured in several visits, spread over it, and differ from one
+to the next. The grade goes by that difference alone. Steal time, other processes and the like are its causes: they are
+named where the figures did move.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from bench.record.format import Circumstances, Grade, Ping, Trust
+from bench.record.format import Circumstances, Grade, Pair, Trust
 
-DRIFT = 0.05  # a roof that moved by more between the start and the end of a session is said to have moved
-AGREE = 0.05  # and the DRAM figure holds only where arrays of once and twice the rule agree this well
-FARTHER = 1.5  # a round trip between the same CPUs that takes this many times as long: they are others of the host's
+GRADES: Sequence[tuple[Grade, float]] = (("A", 0.05), ("B", 0.10), ("C", 0.25))
+"""A grade, and the effect from which on it isn't given; D beyond."""
+AGREE = 0.05  # the DRAM figure holds only where arrays of once and twice the rule agree this well
+ABOVE = 0.02  # of the rows may lie above their roof before none is believed
+NO_EVIDENCE = "nothing was measured in two visits, so nothing tells whether it would repeat: let the session finish"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What is still fair: `figure`'s time-weighted mean may be up to `most`; `text` words an excess of `value`."""
+    """A cause: `figure`'s time-weighted mean is worth a word above `most`; `text` words it with `value`."""
 
     figure: str
     most: float
@@ -21,52 +29,95 @@ class Limit:
     scale: float = 100.0  # shares are worded in per cent
 
 
-# The one place of the thresholds. The roofs may move by 5 % within a session, so nothing here may take more than that.
+# The one place of the thresholds.
 LIMITS = (
     # a stolen vcpu holds up all t threads at their next barrier, so a share s costs up to t s of the time: 4 % with 4
-    Limit("steal_share", 0.01, "steal time {value:.1f} % of the session"),
+    Limit("steal_share", 0.01, "the hypervisor took {value:.1f} % of the CPU time: run when the host is quieter"),
     # others take CPU time and, even on CPUs that are free, bandwidth and cache
-    Limit("other_share", 0.05, "other processes used {value:.1f} % of all CPUs"),
+    Limit("other_share", 0.05, "other processes used {value:.0f} % of all CPUs: close them and measure again"),
     # a throttled cgroup stands still for the rest of its period, usually 100 ms: longer than most timed regions
-    Limit("throttled_share", 0.0, "cgroup throttled for {value:.2g} % of the session"),
-    # refilling a 32 MB cache at 30 GB/s takes 1 ms, so 50 switches in a second cost 5 %
-    Limit("involuntary_switches_per_second", 50.0, "{value:.0f} involuntary context switches per second", 1.0),
+    Limit("throttled_share", 0.0, "the cgroup was throttled for {value:.2g} % of the time: raise its CPU quota"),
 )
+CLOCK = 0.03  # between visits: a changed clock is named, for it moves all peaks at once
 
 
-def trust(session: Circumstances, drift: Mapping[str, float], above: int) -> Trust:
-    """The grade and its reasons; above: how many rows lie above their roof."""
-    reasons = judge(session["conditions"]) if session["conditions"] else []
-    reasons += session["remarks"]
-    for name, moved in drift.items():
-        if abs(moved) > DRIFT:
-            reasons.append(f"{name}: moved by {100 * moved:+.0f} % within the session")
-    reasons += _moved_apart(session["pings"])
-    fatal = [*session["untrusted"], *([f"{above} rows lie above their roof"] if above else [])]
-    grade: Grade = "D" if fatal else "A" if not reasons else "B" if len(reasons) == 1 else "C"
-    return {"grade": grade, "reasons": fatal + reasons}
+def grade(effect: float) -> Grade:
+    """By the share by which figures differ."""
+    return next((name for name, below in GRADES if effect < below), "D")
 
 
-def _moved_apart(pings: Sequence[Ping]) -> list[str]:
-    times = [ping["seconds"] for ping in pings if ping["seconds"]]
-    if not times or max(times) <= FARTHER * min(times) or len({tuple(ping["cpus"]) for ping in pings}) > 1:
-        return []
-    return [f"the CPUs' distance changed from {1e9 * times[0]:.0f} to {1e9 * times[-1]:.0f} ns: their placement did"]
+def half(moved: float) -> float:
+    """Largest over smallest minus one, as the distance of either from their middle."""
+    return moved / (2 + moved)
+
+
+def trust(
+    session: Circumstances,
+    roofs_moved: Mapping[str, float],
+    rows_moved: Sequence[float],
+    above: float,
+    clock_moved: float | None = None,
+) -> Trust:
+    """The grade and its reasons.
+
+    roofs_moved, rows_moved, clock_moved  largest over smallest median of the visits, minus one
+    above                                 the share of the rows that lie above their roof
+    """
+    fatal = list(session["untrusted"])
+    if above > ABOVE:
+        fatal.append(f"{100 * above:.1f} % of the rows lie above their roof: measure again when the machine is quieter")
+    if not (roofs_moved or rows_moved):
+        return {"grade": "D" if fatal else None, "effect": None, "reasons": [*fatal, NO_EVIDENCE, *session["remarks"]]}
+    typical = half(median(rows_moved)) if rows_moved else 0.0
+    effect = max([typical, *map(half, roofs_moved.values())])
+    reasons = _moved(roofs_moved, typical, clock_moved)
+    if reasons:
+        reasons += judge(session["conditions"]) + _placed(session["placements"])
+    found = "D" if fatal else grade(effect)
+    return {"grade": found, "effect": effect, "reasons": fatal + reasons + session["remarks"]}
+
+
+def _moved(roofs: Mapping[str, float], typical: float, clock: float | None) -> list[str]:
+    """What moved by so much that the grade isn't A: the roofs in one line, the rows in another."""
+    far = {name: by for name, by in roofs.items() if half(by) >= GRADES[0][1]}
+    reasons = []
+    if far:
+        name, by = max(far.items(), key=lambda item: item[1])
+        others = f", and {len(far) - 1} other roofs by less" if len(far) > 1 else ""
+        why = f"; the clock by {100 * clock:.0f} %" if clock is not None and clock > CLOCK else ""
+        reasons.append(
+            f"{name} moved by {100 * by:.0f} % between visits{others}{why}: compare shares of roof, not times"
+        )
+    if typical >= GRADES[0][1]:
+        reasons.append(f"half of the rows differ by more than {200 * typical:.0f} % between visits: measure longer")
+    return reasons
+
+
+def _placed(pairs: Sequence[Pair]) -> list[str]:
+    """The pairs of CPUs that the hypervisor moved nearer or farther apart."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for pair in pairs:
+        found.setdefault(tuple(pair["cpus"]), []).append(pair["found"])
+    return [
+        f"CPUs {' and '.join(map(str, cpus))}: {words[0]}, then {words[-1]}, for the host moved them: pin its vcpus"
+        for cpus, words in found.items()
+        if words[0] != words[-1]
+    ][:1]
 
 
 def judge(samples: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Reasons not to trust a session that went as `samples`, stop()'s figures; none if nothing disturbed it.
+    """What disturbed a session that went as `samples`, the figures of bench.host.conditions.
 
-    Means over the session, weighted by wall time. What no sample knows is a reason too.
+    Means over the session, weighted by wall time. What no sample knows is said, too.
     """
     rates = [_rates(sample) for sample in samples]
     if not rates:
-        return ["conditions unknown: none were sampled"]
+        return ["its causes are unknown: no conditions were sampled"]
     reasons = []
     for limit in LIMITS:
         known = [(seconds, value) for seconds, rate in rates if (value := rate[limit.figure]) is not None]
         if not known:
-            reasons.append(f"{limit.figure} unknown")
+            reasons.append(f"{limit.figure.replace('_', ' ')} unknown")
             continue
         mean = sum(seconds * value for seconds, value in known) / sum(seconds for seconds, _ in known)
         if mean > limit.most:
@@ -81,5 +132,4 @@ def _rates(sample: Mapping[str, Any]) -> tuple[float, dict[str, float | None]]:
         "steal_share": sample["steal_share"],
         "other_share": sample["other_share"],
         "throttled_share": None if throttled is None else throttled / wall,
-        "involuntary_switches_per_second": sample["involuntary_switches"] / wall,
     }

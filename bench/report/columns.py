@@ -13,7 +13,7 @@ from bench.record.row import Row, types_label
 from bench.report.text import interval, ratio, seconds, spread
 
 T = TypeVar("T")
-STYLES = {"memory-bound": "cyan", "compute-bound": "magenta", "undecided": "yellow"}
+STYLES = {"memory-bound": "cyan", "compute-bound": "magenta", "neither": "red", "undecided": "yellow"}
 Cell = str | Text
 Entry = Mapping[str, Any]
 
@@ -63,6 +63,10 @@ def kernel(row: Row) -> str:
     return f"{row['operation']} {types_label(row)} {row['backend']}"
 
 
+def _share(figure: Mapping[str, float] | None) -> str:
+    return "-" if figure is None else f"{figure['value']:.0f} {spread(figure)}"
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
@@ -96,16 +100,11 @@ KERNELS: Sequence[Column[Measured]] = (
     Column("FLOP/B", lambda o: f"{o.metrics['intensity']:.2f}"),
     Column(
         "% of roof",
-        lambda o: _percent(o.metrics.get("percent_of_roof")),
-        "% of roof: median of the kernel over the best of the roof, min(FMA peak, FLOP/B x read bandwidth of where the "
-        "data is).",
+        lambda o: _share(o.metrics.get("percent_of_roof")),
+        "% of roof: median over rounds of the kernel's rate over the roof of the same round, min(FMA peak, FLOP/B x "
+        "read bandwidth of where the data is).",
     ),
-    Column(
-        "% of roof at\nthat moment",
-        lambda o: _percent(o.metrics.get("percent_of_roof_at_that_moment")),
-        "% of roof at that moment: the best sample over the best roof just before and after it, since clocks and "
-        "neighbours change.",
-    ),
+    Column("grade", lambda o: o.metrics.get("grade", "-"), "grade: by how far the visits differ."),
     Column("verdict", _verdict, left=True),
 )
 
@@ -117,13 +116,15 @@ class Ceiling(NamedTuple):
     name: str
     unit: str
     rate: Mapping[str, float]
+    best: float
 
 
 CEILINGS: Sequence[Column[Ceiling]] = (
     Column("threads", lambda c: str(c.threads)),
     Column("ceiling", lambda c: c.name, left=True),
-    Column("best", lambda c: f"{c.rate['value']:.1f} {c.unit}", "best of all samples;"),
-    Column("interval", lambda c: interval(c.rate, 1), "interval: 95 %, blocks of rounds resampled"),
+    Column("median", lambda c: f"{c.rate['value']:.1f} {c.unit}", "median over the rounds;"),
+    Column("interval", lambda c: interval(c.rate, 1), "interval: 95 %, over visits and rounds;"),
+    Column("best", lambda c: f"{c.best:.1f}", "best: of all samples"),
 )
 
 
@@ -205,8 +206,8 @@ def comparison_columns(backends: Sequence[str]) -> Sequence[Column[Entry]]:
         Column(
             "bound",
             lambda e: "-" if e["bound_gflops"] is None else f"{e['bound_gflops']:.1f}",
-            "bound: min(FMA peak, FLOP/B x read bandwidth) in GFLOP/s, best of all samples. "
-            "Per cent: best sample over the roof's best just before and after.",
+            "bound: min(FMA peak, FLOP/B x read bandwidth) in GFLOP/s, medians. "
+            "Per cent: median over rounds of the rate over the roof of the same round.",
         ),
         *map(percent, backends),
         Column(

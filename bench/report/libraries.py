@@ -30,8 +30,8 @@ Entry = dict[str, Any]
 def comparisons(metrics: Metrics) -> list[Entry]:
     """One entry per operation, shape and thread count in which a library took part, in the order of the record.
 
-    bound: the shape's roof in GFLOP/s, best of all samples. percent: by backend, its best sample over the roof's best
-    samples just before and after. seconds: by backend, the median. over_best: how many times C's speed is that of the
+    bound: the shape's roof in GFLOP/s. percent: by backend, the median over rounds of its rate over the roof of the
+    same round. seconds: by backend, the median. over_best: how many times C's speed is that of the
     fastest library, medians of samples taken in turn. numba_over_c likewise. Either is None where one of the two didn't
     take part.
     """
@@ -60,7 +60,7 @@ def _comparison(members: Sequence[tuple[Row, RowFigures]]) -> Entry | None:
         "layers": row["layers"],
         "class": CLASSES[row["operation"]],
         "bound_gflops": first.get("roof_gflops"),
-        "percent": {r["backend"]: f.get("percent_of_roof_at_that_moment") for r, f in members},
+        "percent": {r["backend"]: f["percent_of_roof"]["value"] for r, f in members if "percent_of_roof" in f},
         "seconds": seconds,
         "best_library": best,
         "over_best": libraries[best] / c if c else None,

@@ -103,9 +103,11 @@ def kernels_table(metrics: Metrics) -> Table:
 def _ceilings(metrics: Metrics) -> Iterator[Ceiling]:
     for threads, roofs in metrics.roofs.items():
         for (dtype, isa), peak in roofs.peaks.items():
-            yield Ceiling(threads, f"FMA peak {dtype} {isa}", "GFLOP/s", peak.scaled(1e-9).as_dict())
+            best = roofs.best_peaks[dtype, isa] / 1e9
+            yield Ceiling(threads, f"FMA peak {dtype} {isa}", "GFLOP/s", peak.scaled(1e-9).as_dict(), best)
         for level, rate in roofs.bandwidths.items():
-            yield Ceiling(threads, f"read {level}", "GB/s", rate.scaled(1e-9).as_dict())
+            best = roofs.best_bandwidths[level] / 1e9
+            yield Ceiling(threads, f"read {level}", "GB/s", rate.scaled(1e-9).as_dict(), best)
 
 
 def roofs_table(metrics: Metrics) -> Table:
@@ -129,8 +131,8 @@ def ridges_of(metrics: Metrics, record: str = "") -> Iterator[Ridge]:
 def ridges_table(metrics: Metrics) -> Table:
     """The ceilings' ridge and the one that each backend's kernels have, with the ratio of the two."""
     notes = (
-        "ceilings: FMA peak / DRAM read bandwidth. Kernels, the measured ridge: where the best GEMMs leave their "
-        "slanted roof, fitted over m and all weight matrices, cold."
+        "ceilings: the median over rounds of FMA peak / DRAM read bandwidth. Kernels, the measured ridge: where GEMMs "
+        "leave their slanted roof, fitted over m and all weight matrices, cold."
     )
     return table("Ridge, in FLOP/byte", RIDGES, list(ridges_of(metrics)), notes, lambda one: one.group, ruled=False)
 

@@ -1,12 +1,12 @@
 """Figures as text: times, intervals, one line on a machine, the trust grade."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from bench.record.metrics import Metrics
-from bench.record.trust import DRIFT
+from bench.record.placement import placement
 
 
 def seconds(value: float) -> str:
@@ -43,25 +43,30 @@ def of_threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
+GRADE_STYLES = {"A": "green", "B": "green", "C": "yellow", "D": "bold red", None: "yellow"}
+
+
 def trust_text(metrics: Metrics) -> Text:
-    """The trust grade with its reasons."""
+    """The trust grade, what it means, and its reasons."""
     trust = metrics.trust
-    text = Text(
-        f"Trust: {trust['grade']}", style={"A": "green", "B": "green", "C": "yellow", "D": "bold red"}[trust["grade"]]
-    )
+    grade, effect = trust["grade"], trust["effect"]
+    text = Text(f"Trust: {grade or 'no grade'}", style=GRADE_STYLES[grade])
+    if effect is not None:
+        text.append(f" (figures differ by {100 * effect:.1f} % between visits)", style="default")
     for reason in trust["reasons"]:
         text.append(f"\n  - {reason}", style="default")
-    if not trust["reasons"]:
-        text.append(f" (no roof moved by more than {DRIFT:.0%}, nothing disturbed the session)", style="default")
     return text
 
 
 def machine_line(machine: Mapping[str, Any], session: Mapping[str, Any]) -> str:
     """One line on what was measured where."""
-    cpus = ", ".join(f"{t} thread{'s' * (t != '1')} on CPUs {c}" for t, c in session["cpus"].items())
-    distances = {f"{1e9 * p['seconds']:.0f} ns" for p in session["pings"] if p["seconds"]}
-    apart = f"; round trip between CPUs {' and '.join(sorted(distances))}" if distances else ""
-    return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}{apart}"
+    cpus = ", ".join(_on_cpus(int(t), c, session) for t, c in session["cpus"].items())
+    return f"{machine['id']}: {machine['cpu']['model']}, ISA {session['isa']}; {cpus}"
+
+
+def _on_cpus(threads: int, cpus: Sequence[int], session: Mapping[str, Any]) -> str:
+    where = f" ({placement(session, threads)})" if threads > 1 and session["placements"] else ""
+    return f"{of_threads(threads)} on CPU{'s' * (threads > 1)} {', '.join(map(str, cpus))}{where}"
 
 
 def compiled_text(session: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from bench.errors import BadInput
 from bench.measure.process import Process, spread
 from bench.measure.session import Session
-from bench.measure.timing import Elsewhere, Samples, Variant, collect, timed
+from bench.measure.timing import Elsewhere, Region, Samples, Variant, collect, timed
 from bench.models.inference import Decoder, Encoder
 from bench.models.libraries import Library, Run
 from bench.models.steps import Step
@@ -98,8 +98,8 @@ class _Server:
         assert self.run
         self.result = self.run()
 
-    def time(self, first: int, calls: int, waken: bool) -> float:
-        return timed([self._call], first, calls, waken)
+    def time(self, first: int, calls: int, waken: bool) -> Region:
+        return timed([self._call], first, calls, waken, team=False)
 
     def check_again(self) -> None:
         compare(self.library.name, self.result, self.expected)
@@ -136,7 +136,7 @@ class LibraryLatency(Measuring):
         expected = np.array(values), list(made)
         workers = [self._worker(library, task.model) for library in self.libraries]
         variants: list[Variant] = [[run], *(worker.prepare(task, expected) for worker in workers)]
-        once = timed([run], 0, 1)
+        once = timed([run], 0, 1).seconds
         names = [OURS, *(library.name for library in self.libraries)]
         samples = [Samples(1) for _ in names]
         self._measured.append(Measured(task, steps, names, samples))

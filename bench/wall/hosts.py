@@ -50,6 +50,6 @@ def host(metrics: Metrics, source: str) -> Host:
                 roofs.bandwidths["DRAM"],
                 roofs.ridges[DTYPE, isa],
                 record["machine"].get("memory_bytes"),
-                metrics.trust["grade"],
+                metrics.trust["grade"] or "none",
             )
     raise BadInput(f"{source}: no thread count has both an {DTYPE} peak and a DRAM read roof")

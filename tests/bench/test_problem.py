@@ -3,6 +3,7 @@
 import pytest
 
 import kernels
+from bench.measure.groups import Group
 from bench.measure.problem import Problem
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
@@ -48,8 +49,9 @@ def test_wrong_results_are_caught() -> None:
 def test_rows_are_hot_and_count_what_the_operation_moves() -> None:
     case = next(c for c in pointwise_cases(SWEEPS["default"]) if c.operation == "residual_norm" and c.n == 768)
     chosen = kernels_for(case, "f32", kernels.chosen_isa())
-    rows = Session("test", [1]).measure(case, "f32", 1, chosen, 0.01)
-    assert [(row["dims"], row["cold"], row["backend"]) for row in rows] == [
+    session = Session("test", [1])
+    session.measure(Group.of(case, "f32", 1, chosen), 0.01)
+    assert [(row["dims"], row["cold"], row["backend"]) for row in session.rows] == [
         ({"m": 128, "n": 768}, [], backend) for backend in ("c", "numba")
     ]
     assert case.bytes("f32") == 4 * (3 * 128 * 768 + 3 * 768 + 1)

@@ -8,6 +8,7 @@ import pytest
 from bench.host.facts import describe
 from bench.measure.session import machine_facts
 from bench.record import format as formats
+from bench.record.placement import Found
 from bench.record.probes import LOOPS, PROBES
 from bench.record.row import Kind, Level, Row, make_row
 from bench.record.schema import invalid, schema
@@ -56,8 +57,11 @@ def test_words_are_those_of_the_types() -> None:
     row = schema()["$defs"]["row"]["properties"]
     assert row["kind"]["enum"] == list(get_args(Kind))
     assert row["level"]["enum"] == list(get_args(Level))
-    trust = schema()["$defs"]["figures"]["properties"]["trust"]["properties"]
-    assert trust["grade"]["enum"] == list(get_args(formats.Grade))
+    assert schema()["$defs"]["grade"]["enum"] == list(get_args(formats.Grade))
+    figures = schema()["$defs"]["row_figures"]["properties"]
+    assert figures["verdict"]["enum"] == list(get_args(formats.Verdict))
+    pairs = schema()["$defs"]["session"]["properties"]["placements"]["items"]["properties"]
+    assert pairs["found"]["enum"] == list(get_args(Found))
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,8 @@ def test_version_1_as_version_2(old: dict[str, Any]) -> None:
     assert (record["started"], record["arguments"], record["options"]) == (None, None, None)
     assert record["ended"] == old["created"]
     (ridge,) = store.load(OLD).measured_ridges
-    assert (ridge["types"], ridge["type"], ridge["ridge"]) == (
-        "f32",
-        "f32",
-        pytest.approx(old["figures"]["knees"][0]["ridge"]),
-    )
+    assert (ridge["types"], ridge["type"]) == ("f32", "f32")
+    assert (record["figures"], store.load(OLD).trust["grade"]) == (None, None)  # measured in one visit
 
 
 def test_versions_are_compared(capsys: Any) -> None:
@@ -71,12 +68,8 @@ def test_tampering_with_version_1_is_found(old: dict[str, Any], tmp_path: Path, 
     old["rows"][3]["seconds"][0] *= 0.5
     with pytest.raises(BadInput, match="the digest doesn't match"):
         store.load(saved(old, tmp_path, sign=False))
-    for sign, words in ((False, "the digest doesn't match"), (True, "the raw seconds give")):
-        assert check.main([str(saved(old, tmp_path, sign))]) == 1
-        assert words in capsys.readouterr().out
-    old["figures"]["knees"][0]["ridge"]["value"] = 1.0
-    assert check.main([str(saved(old, tmp_path))]) == 1
-    assert "measured_ridges[0].ridge.value is 1.0" in capsys.readouterr().out
+    assert check.main([str(saved(old, tmp_path, sign=False))]) == 1
+    assert "the digest doesn't match" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -92,10 +85,6 @@ def test_malformed_records_of_version_1_are_refused(old: dict[str, Any], name: s
     [
         (("rows", 3, "isa"), ""),
         (("machine", "caches"), [{}]),
-        (("figures", "rows"), [1]),
-        (("figures", "ceilings"), [1]),
-        (("figures", "knees"), {"a": 1}),
-        (("figures", "knees"), [{}]),
         (("session", "conditions"), [{"round": 0}]),
     ],
 )

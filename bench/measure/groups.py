@@ -1,0 +1,70 @@
+"""What is measured together: kernels on a shape, and the order in which a session comes back to them.
+
+A session passes over its groups several times (visits), each time in another order: what changes from minute to minute
+then meets all of them, and shows as a difference between visits.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.record.roofs import Roofs
+from bench.workloads.shapes import Case
+from kernels import Kernel
+
+VISITS = 3
+OVERHEAD_SECONDS = 0.05  # of a group in one visit: inputs, binding, warming up
+
+
+@dataclass(frozen=True)
+class Group:
+    """Kernels on cases that are timed in the same rounds, on so many threads and in one type."""
+
+    members: tuple[tuple[Case, Kernel], ...]
+    dtype: str
+    threads: int
+
+    @classmethod
+    def of(cls, case: Case, dtype: str, threads: int, kernels: Iterable[Kernel]) -> "Group":
+        return cls(tuple((case, kernel) for kernel in kernels), dtype, threads)
+
+    @property
+    def cases(self) -> list[Case]:
+        return list(dict.fromkeys(case for case, _ in self.members))
+
+    @property
+    def label(self) -> str:
+        """ "ffn_up m=32, f32, 2 threads": what the progress says, in the names that -k takes."""
+        case = self.cases[0]
+        layer = case.layers[0].rpartition(" ")[2] if case.layers else case.operation
+        return f"{layer} m={case.m}, {self.dtype}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+    @property
+    def matrix(self) -> tuple[Any, ...]:
+        """Groups with the same weights, which stay packed between them, are visited one after the other."""
+        case = self.cases[0]
+        return self.threads, self.dtype, *((case.n, case.k) if case.weight else (case.operation, case.n))
+
+    def likely_seconds(self, seconds: float, roofs: Mapping[int, Roofs]) -> float:
+        """About how long one visit takes, `seconds` being asked for per kernel and the roofs known."""
+        known, total = roofs.get(self.threads), OVERHEAD_SECONDS
+        for case, _ in self.members:
+            once = 0.0
+            if known and known.peaks:
+                once = case.flops / max(peak.value for peak in known.peaks.values())
+            total += max(seconds, 3 * once)
+        return total
+
+
+def permuted(groups: Sequence[Group], visit: int) -> list[Group]:
+    """The groups in this visit's order: shuffled, but groups with the same weights in a row."""
+    order = random.Random(visit)
+    blocks: dict[Any, list[Group]] = {}
+    for group in groups:
+        blocks.setdefault(group.matrix, []).append(group)
+    shuffled = list(blocks.values())
+    order.shuffle(shuffled)
+    for block in shuffled:
+        order.shuffle(block)
+    return [group for block in shuffled for group in block]
