@@ -21,6 +21,7 @@ from bench.compare.tables import (
     counted,
     difference_columns,
     differences,
+    extremes,
     lines,
     pivot,
     pivot_columns,
@@ -34,7 +35,6 @@ from bench.report.tables import caption_of, csv_text, markdown, table
 
 T = TypeVar("T")
 DIVIDER = "\0"  # argparse would swallow --
-CALLED_WORDS = ("faster", "slower")
 
 
 def _side_as_dict(side: Side) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _row_as_dict(row: RowOutcome) -> dict[str, Any]:
 
 
 def _called(page: Page, options: Any) -> list[RowOutcome]:
-    return [row for row in page.rows if options.rows or row.outcome.word in CALLED_WORDS]
+    return list(page.rows) if options.rows else extremes(page.rows)
 
 
 def _show(every: Sequence[Side], pages: Sequence[Page], options: Any) -> None:
@@ -93,7 +93,7 @@ def _show(every: Sequence[Side], pages: Sequence[Page], options: Any) -> None:
         rows = _called(page, options)
         if rows:
             out.print(table("Rows" if options.rows else "Rows called", ROWS if options.rows else CALLED, rows))
-        for line in lines(page, options.unmatched):
+        for line in lines(page, options.rows, options.unmatched):
             out.print(Text(line))
 
 
@@ -112,7 +112,7 @@ def _markdown(every: Sequence[Side], pages: Sequence[Page], options: Any) -> Non
             titled(f"Families: {page.b.letter} against {page.a.letter}", FAMILIES, page.families)
         if rows := _called(page, options):
             titled(f"Rows: {page.b.letter} against {page.a.letter}", ROWS, rows)
-        print(*(f"- {line.strip()}" for line in lines(page, options.unmatched)), "", sep="\n")
+        print(*(f"- {line.strip()}" for line in lines(page, options.rows, options.unmatched)), "", sep="\n")
 
 
 def _csv(pages: Sequence[Page], options: Any) -> None:

@@ -15,7 +15,8 @@ from bench.report.columns import Cell, Column
 from bench.report.text import seconds
 
 STYLES = {"faster": "green", "slower": "bold red", "same": "", "can't tell": "yellow"}
-UNMATCHED = 10  # lines of rows without a partner, unless all are asked for
+UNMATCHED = 5  # lines of families without a partner on a side, unless all rows are asked for
+SHOWN = 20  # rows that are called, unless all are asked for
 
 
 # --- the sides
@@ -95,39 +96,41 @@ def _times(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def _percent_of_one(factor: float) -> str:
+    """1.053: "5.3"."""
+    change = 100 * (factor - 1)
+    return f"{change:.1f}" if change < 10 else f"{change:.0f}" if change < 100 else ">99"
+
+
 def _reach(outcome: Outcome) -> str:
-    half = 100 * (math.sqrt(outcome.high / outcome.low) - 1)
-    return f"±{half:.1f} %" if half < 100 else "> 100 %"
+    return _percent_of_one(math.sqrt(outcome.high / outcome.low))
 
 
-def _floor(outcome: Outcome) -> str:
-    change = 100 * (outcome.floor - 1)
-    return f"{change:.0f} %" if change < 100 else "> 100 %"
-
-
-def word(outcome: Outcome) -> Text:
-    """The verdict; where it can't be told, how many sessions a side would."""
+def _needs(outcome: Outcome) -> str:
     needed = outcome.sessions
-    more = "" if needed is None else f" (> {MOST_SESSIONS})" if needed > MOST_SESSIONS else f" ({needed})"
-    return Text(outcome.word + more, STYLES[outcome.word])
+    return "" if needed is None else f">{MOST_SESSIONS}" if needed > MOST_SESSIONS else str(needed)
+
+
+def _word(outcome: Outcome) -> Text:
+    return Text(outcome.word, STYLES[outcome.word])
 
 
 RATIO = "A / B: times; above 1, B is faster. roof x own: how much of it the roof gave, and how much the row itself."
-INTERVAL = f"±: {CONFIDENCE:.0%} of what is judged: own on one machine, A / B between machines."
+INTERVAL = f"±: {CONFIDENCE:.0%} interval of what is judged: own on one machine, A / B between machines."
 FLOOR = "floor: the smallest change that would be called."
-WORD = "can't tell (n): n sessions a side would find the change that is looked for in 80 %."
+NEEDS = "needs: so many sessions a side would find the change that is looked for in 80 %."
 
 FAMILIES: Sequence[Column[FamilyOutcome]] = (
     Column("kernel", lambda f: f.family.kernel, left=True),
-    Column("class", lambda f: f.family.class_, left=True),
-    Column("threads", lambda f: f.family.role, left=True),
+    Column("class, threads", lambda f: f"{f.family.class_}, {f.family.role}", left=True),
     Column("rows", lambda f: str(f.rows), "Geometric means over rows."),
     Column("A / B", lambda f: _times(f.outcome.ratio), RATIO),
     Column("roof", lambda f: _times(f.outcome.roof)),
-    Column("x own", lambda f: _times(f.outcome.own)),
-    Column("±", lambda f: _reach(f.outcome), INTERVAL),
-    Column("floor", lambda f: _floor(f.outcome), FLOOR),
-    Column("B is", lambda f: word(f.outcome), WORD, left=True),
+    Column("own", lambda f: _times(f.outcome.own)),
+    Column("± %", lambda f: _reach(f.outcome), INTERVAL),
+    Column("floor\n%", lambda f: _percent_of_one(f.outcome.floor), FLOOR),
+    Column("B is", lambda f: _word(f.outcome), left=True),
+    Column("needs", lambda f: _needs(f.outcome), NEEDS),
 )
 
 
@@ -159,26 +162,32 @@ def _data(key: Key) -> str:
 CALLED: Sequence[Column[RowOutcome]] = (
     Column("row", lambda r: f"{r.key.operation} {r.key.types} {r.key.backend}", left=True),
     Column("dims", lambda r: _dims(r.key), left=True),
-    Column("data", lambda r: _data(r.key), left=True),
-    Column("threads", lambda r: r.key.role, left=True),
+    Column("data, threads", lambda r: f"{_data(r.key)}, {r.key.role}", left=True),
     Column("A", lambda r: _time(r.key, r.a)),
     Column("B", lambda r: _time(r.key, r.b)),
     Column("A / B", lambda r: _times(r.outcome.ratio)),
     Column("own", lambda r: _times(r.outcome.own)),
-    Column("±", lambda r: _reach(r.outcome)),
-    Column("B is", lambda r: word(r.outcome), left=True),
+    Column("± %", lambda r: _reach(r.outcome)),
+    Column("B is", lambda r: _word(r.outcome), left=True),
 )
 
 ROWS: Sequence[Column[RowOutcome]] = (
-    *CALLED[:7],
+    *CALLED[:6],
     Column("roof", lambda r: _times(r.outcome.roof)),
-    Column("x own", lambda r: _times(r.outcome.own)),
-    Column("±", lambda r: _reach(r.outcome)),
-    Column("floor", lambda r: _floor(r.outcome)),
-    Column("% of roof: A", lambda r: _percent(r.a)),
-    Column("B", lambda r: _percent(r.b)),
+    *CALLED[6:8],
+    Column("floor\n%", lambda r: _percent_of_one(r.outcome.floor)),
+    Column("% of roof:\nA", lambda r: _percent(r.a)),
+    Column("% of roof:\nB", lambda r: _percent(r.b)),
     CALLED[-1],
+    Column("needs", lambda r: _needs(r.outcome)),
 )
+
+
+def extremes(rows: Sequence[RowOutcome]) -> list[RowOutcome]:
+    """Those that are called, the SHOWN that changed most, in their order."""
+    called = [row for row in rows if row.outcome.word in ("faster", "slower")]
+    most = sorted(called, key=lambda row: -abs(math.log(row.outcome.own or row.outcome.ratio)))[:SHOWN]
+    return [row for row in called if row in most]
 
 
 class Pivoted(NamedTuple):
@@ -226,7 +235,7 @@ def counted(page: Page) -> str:
     return f"{page.b.letter} against {page.a.letter}: of {len(page.families)} families {', '.join(said)}"
 
 
-def lines(page: Page, all_names: bool) -> Iterator[str]:
+def lines(page: Page, all_rows: bool, all_names: bool) -> Iterator[str]:
     """What moved, what the variance is from, what has no partner."""
     if page.moved:
         moved = ", ".join(f"{100 * (x - 1):+.1f} % ({role})" for role, x in page.moved.items())
@@ -236,6 +245,9 @@ def lines(page: Page, all_names: bool) -> Iterator[str]:
     else:
         yield "Variance between sessions: the default, since no session of this machine repeats another."
     a, b = page.a.letter, page.b.letter
+    called = sum(row.outcome.word in ("faster", "slower") for row in page.rows)
+    if called > SHOWN and not all_rows:
+        yield f"{called} rows are called; the {SHOWN} that changed most are shown, --rows shows all."
     yield f"{len(page.rows)} rows compared, {len(page.only_a)} only in {a}, {len(page.only_b)} only in {b}."
     for letter, keys in ((a, page.only_a), (b, page.only_b)):
         yield from _unmatched(letter, keys, all_names)

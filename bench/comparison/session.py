@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bench.record.format import Machine, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
+from bench.record.placement import placement
 from bench.record.probes import LOOPS, PROBES
 from bench.record.row import Row, counted, types_label
 from bench.record.runs.run import good
@@ -253,7 +254,7 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
     machine, session = record["machine"], record["session"]
     build, huge = machine["build"], machine.get("huge_pages") or {}
     blas = (f"{b.get('name') or '?'} {b.get('version') or '?'}" for b in machine.get("blas") or ())
-    placed: list[Mapping[str, Any]] = session.get("placements") or []  # type: ignore[assignment]
+    placed = (placement(session, int(threads)) for threads in session["cpus"] if threads != "1")
     known: dict[str, Any] = {
         "CPU": machine["cpu"]["model"],
         "commit": machine.get("commit"),
@@ -266,7 +267,7 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
         "libc": machine.get("libc"),
         "Python": machine.get("python"),
         "BLAS": ", ".join(sorted(set(blas))),
-        "threads share": ", ".join(sorted({str(p["found"]) for p in placed})),
+        "threads share": ", ".join(dict.fromkeys(placed)),
         "options": ", ".join(f"{name.strip('-')} {value}" for name, value in sorted(options.items())),
         "command": record["command"],
     }
