@@ -137,20 +137,20 @@ class _Server:
 
 
 @contextlib.contextmanager
-def spread(cpus: list[int]) -> Iterator[None]:
-    """Pins the threads of this process that used the most CPU time within the block to one CPU each."""
-    before = _thread_seconds()
+def spread(cpus: list[int], process: int | str = "self") -> Iterator[None]:
+    """Pins the threads of a process that used the most CPU time within the block to one CPU each."""
+    before = _thread_seconds(process)
     yield
-    used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in _thread_seconds().items()}
+    used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in _thread_seconds(process).items()}
     busiest = sorted(used, key=lambda thread: -used[thread])
     for thread, cpu in zip(busiest, cpus, strict=False):
         os.sched_setaffinity(thread, [cpu])
 
 
-def _thread_seconds() -> dict[int, float]:
-    """CPU seconds so far of each thread of this process; from schedstat, since ticks are too coarse."""
+def _thread_seconds(process: int | str) -> dict[int, float]:
+    """CPU seconds so far of each thread of a process; from schedstat, since ticks are too coarse."""
     found = {}
-    for task in Path("/proc/self/task").iterdir():
+    for task in Path(f"/proc/{process}/task").iterdir():
         with contextlib.suppress(OSError):  # a thread may end meanwhile
             found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
     return found

@@ -85,6 +85,7 @@ def test_processes(python: Run, arguments: list[str], status: int, out: str, err
 
 def test_list_of_commands() -> None:
     names = {
+        "ab",
         "calibrate",
         "check",
         "compare",

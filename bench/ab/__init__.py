@@ -1,0 +1,1 @@
+"""python -m bench.ab: two builds of the kernels in turn."""
