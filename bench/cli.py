@@ -4,13 +4,14 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench.errors import BadInput
+from bench.errors import BadInput, plain
 
 CUT_SHORT = 130  # exit status after Ctrl-C or SIGTERM
 
@@ -19,6 +20,13 @@ def output(text: str) -> Path:
     """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
     that nothing is measured in vain.
     """
+    path = Path(text)
+    _check_writable(path, path.absolute().parents, file=True)
+    return path
+
+
+def output_stem(text: str) -> Path:
+    """The same for the beginning of files' names."""
     path = Path(text)
     _check_writable(path, path.absolute().parents)
     return path
@@ -31,13 +39,22 @@ def output_folder(text: str | Path) -> Path:
     return path
 
 
-def _check_writable(path: Path, folders: Sequence[Path]) -> None:
-    """Raises BadInput, naming the path, where files can't be made in the first of the folders that exists."""
-    folder = next(folder for folder in folders if folder.exists())
-    if not folder.is_dir():
-        raise BadInput(f"can't write {path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"can't write {path}: no permission to write in {folder}")
+def _check_writable(path: Path, folders: Sequence[Path], file: bool = False) -> None:
+    """Raises BadInput, naming the path, where nothing can be made in the first of the folders that exists: tries.
+
+    file: also where the path itself is a folder, a device or the like.
+    """
+    try:
+        if file and path.exists() and not path.is_file():
+            raise BadInput(f"can't write {path}: it is no file")
+        folder = next(folder for folder in folders if folder.exists())
+        make = tempfile.TemporaryFile if folder == folders[0] else tempfile.TemporaryDirectory
+        with make(dir=folder):
+            pass
+    except OSError as error:  # no permission, not a folder, read-only, full, or no place for files, as /proc
+        raise BadInput(f"can't write {path}: {error.strerror}") from error
+    except ValueError as error:  # a zero byte
+        raise BadInput(f"can't write {path}: {error}") from error
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_picture(self, default: str | None = None) -> None:
         """--picture STEM."""
-        self.add_argument("--picture", type=output, default=default, metavar="STEM", help="without .png and .svg")
+        self.add_argument("--picture", type=output_stem, default=default, metavar="STEM", help="without .png and .svg")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse's; options.arguments are the arguments as they were given."""
@@ -67,34 +84,50 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {plain(message)}\n")
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
-    """Runs a command's main() as a process: exit 2 on bad input, 1 on a failed check, 130 on Ctrl-C."""
+    """Runs a command's main() as a process: exit 2 on bad input, 1 on a failed check, 130 on Ctrl-C.
+
+    Output that can't be written, to a full disk or a stdout that is closed, is one line and exit 2, too.
+    """
     path = Path(sys.argv[0])
     command = path.parent.name if path.stem == "__main__" else path.stem
+    if sys.stdout is None:
+        sys.exit(_complain(command, "stdout is closed", 2))
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # an argument may be no UTF-8
     try:
-        sys.exit(main(None) or 0)
+        status = main(None) or 0
+        sys.stdout.flush()
+        sys.exit(status)
     except BadInput as error:
         sys.exit(_complain(command, str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_complain(command, "interrupted", CUT_SHORT))
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer can't be written
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
+            sys.exit(0)
+        sys.exit(_complain(command, f"{error.filename or 'output'}: {error.strerror}", 2))
 
 
 def _complain(command: str, message: str, status: int) -> int:
-    line = " ".join(message.split())
-    print(f"bench.{command}: {line}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"bench.{command}: {plain(message)}", file=sys.stderr)
     return status
 
 
 def console(stderr: bool = False) -> Console:
-    """A rich console: as wide as the terminal, or 180 columns where the output is no terminal."""
-    plain = Console(stderr=stderr, highlight=False)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=180)
+    """A rich console: as wide as the terminal, or 180 columns where the output is no terminal.
+
+    Square brackets are text: names of models, files and machines may have them.
+    """
+    wide = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not wide.is_terminal:
+        wide.width = 180
+    return wide
 
 
 def print_json(value: Any) -> None:
@@ -117,7 +150,7 @@ def shown(
     else:
         show(console())
         for path in pictures:
-            print(f"picture: {path}")
+            print(f"picture: {plain(path)}")
         if record:
-            print(f"record: {record}")
+            print(f"record: {plain(record)}")
     return 0 if complete else CUT_SHORT

@@ -1,8 +1,9 @@
-"""Files: written whole or not at all; the package's own tables."""
+"""Files: read only where they end, written whole or not at all; the package's own tables."""
 
 import contextlib
 import csv
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
@@ -11,16 +12,48 @@ from typing import IO, Any
 
 from bench.errors import BadInput
 
+MOST_BYTES = 64 << 20  # of a file that is read; a session of an hour is 1 MB
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a regular file. Raises BadInput, naming it, for any other, one above MOST_BYTES, and a folder.
+
+    A FIFO would wait for a writer, a device never end, and files of /proc say that they are empty.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BadInput(f"{path}: not a file, but {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}")
+        if not 0 < found.st_size <= MOST_BYTES:
+            raise BadInput(f"{path}: empty" if not found.st_size else f"{path}: over {MOST_BYTES >> 20} MiB")
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES).decode("utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8; a path with a zero byte
+        raise BadInput(f"{path}: {error}") from error
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new
     one.
 
-    Raises BadInput where the folder can't be written.
+    Raises BadInput where the folder can't be written, and where the path is a folder, a device or the like.
     """
     handle = None
     try:
+        if path.exists() and not path.is_file():
+            raise BadInput(f"can't write {path}: it is no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed below, before the rename
             mode, dir=path.parent, prefix=f".{path.name}.", delete=False

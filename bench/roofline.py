@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import Parser, console, print_json, run
-from bench.errors import BadInput
-from bench.record.store import load
+from bench.cli import Parser, run, shown
+from bench.record.store import derived_from, load
 from bench.report.roofline_plot import roofline
 from bench.report.tables import summary
 
@@ -16,17 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_picture("results/roofline")
     options = parser.parse_args(arguments)
     records = [load(path) for path in options.record]
-    try:
-        paths = roofline(records, options.picture)
-    except ValueError as error:
-        raise BadInput(f"{', '.join(map(str, options.record))}: {error}") from error
-    if options.json:
-        print_json({"pictures": list(map(str, paths)), "figures": [metrics.as_dict() for metrics in records]})
-        return 0
-    for metrics in records:
-        console().print(summary(metrics))
-    print(*(f"picture: {path}" for path in paths), sep="\n")
-    return 0
+    with derived_from(*options.record):
+        pictures = roofline(records, options.picture)
+        document = {"pictures": list(map(str, pictures)), "figures": [metrics.as_dict() for metrics in records]}
+        return shown(
+            options, True, document, lambda out: out.print(*map(summary, records), sep="\n"), pictures=pictures
+        )
 
 
 if __name__ == "__main__":

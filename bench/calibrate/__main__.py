@@ -17,6 +17,7 @@ from bench.comparison.page import THRESHOLD
 from bench.comparison.session import Session
 from bench.comparison.sides import read, records_in
 from bench.errors import BadInput
+from bench.record.store import derived_from
 from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown, table
 
@@ -47,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="tables to paste")
     parser.add_argument("--condense", type=output, metavar="FILE", help="write what was taken from the records here")
     options = parser.parse_args(arguments)
+    with derived_from(*options.record):
+        return _calibrated(options)
+
+
+def _calibrated(options: Any) -> int:
     known = sessions(options.record)
     of = matrix(known)
     tried = trials(of, math.log1p(THRESHOLD / 100))
@@ -79,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(notes, end="\n\n")
     else:
         out = console()
-        out.print(head, markup=False)
+        out.print(head)
         for title, columns, entries in tables:
             out.print(table(title, columns, entries))
     return 0

@@ -30,6 +30,7 @@ from bench.compare.tables import (
 from bench.comparison.page import TELL, THRESHOLD, Page, RowOutcome, Side, compare
 from bench.comparison.sides import sides
 from bench.errors import BadInput
+from bench.record.store import derived_from
 from bench.report.columns import Column
 from bench.report.tables import caption_of, csv_text, markdown, table
 
@@ -145,12 +146,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--markdown", action="store_true", help="tables to paste")
     shape.add_argument("--csv", action="store_true", help="the families, or with --rows the rows")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args([DIVIDER if argument == "--" else argument for argument in given])
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args([DIVIDER if word == "--" else word for word in words])
     if str(options.record[-1]) == DIVIDER or str(options.record[0]) == DIVIDER:
         raise BadInput("a side without a record: write A... -- B...")
     groups = groupby(options.record, key=lambda path: str(path) == DIVIDER)
-    every = sides([list(group) for divider, group in groups if not divider])
+    given = [list(group) for divider, group in groups if not divider]
+    with derived_from(*(path for group in given for path in group)):
+        return _compared(given, options)
+
+
+def _compared(given: Sequence[Sequence[Path]], options: Any) -> int:
+    every = sides(given)
     others = every[1:]
     pages = [compare(every[0], other, options.threshold, len(others)) for other in others]
     if not any(page.rows for page in pages):

@@ -16,7 +16,7 @@ from bench.ladder.plot import draw
 from bench.ladder.steps import BACKENDS, Step, climb, headline
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import load, save
+from bench.record.store import derived_from, load, save
 from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown, table
 from bench.report.text import interval, machine_line, of_threads, trust_text
@@ -94,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     metrics = load(options.record) if options.record else _measured(options)
     if options.save:
         save(metrics.record, options.save)
+    with derived_from(*([options.record] if options.record else [])):
+        return _shown(options, metrics)
+
+
+def _shown(options: Any, metrics: Metrics) -> int:
     try:
         steps = climb(metrics)
     except ValueError as error:

@@ -12,7 +12,7 @@ from bench.cli import Parser, output_folder, run, shown
 from bench.errors import BadInput
 from bench.options import add_dtype, add_seconds, add_threads
 from bench.record.metrics import Metrics
-from bench.record.store import load
+from bench.record.store import derived_from, load
 from bench.report.libraries import as_dict, summary
 from kernels.backends import libraries
 
@@ -40,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metrics = load(options.record)
         if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):
             raise BadInput(f"{options.record}: no other library took part in it")
-        return _shown(options, metrics)
-    metrics = _measured(options)
-    return _shown(options, metrics)
+        with derived_from(options.record):
+            return _shown(options, metrics)
+    return _shown(options, _measured(options))
 
 
 if __name__ == "__main__":

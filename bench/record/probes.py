@@ -13,12 +13,14 @@ class ProbeKind(NamedTuple):
     roof     what its best sample is a ceiling of; None: it is only reported
     operand  where it is no operation of kernels.operations, the name of the one operand that it has
     amount   and the units in one call, from its dims and threads; an operation's are its bytes
+    dims     the names of those dims
     """
 
     unit: Literal["FLOP", "byte", "cycle"]
     roof: Literal["peak", "bandwidth", "clock"] | None = None
     operand: str | None = None
     amount: Callable[[Dims, int], int] | None = None
+    dims: tuple[str, ...] = ()
 
 
 def _fma_flops(dims: Dims, threads: int) -> int:
@@ -27,8 +29,8 @@ def _fma_flops(dims: Dims, threads: int) -> int:
 
 
 PROBES: Mapping[str, ProbeKind] = {
-    "fma": ProbeKind("FLOP", "peak", "x", _fma_flops),
-    "adds": ProbeKind("cycle", "clock", "x", lambda dims, threads: dims["adds"]),  # each waits for the last: a cycle
+    "fma": ProbeKind("FLOP", "peak", "x", _fma_flops, ("chains", "lanes", "iterations")),
+    "adds": ProbeKind("cycle", "clock", "x", lambda dims, threads: dims["adds"], ("adds",)),  # each waits for the last
     "copy": ProbeKind("byte"),
     "copy_nt": ProbeKind("byte"),
     "scale": ProbeKind("byte"),

@@ -5,6 +5,7 @@ the tables that define them, so that no new one can be missing.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -49,8 +50,26 @@ def _validator(version: int, derived: bool) -> Any:
             "required": [name for name in found["required"] if name not in DERIVED],
             "properties": found["properties"] | dict.fromkeys(DERIVED, True),
         }
-    quick = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"items": _items})
-    return quick(found, format_checker=_FORMATS)
+    draft = jsonschema.Draft202012Validator
+    kinds = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # a float is no index
+    quick = jsonschema.validators.extend(draft, {"items": _items, "pattern": _pattern}, type_checker=kinds)
+    return quick(_inlined(found, found.get("$defs", {})), format_checker=_FORMATS)
+
+
+def _inlined(node: Any, known: Mapping[str, Any]) -> Any:
+    """A schema with every reference replaced by what it means: looking one up takes jsonschema 0.1 ms each time."""
+    if isinstance(node, list):
+        return [_inlined(one, known) for one in node]
+    if not isinstance(node, dict):
+        return node
+    meant = known[node["$ref"].removeprefix("#/$defs/")] if "$ref" in node else {}
+    return {key: _inlined(value, known) for key, value in {**meant, **node}.items() if key not in ("$ref", "$defs")}
+
+
+def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
+    """jsonschema's "pattern", but a line break at the end, which Python's $ passes over, counts."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield jsonschema.ValidationError(f"{instance!a:.100} does not match {pattern!r:.40}")
 
 
 def _items(validator: Any, items: Any, instance: Any, schema_: Any) -> Iterator[Any]:

@@ -1,16 +1,20 @@
 """Records as files: made and written, read and checked; nothing else writes or reads them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
-from bench.errors import BadInput
-from bench.files import replacing
+from bench.errors import BadInput, plain
+from bench.files import read_text, replacing
+from bench.record.demands import unfit
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
-from bench.record.row import Row, faults
+from bench.record.row import Row
 from bench.record.runs.faults import all_faults
 from bench.record.runs.run import Run
 from bench.record.schema import invalid
@@ -36,7 +40,7 @@ def make(
     complete  False where the session was interrupted
     started   with a time zone; rows' starts count from it
 
-    Raises BadInput naming the field that read() would refuse.
+    Texts are kept as bench.errors.plain() has them. Raises BadInput naming the field that read() would refuse.
     """
     record = cast(
         Record,
@@ -44,13 +48,13 @@ def make(
             "format": FORMAT,
             "version": VERSION,
             "command": command,
-            "arguments": list(arguments),
-            "options": dict(options or {}),
+            "arguments": _plainly(list(arguments)),
+            "options": _plainly(dict(options or {})),
             "started": started.isoformat(timespec="milliseconds"),
             "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "complete": complete,
-            "machine": machine,
-            "session": session,
+            "machine": _plainly(machine),
+            "session": _plainly(session),
             "rows": rows,
             **({"runs": list(runs)} if runs else {}),
         },
@@ -65,6 +69,15 @@ def make(
     return metrics
 
 
+def _plainly(value: Any) -> Any:
+    """A document with its texts printable: what an argument or a file of /proc holds mustn't end a session."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {plain(key): _plainly(one) for key, one in value.items()}
+    return [_plainly(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def save(record: Record, path: Path) -> None:
     """Writes the record whole or not at all. Raises BadInput where it can't."""
     with replacing(path) as handle:
@@ -77,41 +90,68 @@ def read(path: Path) -> Record:
 
     Raises BadInput, in one line, for anything else.
     """
+    text = read_text(path)
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # undecodable, unparsable, cut off, nested without end
+        record = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # unparsable, cut off, nested without end
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput(f"{path}: not a {FORMAT}")
     version = record.get("version")
-    if version not in (1, VERSION) or isinstance(version, bool):
-        raise BadInput(f"{path}: version {version!r}; this reads versions 1 and {VERSION}")
-    if fault := invalid(record, version):
-        raise BadInput(f"{path}: {fault}")
-    if version == 1:
-        try:
+    if type(version) is not int or version not in (1, VERSION):
+        raise BadInput(f"{path}: version {str(version)[:40]}; this reads versions 1 and {VERSION}")
+    with derived_from(path):
+        if fault := invalid(record, version):
+            raise BadInput(f"{path}: {fault}")
+        if version == 1:
             record = upgraded(record)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"{path}: version 1, but its rows or figures aren't: {error!r}") from error
-        if fault := invalid(record, derived=False):
-            raise BadInput(f"{path}: read as version {VERSION}: {fault}")
+            if fault := invalid(record, derived=False):
+                raise BadInput(f"{path}: read as version {VERSION}: {fault}")
     return cast(Record, record)
 
 
-def _refuse(constant: str) -> None:
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number in JSON")
 
 
-def problems(record: Record) -> list[str]:
-    """What is wrong with a record that read() accepted: tampered data, figures that don't follow, rules broken."""
-    if found := _faults(record):
-        return found
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        _refuse(text[:40])
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"{twice[:40]!r} stands twice in one object")
+    return found
+
+
+@contextmanager
+def derived_from(*paths: Path) -> Iterator[None]:
+    """The one guard around whatever follows from records that were read, in every command that reads some.
+
+    What schema and digest let through may still be nothing to work with: an exception becomes BadInput, naming the
+    files and where in the code. Without files it is the code's own.
+    """
     try:
-        derived = Metrics(record).as_dict()
-    except (KeyError, ValueError, ZeroDivisionError, TypeError) as error:
-        return [f"its figures can't be derived: {error!r}"]
+        yield
+    except (BadInput, OSError):
+        raise
+    except Exception as error:
+        if not paths:
+            raise
+        ours = [at for at in traceback.extract_tb(error.__traceback__) if "bench" in Path(at.filename).parts]
+        where = f"{type(error).__name__} at {Path(ours[-1].filename).name}:{ours[-1].lineno}: {str(error)[:200]}"
+        raise BadInput(f"{', '.join(map(str, paths))}: nothing follows from it: {where}") from error
+
+
+def problems(metrics: Metrics) -> list[str]:
+    """What is wrong with a record that load() accepted, each in one line: figures that don't follow, rules broken."""
+    record, derived = metrics.record, metrics.as_dict()
+    found: list[str] = []
     if record["figures"] is not None:
         _compare("figures", record["figures"], derived, found)
     found += [
@@ -119,14 +159,14 @@ def problems(record: Record) -> list[str]:
         for i, figures in enumerate(derived["rows"])
         if "error" in figures
     ]
-    return found
+    return list(map(plain, found))
 
 
 def _faults(record: Record) -> list[str]:
     """Why nothing can be derived from a record that read() accepted."""
     changed = record["digest"] != digest(record)
     found = ["the digest doesn't match: the record was changed after it was written"] if changed else []
-    found += [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in faults(row)]
+    found += [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in unfit(row)]
     return found + list(all_faults(record.get("runs", [])))
 
 
@@ -147,8 +187,14 @@ def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
 
 
 def load(path: Path) -> Metrics:
-    """A record with its figures, derived anew. Raises BadInput where read() does, or nothing can be derived from it."""
+    """A record with its figures, derived anew. Raises BadInput where read() does, or nothing can be derived from it.
+
+    What else is made of them belongs into derived_from().
+    """
     record = read(path)
-    if found := _faults(record):
-        raise BadInput(f"{path}: {found[0]}")
-    return Metrics(record)
+    with derived_from(path):
+        if found := _faults(record):
+            raise BadInput(f"{path}: {found[0]}" + (f", and {len(found) - 1} faults more" if found[1:] else ""))
+        metrics = Metrics(record)
+        metrics.as_dict()
+    return metrics

@@ -9,6 +9,7 @@ from bench.files import replacing
 matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 __all__ = ["LOOKS", "plt", "write"]
 
@@ -23,7 +24,16 @@ LOOKS = {
 
 
 def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
-    """Writes a figure as stem.png and stem.svg, and closes it."""
+    """Writes a figure as stem.png and stem.svg, and closes it. Dollars in names are dollars, no mathematics."""
+    ticks = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if text not in ticks:  # those of a logarithmic axis are mathematics: 10 to the 3rd
+            text.set_parse_math(False)
     paths = []
     for suffix in ("png", "svg"):
         path = Path(f"{stem}.{suffix}")

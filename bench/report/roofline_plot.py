@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bench.errors import BadInput
 from bench.record.metrics import Metrics
 from bench.record.row import arithmetic, family
 from bench.report.plots import LOOKS, plt, write
@@ -154,7 +155,7 @@ def _angle(axes: Axes, left: float, right: float, bottom: float, top: float) -> 
 def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
     """Draws every panel of every record and writes stem.png and stem.svg; returns the two paths.
 
-    Raises BadInput where they can't be written, ValueError where no record has roofs to draw.
+    Raises BadInput where they can't be written, and where no record has roofs to draw.
     """
     panels = [
         (metrics, threads, dtype)
@@ -163,7 +164,7 @@ def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
         for dtype in dict.fromkeys(d for d, _ in roofs.ridges)
     ]
     if not panels:
-        raise ValueError("no record holds both a peak and a DRAM read roof")
+        raise BadInput("no record holds both a peak and a DRAM read roof")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(7.6 * columns, 5.2 * rows), squeeze=False, layout="constrained")

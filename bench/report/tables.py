@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.errors import plain
 from bench.record.metrics import Metrics
 from bench.report.columns import (
     BANDWIDTHS,
@@ -27,7 +29,18 @@ T = TypeVar("T")
 
 
 def _plain(cell: Cell) -> str:
-    return cell.plain if isinstance(cell, Text) else cell
+    return plain(cell)
+
+
+def _markdown(cell: Cell) -> str:
+    """A cell that stays one, without HTML, code or links."""
+    return re.sub(r"([|`<]|\](?=\())", r"\\\1", _plain(cell))
+
+
+def _csv(cell: Cell) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = _plain(cell)
+    return text if text[:1] not in ("=", "+", "-", "@") or re.fullmatch(r"-|[+-][\d.,]+( ?%)?", text) else f"'{text}"
 
 
 def caption_of(columns: Sequence[Column[T]], notes: str = "") -> str:
@@ -78,7 +91,7 @@ def markdown(columns: Sequence[Column[T]], entries: Sequence[T]) -> list[str]:
     return [
         "| " + " | ".join(headings) + " |",
         "|" + "|".join("---" if column.left else "--:" for column in columns) + "|",
-        *("| " + " | ".join(_plain(column.cell(entry)) for column in columns) + " |" for entry in entries),
+        *("| " + " | ".join(_markdown(column.cell(entry)) for column in columns) + " |" for entry in entries),
     ]
 
 
@@ -87,7 +100,7 @@ def csv_text(columns: Sequence[Column[T]], entries: Sequence[T]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.heading.replace("\n", " ") for column in columns)
-    writer.writerows([_plain(column.cell(entry)) for column in columns] for entry in entries)
+    writer.writerows([_csv(column.cell(entry)) for column in columns] for entry in entries)
     return text.getvalue()
 
 

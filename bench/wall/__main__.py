@@ -14,7 +14,7 @@ from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.options import add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import load
+from bench.record.store import derived_from, load
 from bench.report.tables import table
 from bench.wall.growth import CAVEATS, growth_rows
 from bench.wall.hosts import DTYPE, SOURCE, host
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if len(options.records) > MOST:
         raise BadInput(f"{len(options.records)} records: at most {MOST} can be told apart in the picture")
-    hosts = [host(load(path), str(path)) for path in options.records]
+    loaded = [load(path) for path in options.records]
+    with derived_from(*options.records):
+        hosts = [host(metrics, str(path)) for path, metrics in zip(options.records, loaded, strict=True)]
     complete = True
     if options.measure or not options.records:
         metrics = _measured(options)
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hosts.insert(0, host(metrics, "this session" if complete else "this session, cut short"))
     elif options.save:
         raise BadInput(f"--record {options.save}: nothing is measured; add --measure")
-    pictures = draw(hosts, options.picture)
+    with derived_from(*options.records):
+        pictures = draw(hosts, options.picture)
     document = {
         "growth": growth_rows(),
         "hosts": [one.as_dict() for one in hosts],

@@ -134,7 +134,7 @@ def test_command(python: Run, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     shown = json.loads(ran.stdout)
     document = store.read(tmp_path / "r.json")
-    assert store.problems(document) == []
+    assert store.problems(store.load(tmp_path / "r.json")) == []
     assert shown["record"] == document
     assert [s["rung"] for s in shown["steps"]][:4] == ["naive", "tiled", "packed", "vector"]
     assert {s["backend"] for s in shown["steps"]} == {"c", "numba"}

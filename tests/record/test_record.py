@@ -47,7 +47,7 @@ def test_round_trip(good: Record, tmp_path: Path, capsys: Any) -> None:
     assert store.read(path) == good == store.load(path).record
     assert store.load(path).as_dict() == good["figures"]
     assert check.main([str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}: good, 5 rows\n"
+    assert capsys.readouterr().out == f"{path}: good, 5 rows\n  trust A\n"
     assert summary(Metrics(good))
 
 
@@ -208,13 +208,15 @@ def test_a_record_is_checked_before_it_is_written(change: dict[str, Any], field:
 
 
 def test_figures_are_derived_once(good: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By make() as by every command that reads a record: the summary derives nothing again."""
+    """By make() as by load(); what reads and shows a record derives nothing again."""
     store.save(good, tmp_path / "r.json")
     counted: list[int] = []
     real = metrics_module.median_interval
     monkeypatch.setattr(metrics_module, "median_interval", lambda *x: counted.append(1) or real(*x))
-    for metrics in (records.make([product(1, 9), product(64, 80)]), store.load(tmp_path / "r.json")):
+    for get in (lambda: records.make([product(1, 9), product(64, 80)]), lambda: store.load(tmp_path / "r.json")):
+        metrics = get()
         assert summary(metrics)
+        assert not store.problems(metrics)
         assert metrics.as_dict() == metrics.record["figures"]
         kernels = sum(row["kind"] == "kernel" for row in metrics.rows)
         assert len(counted) == len(metrics.rows) + kernels  # and their shares of the roof
@@ -263,3 +265,11 @@ def test_a_row_has_types_that_its_operation_knows() -> None:
             make_row("kernel", "gemv", types, "c", "avx2", 1, dims={"n": 8, "k": 4})
     with pytest.raises(KeyError):
         make_row("kernel", "fft", "f32", "c", "avx2", 1, dims={"n": 8})
+
+
+def test_texts_are_kept_printable() -> None:
+    """What a shell or /proc hands over mustn't be what a session of minutes ends with."""
+    machine = records.MACHINE | {"cpu": {"model": "Made\tUp\n"}, "notes": ["\x1b[31m"]}
+    document = records.of([records.read()], machine=machine, remarks=["two\nlines"]).record
+    assert document["machine"]["cpu"]["model"] == r"Made\tUp"
+    assert (document["machine"]["notes"], document["session"]["remarks"]) == ([r"\x1b[31m"], ["two lines"])

@@ -36,7 +36,7 @@ def test_every_version_is_read_and_its_figures_hold(path: Path, capsys: Any) -> 
     assert capsys.readouterr().out.startswith(f"{path}: good, ")
     metrics = store.load(path)
     assert (metrics.record["version"], bool(summary(metrics))) == (2, True)
-    assert store.problems(metrics.record) == []
+    assert store.problems(metrics) == []
 
 
 def test_version_1_as_version_2(old: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def test_versions_are_compared(capsys: Any) -> None:
 def test_version_1_is_written_as_version_2(tmp_path: Path) -> None:
     store.save(store.read(OLD), tmp_path / "r.json")
     assert store.read(tmp_path / "r.json") == store.read(OLD)
-    assert store.problems(store.read(tmp_path / "r.json")) == []
+    assert store.problems(store.load(tmp_path / "r.json")) == []
 
 
 def test_tampering_with_version_1_is_found(old: dict[str, Any], tmp_path: Path, capsys: Any) -> None:

@@ -81,7 +81,7 @@ def make(kernels: Sequence[Row], threads: int = 1, **of_session: Any) -> Metrics
     return of(rows, **of_session)
 
 
-def of(rows: Sequence[Row], **of_session: Any) -> Metrics:
+def of(rows: Sequence[Row], machine: Machine = MACHINE, **of_session: Any) -> Metrics:
     """The same without any probe but those among the rows."""
     given: dict[str, Any] = {"started": STARTED, "arguments": ["--threads", "1"], "options": {"threads": [1]}}
-    return store.make("python -m bench.made_up", True, MACHINE, session(**of_session), list(rows), **given)
+    return store.make("python -m bench.made_up", True, machine, session(**of_session), list(rows), **given)

@@ -1,0 +1,96 @@
+"""Where output goes, and what stands in it: one line where it can't, and nothing that a terminal would obey."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from bench import check, compare, roofline
+from bench.cli import console, output, output_folder, output_stem
+from bench.errors import BadInput, plain
+from bench.files import replacing
+from bench.record import store
+from bench.report.columns import Column
+from bench.report.tables import csv_text, markdown, table
+from support import records
+from support.process import Run
+
+HOSTILE = ["[/b]", "[red]x", ":smile:", "$x^$ and $", "a|b", "<script>", "=1+1", "-2+cmd|' /C calc'!A0", "@x", "`x`"]
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("command", ["layers", "layers --json"])
+def test_output_that_cannot_be_written_is_one_line(python: Run, redirection: str, command: str) -> None:
+    code = f"import subprocess, sys; sys.exit(subprocess.call('exec {{}} -m bench.{command} {redirection}'.format("
+    ran = python("-c", f"{code}sys.executable), shell=True))")
+    assert ran.returncode == 2
+    assert ran.stderr in ("bench.layers: output: No space left on device\n", "bench.layers: stdout is closed\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(python: Run) -> None:
+    ran = python("-c", "import os, sys; os.execl('/bin/sh', 'sh', '-c', f'{sys.executable} -m bench.layers | true')")
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", ["/proc/r.json", "/proc/x/y/r.json", "/dev/null", "/dev/full", "/dev/null/r", "."])
+def test_where_no_file_can_be_is_known_at_once(path: str) -> None:
+    with pytest.raises(BadInput, match="can't write"):
+        output(path)
+
+
+@pytest.mark.parametrize("path", ["/proc", "/proc/x", "/dev/null", "/dev/null/x"])
+def test_where_no_folder_can_be_is_known_at_once(path: str) -> None:
+    with pytest.raises(BadInput, match="can't write"):
+        output_folder(path)
+
+
+def test_trying_leaves_nothing(tmp_path: Path) -> None:
+    paths = output(f"{tmp_path}/new/r.json"), output_folder(f"{tmp_path}/a/b"), output_stem(str(tmp_path))
+    assert paths == (tmp_path / "new" / "r.json", tmp_path / "a" / "b", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(BadInput, match="/dev/null: it is no file"), replacing(Path("/dev/null")) as file:
+        file.write("x")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_plain_text_is_one_printable_line() -> None:
+    assert plain("a \n b\r\nc") == "a b c"
+    assert plain("\x1b[31m\u202e\ud800\x9b") == r"\x1b[31m\u202e\ud800\x9b"
+    assert plain("é [/b] ±1 %") == "é [/b] ±1 %"
+    assert str(BadInput("no\x1b]0;title\a")) == r"no\x1b]0;title\x07"
+
+
+def test_cells_are_text_in_every_format() -> None:
+    columns = [Column[str]("text", lambda text: Text(text)), Column[str]("plain", lambda text: text)]
+    out = console()
+    with out.capture() as captured:
+        out.print(table("[/title]", columns, HOSTILE))
+    assert all(captured.get().count(text) == 2 for text in HOSTILE)
+    rows = markdown(columns, HOSTILE)[2:]
+    assert all(row.replace(r"\|", "").count("|") == 3 for row in rows)
+    assert not any("<s" in row.replace(r"\<", "") for row in rows)
+    cells = [
+        cell for row in csv.reader(io.StringIO(csv_text(columns, [*HOSTILE, "-", "-1.5 %", "+3"]))) for cell in row
+    ]
+    assert not any(cell[0] in "=@" or cell.startswith("-2") for cell in cells)
+    assert {"-", "-1.5 %", "+3"} <= set(cells)
+
+
+def test_names_of_machines_and_files_are_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In tables and pictures: brackets are no markup, dollars no mathematics, an escape in a file's name is shown."""
+    path = tmp_path / "[/b]$\x1b[31m.json"
+    machine = records.MACHINE | {"id": "[/b]:smile:", "cpu": {"model": "$\\frac{$ <b> & [bold]"}}
+    rows = [records.fma(), records.read(), records.product(8, 60) | {"layers": ["[/red] $_{$"]}]
+    store.save(records.of(rows, machine=machine).record, path)
+    assert roofline.main([str(path), "--picture", str(tmp_path / "[/i]$\x1b$")]) == 0
+    assert compare.main([str(path), str(path)]) == 0
+    assert check.main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "[/b]:smile:: $\\frac{$ <b> & [bold]" in printed
+    assert "[/red] $_{$" in printed
+    assert "\x1b" not in printed

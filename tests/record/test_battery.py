@@ -1,0 +1,103 @@
+"""The battery: whatever a file holds, one clear line, a non-zero exit, no traceback, no hang, and never "good"."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIG_DFL, SIGALRM, alarm, signal
+
+import pytest
+
+from bench import check, compare, roofline
+from bench.errors import BadInput
+from bench.ladder import __main__ as ladder
+from bench.peers import __main__ as peers
+from bench.record import store
+from bench.wall import __main__ as wall
+from support import battery
+from support.process import Run
+
+LEAST = 250
+SECONDS = 20  # no file takes longer: it would hang
+GOOD = battery.whole()
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """Ends the process, by a signal, where something hangs in C."""
+    before = signal(SIGALRM, SIG_DFL)
+    alarm(SECONDS)
+    try:
+        yield
+    finally:
+        alarm(0)
+        signal(SIGALRM, before)
+
+
+def refused(read: Callable[[], object]) -> str:
+    """The one line with which something is refused; "" where it isn't."""
+    try:
+        with soon():
+            read()
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("battery")
+    found = list(battery.special(folder))
+    for i, (name, content) in enumerate(battery.documents(GOOD)):
+        path = folder / f"{i}.json"
+        path.write_bytes(content)
+        found.append((name, path))
+    return found
+
+
+def test_what_the_battery_begins_with_is_good(tmp_path: Path) -> None:
+    store.save(GOOD, tmp_path / "r.json")  # type: ignore[arg-type]
+    assert store.problems(store.load(tmp_path / "r.json")) == []
+
+
+def test_every_file_is_refused_in_one_line(files: list[tuple[str, Path]]) -> None:
+    assert len(files) >= LEAST
+    assert len({path.read_bytes() for name, path in files if not name.startswith("special")}) >= LEAST
+    assert min(Counter(name.split(":")[0] for name, _ in files).values()) >= 10
+    for name, path in files:
+        line = refused(lambda path=path: store.load(path))
+        assert line, f"{name}: taken for a record"
+        assert line.isprintable(), f"{name}: {line!a}"
+        assert len(line) < 600, f"{name}: {len(line)} characters"
+        assert "nothing follows from it" not in line, f"{name}: not seen before it broke something: {line}"
+
+
+def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.CaptureFixture[str]) -> None:
+    some = files[::7]
+    with soon():
+        assert check.main([str(path) for _, path in some]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= len(some)
+    assert not [line for line in lines if ": good" in line or not line.isprintable()]
+
+
+@pytest.mark.parametrize(
+    "main", [compare.main, roofline.main, wall.main, ladder.main, peers.main], ids=lambda main: main.__module__
+)
+def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str, Path]], tmp_path: Path) -> None:
+    """By the same reader, so a few will do: those of every class."""
+    good = tmp_path / "good.json"
+    store.save(GOOD, good)  # type: ignore[arg-type]
+    for name, path in files[::41]:
+        arguments = [str(good), str(path)] if main is compare.main else [str(path)]
+        assert refused(lambda arguments=arguments: main(arguments)), f"{name}: not refused"
+
+
+@pytest.mark.parametrize("command", ["check", "compare", "roofline", "wall", "ladder", "peers"])
+def test_as_a_user_would_see_it(command: str, files: list[tuple[str, Path]], python: Run, tmp_path: Path) -> None:
+    for name, path in (files[0], files[-1]):
+        arguments = [path, path] if command == "compare" else [path]
+        ran = python("-m", f"bench.{command}", *arguments)
+        assert ran.returncode in (1, 2), name
+        assert len((ran.stdout + ran.stderr).splitlines()) == 1, f"{name}: {ran.stdout}{ran.stderr}"
+        assert list(tmp_path.iterdir()) == []
