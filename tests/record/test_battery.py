@@ -18,6 +18,7 @@ from support import battery
 from support.process import Run
 
 LEAST = 250
+THINNED = 3  # of 1,600 bad values of fields every third is tried: all take 10 s
 SECONDS = 20  # no file takes longer: it would hang
 GOOD = battery.whole()
 
@@ -49,6 +50,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("battery")
     found = list(battery.special(folder))
     for i, (name, content) in enumerate(battery.documents(GOOD)):
+        if i % THINNED and name.startswith("field"):
+            continue
         path = folder / f"{i}.json"
         path.write_bytes(content)
         found.append((name, path))

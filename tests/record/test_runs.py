@@ -41,7 +41,7 @@ def test_round_trip(tmp_path: Path) -> None:
     made = record(all_kinds())
     store.save(made, tmp_path / "r.json")
     assert store.load(tmp_path / "r.json").record == made
-    assert store.problems(store.read(tmp_path / "r.json")) == []
+    assert store.problems(store.load(tmp_path / "r.json")) == []
 
 
 def edited(*keys: Any, to: Any) -> Callable[[Record], None]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.record.format import digest
 from bench.record.schema import schema
-from support import records
+from support import records, runs
 
 Document = dict[str, Any]
 Keys = tuple[str | int, ...]
@@ -47,6 +47,14 @@ FACTS: dict[str, Any] = {
         "sources_sha256": "0" * 64,
     },
 }
+PAIR: dict[str, Any] = {
+    "round": 0,
+    "cpus": [0, 1],
+    "seconds": 6e-8,
+    "fma_together": 1.0,
+    "read_together": 0.75,
+    "found": "one L3",
+}
 CONDITION: dict[str, Any] = {
     "round": 0,
     "clock_hertz": 3e9,
@@ -63,8 +71,7 @@ def whole() -> Document:
     """A good record with something in every field."""
     circumstances: dict[str, Any] = {
         "forced": "avx2",
-        "pages": {"bytes": 1 << 20, "huge_bytes": 1 << 20},
-        "pings": [{"round": 0, "cpus": [0, 1], "seconds": 6e-8}],
+        "placements": [PAIR],
         "conditions": [CONDITION],
         "remarks": ["a remark"],
         "untrusted": ["a doubt"],
@@ -72,8 +79,13 @@ def whole() -> Document:
         "jit_seconds": {"gemm_f32": 1.5},
         "vector_code": {"gemm_f32": {"vector_bits": 256, "fma": True}},
     }
-    rows = [records.product(8, 60) | {"layers": ["BERT-Base ffn_up"], "marks": {"preempted": [1, 2]}}, records.fma()]
-    made: Any = records.of([*rows, records.read()], machine=records.MACHINE | FACTS, **circumstances).record
+    rows = [records.product(8, 60) | {"layers": ["BERT-Base ffn_up"], "marks": {"preempted": [1, 2]}, "huge_pages": 0.5}, records.fma()]
+    made: Any = records.of(
+        [*rows, records.read()],
+        machine=records.MACHINE | FACTS,
+        runs=[runs.inference(), runs.training(8)],
+        **circumstances,
+    ).record
     return json.loads(json.dumps(made))
 
 

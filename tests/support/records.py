@@ -12,6 +12,7 @@ from bench.record import store
 from bench.record.format import Circumstances, Machine
 from bench.record.metrics import Metrics
 from bench.record.row import Kind, Row, make_row
+from bench.record.runs.run import Run
 
 PEAK, READ = 100e9, 20e9
 ROUNDS = list(range(9))
@@ -81,7 +82,12 @@ def make(kernels: Sequence[Row], threads: int = 1, **of_session: Any) -> Metrics
     return of(rows, **of_session)
 
 
-def of(rows: Sequence[Row], machine: Machine = MACHINE, **of_session: Any) -> Metrics:
+def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = (), **of_session: Any) -> Metrics:
     """The same without any probe but those among the rows."""
-    given: dict[str, Any] = {"started": STARTED, "arguments": ["--threads", "1"], "options": {"threads": [1]}}
+    given: dict[str, Any] = {
+        "started": STARTED,
+        "arguments": ["--threads", "1"],
+        "options": {"threads": [1]},
+        "runs": runs,
+    }
     return store.make("python -m bench.made_up", True, machine, session(**of_session), list(rows), **given)
