@@ -28,8 +28,8 @@ _PLAIN = {"type", "minimum", "maximum", "exclusiveMinimum"}
 @cache
 def schema(version: int = VERSION) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a version."""
-    name = "record.schema.json" if version == VERSION else f"record-{version}.schema.json"
-    found: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    name = "record.schema.json" if version == VERSION else f"version_{version}/record-{version}.schema.json"
+    found: dict[str, Any] = json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
     if version == VERSION:
         found["$defs"]["operation"]["enum"] = [*OPERATIONS, *LOOPS]
         found["$defs"]["type"]["enum"] = list(TYPES)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 from bench.errors import BadInput, plain
 from bench.files import read_text, replacing
-from bench.record.demands import unfit
+from bench.record.demands.rows import unfit
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from bench import check, compare, roofline
+from bench import check, roofline
 from bench.cli import console, output, output_folder, output_stem
+from bench.compare import __main__ as compare
 from bench.errors import BadInput, plain
 from bench.files import replacing
 from bench.record import store

@@ -8,7 +8,9 @@ from signal import SIG_DFL, SIGALRM, alarm, signal
 
 import pytest
 
-from bench import check, compare, roofline
+from bench import check, roofline
+from bench.calibrate import __main__ as calibrate
+from bench.compare import __main__ as compare
 from bench.errors import BadInput
 from bench.ladder import __main__ as ladder
 from bench.peers import __main__ as peers
@@ -85,7 +87,9 @@ def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    "main", [compare.main, roofline.main, wall.main, ladder.main, peers.main], ids=lambda main: main.__module__
+    "main",
+    [compare.main, calibrate.main, roofline.main, wall.main, ladder.main, peers.main],
+    ids=lambda main: main.__module__,
 )
 def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str, Path]], tmp_path: Path) -> None:
     """By the same reader, so a few will do: those of every class."""
@@ -96,7 +100,7 @@ def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str
         assert refused(lambda arguments=arguments: main(arguments)), f"{name}: not refused"
 
 
-@pytest.mark.parametrize("command", ["check", "compare", "roofline", "wall", "ladder", "peers"])
+@pytest.mark.parametrize("command", ["check", "compare", "calibrate", "roofline", "wall", "ladder", "peers"])
 def test_as_a_user_would_see_it(command: str, files: list[tuple[str, Path]], python: Run, tmp_path: Path) -> None:
     for name, path in (files[0], files[-1]):
         arguments = [path, path] if command == "compare" else [path]

@@ -79,7 +79,10 @@ def whole() -> Document:
         "jit_seconds": {"gemm_f32": 1.5},
         "vector_code": {"gemm_f32": {"vector_bits": 256, "fma": True}},
     }
-    rows = [records.product(8, 60) | {"layers": ["BERT-Base ffn_up"], "marks": {"preempted": [1, 2]}, "huge_pages": 0.5}, records.fma()]
+    rows = [
+        records.product(8, 60) | {"layers": ["BERT-Base ffn_up"], "marks": {"preempted": [1, 2]}, "huge_pages": 0.5},
+        records.fma(),
+    ]
     made: Any = records.of(
         [*rows, records.read()],
         machine=records.MACHINE | FACTS,
