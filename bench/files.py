@@ -34,6 +34,17 @@ def read_text(path: Path) -> str:
         raise BadInput(f"{path}: {error}") from error
 
 
+def says(path: Path, format_: str) -> bool:
+    """Whether a regular file that can be read has the name of this format, in quotes, near its beginning."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return f'"{format_}"'.encode() in file.read(4096)
+    except (OSError, ValueError):
+        return False
+
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",

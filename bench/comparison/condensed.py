@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.comparison.session import Key, Session, Value
 from bench.errors import BadInput
-from bench.files import replacing
+from bench.files import read_text, replacing, says
 
 FORMAT = "ridgeline-sessions"
 VERSION = 1
@@ -45,23 +45,19 @@ def _packed(one: Session, keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def is_one(path: Path) -> bool:
-    """Whether the file says that it is one. A file that can't be opened isn't."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        return f'"{FORMAT}"'.encode() in handle.read(200)
+    """Whether the file says that it is one."""
+    return says(path, FORMAT)
 
 
 def load(path: Path) -> list[Session]:
     """Raises BadInput for a file that save() didn't write."""
+    text = read_text(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(text)
         if document["format"] != FORMAT or document["version"] != VERSION:
             raise BadInput(f"{path}: not version {VERSION} of {FORMAT}")
         keys = [_key(row) for row in document["rows"]]
         return [_unpacked(one, keys) for one in document["sessions"]]
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: not a {FORMAT}: {error!r}") from error
 

@@ -12,12 +12,12 @@ from string import ascii_uppercase
 from bench.comparison.page import Side
 from bench.comparison.session import Session, session, stored
 from bench.errors import BadInput
+from bench.files import read_text, says
 from bench.record.format import FORMAT, VERSION, digest
 from bench.record.store import load
 
 MOST = len(ascii_uppercase)
 NEIGHBOURS = 10  # records beside those that are compared, the nearest by name, that are read for the variance
-LARGEST = 64 * 2**20  # bytes of a neighbour
 
 
 def records_in(path: Path) -> list[Path]:
@@ -27,17 +27,10 @@ def records_in(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    found = [file for file in sorted(path.rglob("*.json")) if _looks_like_one(file)]
+    found = [file for file in sorted(path.rglob("*.json")) if says(file, FORMAT)]
     if not found:
         raise BadInput(f"{path}: no record in this folder")
     return found
-
-
-def _looks_like_one(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as handle:
-        return f'"{FORMAT}"'.encode() in handle.read(4096)
 
 
 def read(path: Path) -> Session:
@@ -104,12 +97,12 @@ def _neighbours(files: Sequence[Path], groups: Sequence[Sequence[Session]]) -> d
 
 def neighbour(path: Path) -> Session | None:
     """A record that only tells how much sessions differ, with the figures that it stores; None where it can't."""
-    if not _looks_like_one(path) or path.stat().st_size > LARGEST:
+    if not says(path, FORMAT):
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path))
         if record["version"] != VERSION or record["digest"] != digest(record):
             return None
         return stored(record, str(path))
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OSError):  # not a record
+    except (BadInput, ValueError, KeyError, TypeError, RecursionError, AttributeError, ArithmeticError):  # not a record
         return None
