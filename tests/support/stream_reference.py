@@ -1,97 +1,127 @@
 """Bandwidth as an independent C program, stream_reference.c, finds it, beside this project's probes.
 
-    python -m tests.support.stream_reference [--threads T] [--size MIB] [--rounds N]
+    PYTHONPATH=tests python -m support.stream_reference [--threads 1,2] [--size MIB] [--pairs N] [--pages huge|small]
 
-Both run in turn on arrays of the same size, with threads on the same CPUs; the best of each counts. gcc makes a call of
-memcpy of the copy loop, which uses non-temporal stores on large arrays, so the probes' figures with such stores stand
-beside those with regular ones.
+In turn: the program on arrays of its own and the probes on theirs, of the same size, on the same pages and CPUs; the
+ratio of a pair is that of their median rates. Together: the program's loops on the probes' own arrays, in the same
+rounds; what is left there is what the compilers and the loops make of it, what is only in turn is the arrays' place.
+Both use regular stores; reads go in four streams.
 """
 
 import argparse
+import ctypes
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
-import kernels
-from bench.host.cpus import cpus_for
+import numpy as np
+
+from bench.host.cpus import cpus_for, thread_counts
 from bench.host.placement import pinned
 from bench.measure.arrays import stream_arrays
-from bench.measure.probes import stream_probe
+from bench.measure.probes import Probe, stream_probe
 from bench.measure.timing import interleave
-from kernels.operations import OPERATIONS
+from bench.options import use_pages
+from bench.record.intervals import median_interval
+from kernels.arrays import PAGES, pages
 
 SOURCE = Path(__file__).with_suffix(".c")
-KERNELS = {name: (name, f"{name}_nt") for name in ("copy", "scale", "add", "triad")}
-KERNELS["read"] = ("read", "read_2", "read_4", "read_8")
-REPETITIONS = 20
+KERNELS = {"copy": "copy", "scale": "scale", "add": "add", "triad": "triad", "read": "read_4"}
+"""The program's, and the probe of each."""
+ROUNDS = 12
 
 
-@dataclass
-class Result:
-    """Best bytes/s of one kernel: of the reference, and of each probe of ours; and the bytes the reference counts."""
-
-    bytes: int = 0
-    reference: float = 0.0
-    probes: dict[str, float] = field(default_factory=dict)
-
-
-def build(folder: Path) -> Path:
-    """The compiled program. Raises FileNotFoundError without gcc."""
-    program = folder / "stream_reference"
-    subprocess.run(["gcc", "-O3", "-march=native", "-fopenmp", SOURCE, "-o", program], check=True)
-    return program
+def build(folder: Path) -> tuple[Path, Path]:
+    """The program and the library. Raises FileNotFoundError without gcc."""
+    compiler = ["gcc", "-O3", "-march=native", "-fopenmp", str(SOURCE), "-lm", "-o"]
+    program, library = folder / "stream_reference", folder / "stream_reference.so"
+    subprocess.run([*compiler, program], check=True)
+    subprocess.run([*compiler, library, "-shared", "-fPIC"], check=True)
+    return program, library
 
 
-def _run_reference(program: Path, n: int, threads: int, results: dict[str, Result]) -> None:
+def run_program(program: Path, n: int, threads: int, rounds: int) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """By kernel, the bytes of a call and the seconds of each."""
     places = ",".join(f"{{{cpu}}}" for cpu in cpus_for(threads))
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "true", "OMP_PLACES": places}
-    command = [str(program), str(n), str(REPETITIONS)]
+    command = [str(program), str(n), str(rounds), pages()]
     ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    for name, moved, seconds in map(str.split, ran.stdout.splitlines()):
-        results[name].bytes = int(moved)
-        results[name].reference = max(results[name].reference, int(moved) / float(seconds))
+    moved, seconds = {}, defaultdict(list)
+    for name, size, one in map(str.split, ran.stdout.splitlines()):
+        moved[name] = int(size)
+        seconds[name].append(float(one))
+    return moved, seconds
 
 
-def _run_probes(n: int, threads: int, results: dict[str, Result]) -> None:
-    usable = {k.operation for k in kernels.available() if k.backend == "c"}
+def _probes(arrays: Sequence[np.ndarray], threads: int) -> list[Probe]:
+    return [stream_probe(operation, "c", arrays, threads) for operation in KERNELS.values()]
+
+
+def run_probes(n: int, threads: int, rounds: int) -> dict[str, list[float]]:
+    """By kernel, the seconds of each call, on fresh arrays."""
+    with pinned(threads):
+        probes = _probes(stream_arrays(3, n, threads), threads)
+        samples = interleave([p.variant for p in probes], 60, least=rounds, most=rounds)
+    calls = [p.row["calls"] * s.calls for p, s in zip(probes, samples, strict=True)]
+    return {name: [t / c for t in s.seconds] for name, s, c in zip(KERNELS, samples, calls, strict=True)}
+
+
+def run_together(library: Path, n: int, threads: int, rounds: int) -> dict[str, list[float]]:
+    """By kernel, the rate of the probe over that of the program's loop, round by round."""
+    loops, size, team = ctypes.CDLL(str(library)), ctypes.c_int64(n), ctypes.c_int(threads)
+    ratios = {}
     with pinned(threads):
         arrays = stream_arrays(3, n, threads)
-        for name, result in results.items():
-            probes = [stream_probe(op, "c", arrays, threads) for op in KERNELS[name] if op in usable]
-            samples = interleave([p.variant for p in probes], 0.1, least=REPETITIONS, warm_up=0.02)
-            for probe, sample in zip(probes, samples, strict=True):
-                operation = probe.row["operation"]
-                moved = OPERATIONS[operation].bytes({"n": n}, "f64") * probe.row["calls"] * sample.calls
-                result.probes[operation] = max(result.probes.get(operation, 0), moved / min(sample.seconds))
+        at = [ctypes.c_void_p(x.ctypes.data) for x in arrays]
+        for name, probe in zip(KERNELS, _probes(arrays, threads), strict=True):
+            loop = getattr(loops, f"reference_{name}")
+            theirs, ours = interleave(
+                [[lambda loop=loop: loop(team, size, *at)], probe.variant], 60, least=rounds, most=rounds
+            )
+            each = theirs.calls / (ours.calls * probe.row["calls"])
+            ratios[name] = [t / o / each for t, o in zip(theirs.seconds, ours.seconds, strict=True)]
+    return ratios
 
 
-def compare(program: Path, size: int, threads: int, rounds: int) -> dict[str, Result]:
-    """Runs both, `rounds` times in turn, on arrays of `size` bytes."""
-    results = {name: Result() for name in KERNELS}
-    for _ in range(rounds):
-        _run_reference(program, size // 8, threads, results)
-        _run_probes(size // 8, threads, results)
-    return results
+def _figure(ratios: Sequence[float]) -> str:
+    found = median_interval(ratios)
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _measured(programs: tuple[Path, Path], n: int, threads: int, pairs: int) -> tuple[Mapping[str, list[float]], ...]:
+    turns, together = defaultdict(list), defaultdict(list)
+    for pair in range(pairs):
+        if pair % 2:  # who goes first takes turns, too
+            ours = run_probes(n, threads, ROUNDS)
+        _, theirs = run_program(programs[0], n, threads, ROUNDS)
+        if not pair % 2:
+            ours = run_probes(n, threads, ROUNDS)
+        for name, ratios in run_together(programs[1], n, threads, ROUNDS).items():
+            together[name].append(median(ratios))
+            turns[name].append(median(theirs[name]) / median(ours[name]))
+    return turns, together
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--size", type=float, default=256, metavar="MIB", help="MiB per array (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=thread_counts, default="1,all")
+    parser.add_argument("--size", type=float, default=128, metavar="MIB", help="MiB per array (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--pages", type=use_pages, default=PAGES[0])
     options = parser.parse_args()
+    print(f"the probe's rate over the program's, {options.size:g} MiB per array on {pages()} pages,")
+    print(f"medians of {options.pairs} pairs of {ROUNDS} rounds [95 %]")
+    print(f"{'kernel':8}{'threads':>7}  {'in turn':22}  same arrays, same rounds")
     with tempfile.TemporaryDirectory() as folder:
-        size = int(options.size * 2**20)
-        results = compare(build(Path(folder)), size, options.threads, options.rounds)
-    print(f"{options.threads} threads, {options.size:g} MiB per array, best of {options.rounds} rounds")
-    print("GB/s, and in brackets the probe's over the reference's")
-    for name, result in results.items():
-        ours = "".join(
-            f"  {probe} {rate / 1e9:.2f} ({rate / result.reference:.3f})" for probe, rate in result.probes.items()
-        )
-        print(f"{name:6} reference {result.reference / 1e9:6.2f} {ours}")
+        programs = build(Path(folder))
+        for threads in options.threads:
+            turns, together = _measured(programs, int(options.size * 2**17), threads, options.pairs)
+            for name in KERNELS:
+                print(f"{name:8}{threads:7}  {_figure(turns[name]):22}  {_figure(together[name])}", flush=True)
 
 
 if __name__ == "__main__":
