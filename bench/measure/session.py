@@ -22,6 +22,7 @@ from bench.record import store
 from bench.record.format import Circumstances, Machine, Record
 from bench.record.metrics import Metrics
 from bench.record.row import PREEMPTED, Level, Row, make_row
+from bench.record.runs.run import Run
 from bench.workloads.shapes import Case
 from kernels import Kernel, _native
 from kernels.backends import c, libraries, numba
@@ -80,6 +81,7 @@ class Session(Ceilings):
         self.command, self.arguments, self.options = command, list(arguments), dict(options or {})
         self.started = datetime.now(UTC)
         self.complete = False
+        self.runs: list[Run] = []  # of whole models
         self.problem = Problem(arrays=4 + 3 * len(list(others)))
         self.machine = machine_facts()
 
@@ -277,6 +279,7 @@ class Session(Ceilings):
             started=self.started,
             arguments=self.arguments,
             options=self.options,
+            runs=[run for run in self.runs if run["seconds"]],
         )
 
 

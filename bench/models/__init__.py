@@ -1,0 +1,3 @@
+"""Whole models. BACKENDS: those that have every operation of a model."""
+
+BACKENDS = ("c", "numba")

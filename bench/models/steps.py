@@ -11,15 +11,13 @@ import numpy as np
 
 import kernels
 from bench.host.placement import isa_in_use
+from bench.models import BACKENDS
 from bench.models.weights import Linear
 from bench.record.runs.work import call as work_of
 from kernels import Kernel
 from kernels.arrays import aligned_empty
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
-
-BACKENDS = ("c", "numba")
-"""Those that have every operation of a model."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from bench.record.placement import Found
 from bench.record.row import Row
-from bench.record.runs.run import Run
+from bench.record.runs.run import Run, RunFigures
 
 FORMAT = "ridgeline-record"
 VERSION = 2
@@ -151,6 +151,7 @@ class Figures(TypedDict):
     measured_ridges: list[MeasuredRidgeFigures]
     drift: dict[str, float]
     trust: Trust
+    runs: NotRequired[list[RunFigures]]
 
 
 class Record(TypedDict):

@@ -23,6 +23,8 @@ from bench.record.row import (
     types_label,
     write_allocate_bytes,
 )
+from bench.record.runs.figures import RunMetrics
+from bench.record.runs.run import Run, RunFigures
 from bench.record.trust import grade, half, trust
 
 HOT_GAIN = 1.15  # weights in cache make a memory-limited kernel at least this much faster
@@ -215,9 +217,24 @@ class Metrics:
         moves = [(row, moved) for row, moved in zip(self.rows, self._moves, strict=True) if moved is not None]
         clocks = [moved for row, moved in moves if makes(row, "clock")]
         rows = [moved for row, moved in moves if row["kind"] == "kernel"]
+        rows += [moved for moved in self._run_metrics.moves if moved is not None]
         if not headline and not rows:
             rows = [moved for _, moved in moves]
         return trust(session, headline, rows, above, max(clocks, default=None))
+
+    @cached_property
+    def _run_metrics(self) -> RunMetrics:
+        return RunMetrics(self.record.get("runs", []), self.roofs, self.record["machine"])
+
+    @property
+    def run_figures(self) -> list[RunFigures]:
+        """Of each run of a whole model its latency, rates, its bound and how near it came, part by part."""
+        return self._run_metrics.figures
+
+    @property
+    def run_pairs(self) -> list[tuple[Run, RunFigures]]:
+        """Every run with its figures. bench.record.runs.run.key() tells which runs of two records are the same one."""
+        return list(zip(self.record.get("runs", []), self.run_figures, strict=True))
 
     def as_dict(self) -> Figures:
         ceilings = [
@@ -229,13 +246,16 @@ class Metrics:
             }
             for r in self.roofs.values()
         ]
-        return {
+        figures: Figures = {
             "rows": self.row_figures,
             "ceilings": ceilings,
             "measured_ridges": self.measured_ridges,
             "drift": self.drift,
             "trust": self.trust,
         }
+        if self.run_figures:
+            figures["runs"] = self.run_figures
+        return figures
 
 
 def _identity(row: Row) -> tuple[Any, ...]:

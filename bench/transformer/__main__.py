@@ -1,31 +1,33 @@
-"""python -m bench.transformer: whole Transformers, measured beside what Gholami et al. count: FLOPs, bytes, intensity.
+"""python -m bench.transformer [RECORD]: whole Transformers, measured beside what Gholami et al. count.
 
 Both sides of "AI and Memory Wall" (2024), figure 3: bench.workloads.counts has its rules, bench.models runs the models.
+A record is drawn and printed again without measuring anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench.cli import CUT_SHORT, Parser, run, shown
+from bench.cli import Parser, console, output_folder, run, shown
 from bench.errors import BadInput
-from bench.measure.run import measuring
-from bench.models.steps import BACKENDS
-from bench.models.weights import refuse
+from bench.files import replacing
+from bench.models import BACKENDS, libraries
 from bench.options import add_dtype, add_seconds, add_thread_count
+from bench.record.metrics import Metrics
+from bench.record.store import derived_from, load, save
 from bench.report.text import compiled_text, machine_line, trust_text
 from bench.transformer.analytic import analytic
-from bench.transformer.comparison import beside
-from bench.transformer.latency import Latency
 from bench.transformer.plot import draw
-from bench.transformer.tables import counts_table, latency_table, parts_table
-from bench.transformer.tasks import Task, tasks
+from bench.transformer.rows import beside_libraries, rows_of
+from bench.transformer.tables import beside_table, counts_table, latency_table, parts_table
+from bench.transformer.words import library_words, page, words
 from bench.workloads.model import MODELS, Model, find
 from bench.workloads.shapes import PHASES
 from kernels.types import DTYPES
+from kernels.verify import WrongResult
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
 MEASURED = (128, 512)
@@ -67,57 +69,63 @@ def _counted(options: Any, lengths: Sequence[int]) -> int:
     return shown(options, True, [row for _, _, rows in found for row in rows], show)
 
 
-def _todo(options: Any, lengths: Sequence[int]) -> list[Task]:
-    """What is to be measured. Raises BadInput for models that can't be run, and lengths beyond a checkpoint's."""
-    wanted = _models(options)
-    for model, _ in wanted:
-        refuse(model)
-        if options.weights and max(lengths) > model.positions:
-            raise BadInput(f"--length {max(lengths)}: {model.name}'s weights are for 1 to {model.positions} tokens")
-    if options.weights and (len(wanted) != 1 or options.dtype != "f32"):
-        raise BadInput("--weights: the weights of one model, in f32; name it with --model")
-    if options.weights and not options.weights.exists():
-        raise BadInput(f"--weights {options.weights}: no such file or folder")
-    backends = BACKENDS if options.backend == "all" else (options.backend,)
-    return [task for model, phases in wanted for task in tasks([model], lengths, backends) if task.phase in phases]
+def _measured(options: Any, lengths: Sequence[int]) -> Metrics:
+    from bench.transformer.measuring import measured  # records are drawn where nothing was compiled
+
+    return measured(options, _models(options), lengths)
 
 
-def _measured(options: Any, lengths: Sequence[int]) -> int:
-    todo = _todo(options, lengths)
-    if options.peers:
-        return beside(todo, options)
-    latency = None
-    with measuring("transformer", options, [options.threads], [options.dtype], first="roofs") as session:
-        latency = Latency(session, todo, options.threads, options.weights)
-        latency.run(options.seconds, f"{len(todo)} runs to measure: about {{:.0f}} s from here".format)
-    rows = latency.rows() if latency else []
-    if not rows:
-        return CUT_SHORT
-    metrics = session.metrics()
-    record, of_session = metrics.record, metrics.record["session"]
-    pictures = draw(rows, options.picture, machine_line(record["machine"], of_session))
+def _outputs(options: Any, metrics: Metrics) -> tuple[Path, Path]:
+    """Where the record goes, and what page and picture are called unless told otherwise: dated, by machine."""
+    from bench.measure.run import result_path
+
+    path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-transformer")
+    return path, path.with_suffix("")
+
+
+def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> int:
+    record, machine = metrics.record, machine_line(metrics.record["machine"], metrics.record["session"])
+    beside, rows = beside_libraries(metrics), rows_of(metrics)
+    stem, pictures = options.picture or stem, []
+    if not beside:
+        pictures = draw(rows, stem, [machine, *_circumstances(metrics)])
+    with replacing(stem.with_name(f"{stem.name}.md")) as handle:
+        handle.write(page(metrics, rows, beside))
 
     def show(out: Console) -> None:
-        out.print(machine_line(record["machine"], of_session))
-        out.print(latency_table(rows))
-        for _, alike in groupby(rows, key=lambda row: (row["model"], row["phase"], row["length"])):
+        out.print(machine)
+        out.print(beside_table(beside) if beside else latency_table(rows))
+        for _, alike in groupby(rows if options.parts and not beside else [], key=_place):
             out.print(parts_table(list(alike)))
-        out.print(
-            "bound: the longer of FLOPs over the peak and bytes over the read bandwidth of where they are, call by "
-            "call; activations are read once from the nearest cache that holds a call's."
-        )
-        if of_session["jit_seconds"]:
-            out.print(compiled_text(of_session))
+        for name, version in beside[0]["versions"].items() if beside else ():
+            how = next((f": {library.path}" for library in libraries.LIBRARIES if library.name == name), "")
+            out.print(f"{name} {version}{how}", markup=False)
+        if record["session"]["jit_seconds"]:
+            out.print(compiled_text(record["session"]))
+        for sentence in library_words(beside) if beside else words(rows):
+            out.print(sentence, markup=False)
         out.print(trust_text(metrics))
 
-    document = {"latency": rows, "roofs": record, "pictures": list(map(str, pictures))}
-    return shown(options, session.complete, document, show, pictures=pictures)
+    document = {"record": record, "latency": rows, "libraries": beside, "pictures": list(map(str, pictures))}
+    return shown(options, record["complete"], document, show, saved, pictures)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["model"], row["phase"], row["length"]
+
+
+def _circumstances(metrics: Metrics) -> list[str]:
+    """Of the picture: the day, the grade and its first reason."""
+    trust = metrics.trust
+    why = f": {trust['reasons'][0]}" if trust["reasons"] else ""
+    return [f"{metrics.record['ended'][:10]}, trust {trust['grade'] or 'without a grade'}{why}"]
 
 
 def _parser() -> Parser:
     parser = Parser(
         "transformer", "Whole Transformers: latency on these kernels, beside their FLOPs, bytes, intensity."
     )
+    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     parser.add_argument("--counts", action="store_true", help="count only, operator by operator; measure nothing")
     parser.add_argument("--model", help="a model's name, or a TOML file with its numbers; BERT and GPT-2 if not given")
     parser.add_argument(
@@ -131,7 +139,10 @@ def _parser() -> Parser:
     add_seconds(parser, 1.0, "measuring time per model, phase and length, 3 runs at least", most=600)
     parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
     parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
-    parser.add_picture("results/transformer")
+    parser.add_argument("--parts", action="store_true", help="print every model part by part, too; the page has it")
+    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for record and picture")
+    parser.add_save()
+    parser.add_picture()
     return parser
 
 
@@ -145,9 +156,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise BadInput("--full goes with neither --length nor --counts")
     if options.peers and (options.counts or options.dtype != "f32"):
         raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
+    if options.record:
+        with derived_from(options.record):
+            return _shown(options, load(options.record), None, options.record.with_suffix(""))
     default = LENGTHS if options.counts or options.full else MEASURED
     lengths = _lengths(_listed(default) if options.length is None else options.length)
-    return _counted(options, lengths) if options.counts else _measured(options, lengths)
+    if options.counts:
+        return _counted(options, lengths)
+    try:
+        metrics = _measured(options, lengths)
+    except WrongResult as error:
+        console(stderr=True).print(str(error), style="red", markup=False)
+        return 1
+    saved, stem = _outputs(options, metrics)
+    save(metrics.record, saved)
+    return _shown(options, metrics, saved, stem)
 
 
 if __name__ == "__main__":

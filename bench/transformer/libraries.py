@@ -4,8 +4,9 @@ Each library runs a model in a process of its own, which stands still while it i
 with this project's before it is timed, and again afterwards.
 """
 
+import resource
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,19 @@ import numpy as np
 from bench.errors import BadInput
 from bench.measure.process import Process, spread
 from bench.measure.session import Session
-from bench.measure.timing import Elsewhere, Region, Samples, Variant, collect, timed
+from bench.measure.timing import LOST, Elsewhere, Region, timed
 from bench.models.inference import Decoder, Encoder
 from bench.models.libraries import Library, Run
 from bench.models.steps import Step
 from bench.models.weights import Weights, weights_of
-from bench.record.intervals import median_interval
-from bench.transformer.tasks import LEAST, MOST, Measuring, Task
+from bench.transformer.rows import OURS
+from bench.transformer.tasks import Task
+from bench.transformer.visits import Entry, Measuring
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 
 CLOSE = 1e-4  # of the largest element: f32 through all layers
-OURS = "c"
+SWITCH_SECONDS = 4e-3  # what an involuntary switch costs: a slice of the scheduler
 
 
 def ours(task: Task, weights: Weights, threads: int) -> tuple[Run, list[Step]]:
@@ -99,104 +101,53 @@ class _Server:
         self.result = self.run()
 
     def time(self, first: int, calls: int, waken: bool) -> Region:
-        return timed([self._call], first, calls, waken, team=False)
+        """As timed(); a library's threads may sleep while they wait, so only lost CPUs are marked, not idle clocks."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        region = timed([self._call], first, calls, waken, team=False)
+        lost = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
+        return Region(region.seconds, lost * SWITCH_SECONDS > LOST * region.seconds)
 
     def check_again(self) -> None:
         compare(self.library.name, self.result, self.expected)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One task's samples: names[i] has samples[i]; the first is this project's."""
-
-    task: Task
-    steps: list[Step]
-    names: list[str]
-    samples: list[Samples]
-
-
 class LibraryLatency(Measuring):
-    """Beside libraries, and the figures derived from it. measure() raises WrongResult where a library's result isn't
-    this project's.
-    """
+    """Beside libraries. measure() raises WrongResult where a library's result isn't this project's."""
 
     def __init__(
         self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None, libraries: Sequence[Library]
     ) -> None:
         self.libraries = libraries
-        self._measured: list[Measured] = []
+        self._workers: list[ModelWorker] = []
+        self._model: Model | None = None
         super().__init__(session, todo, threads, weights)
 
-    def _bytes(self, task: Task) -> int:
+    def bytes(self, task: Task) -> int:
         return 4 * 2 * task.model.parameters() * (1 + len(self.libraries))  # weights as they are, and packed
 
-    def _measure(self, task: Task, weights: Weights, seconds: float) -> None:
-        run, steps = ours(task, weights, self.threads)
+    def prepare(self, task: Task, weights: Weights) -> list[Entry]:
+        if self._model != task.model:
+            self.session.dismiss()  # the last model's memory is free before the next one takes its own
+            self._model = task.model
+        run, _ = ours(task, weights, self.threads)
+        began = time.perf_counter()
         values, made = run()
+        once = time.perf_counter() - began
         expected = np.array(values), list(made)
-        workers = [self._worker(library, task.model) for library in self.libraries]
-        variants: list[Variant] = [[run], *(worker.prepare(task, expected) for worker in workers)]
-        once = timed([run], 0, 1).seconds
-        names = [OURS, *(library.name for library in self.libraries)]
-        samples = [Samples(1) for _ in names]
-        self._measured.append(Measured(task, steps, names, samples))
-        goal = min(MOST, max(LEAST, round(seconds / once)))
-        collect(variants, samples, [goal] * len(names), pools=names)
-        for worker in workers:
-            try:
-                worker.check_again()
-            except WrongResult:
-                self._measured.pop()  # a wrong result has no figures
-                raise
+        entries = [Entry(self.run_of(task, OURS, self.session.isa), [run], once)]
+        self._workers = [self._worker(library, task.model) for library in self.libraries]
+        for library, worker in zip(self.libraries, self._workers, strict=True):
+            there = self.run_of(task, library.name, library.version() or "unknown")
+            entries.append(Entry(there, worker.prepare(task, expected), once, pool=library.name))
+        return entries
+
+    def check_again(self, entries: Sequence[Entry]) -> None:
+        for worker in self._workers:
+            worker.check_again()
 
     def _worker(self, library: Library, model: Model) -> ModelWorker:
         make: Callable[[list[int]], ModelWorker] = lambda cpus: ModelWorker(library, cpus, model, self.path)  # noqa: E731
         return self.session.hire(library.name, self.threads, make)
 
-    def _roofs(self) -> tuple[float, float]:
-        """Peak in FLOP/s and read bandwidth in byte/s."""
-        roofs = self.session.roofs()[self.threads]
-        return roofs.peaks["f32", self.session.isa].value, roofs.bandwidths["DRAM"].value
-
-    def estimate(self, seconds: float) -> float:
-        peak, read = self._roofs()
-        spent, each = 0.0, 1 + len(self.libraries)
-        for task in self.tasks:
-            once = task.likely_seconds(peak, read, 4)
-            spent += each * (max(min(seconds, MOST * once), LEAST * once) + 2 * once)
-        models = {task.model.name: task.model.parameters() for task in self.tasks}
-        return spent + sum(models.values()) * 2e-8 * each + 10 * len(models) * len(self.libraries)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row per task of which this project and a library have samples; figures are by name, the project's first.
-
-        seconds          medians with their intervals
-        share_of_peak, share_of_read   the FLOPs and bytes from memory that this project executes, over the seconds
-        over_best        how many times this project's speed is that of the fastest library, by medians
-        """
-        peak, read = self._roofs() if self._measured else (0.0, 0.0)
-        return [row for measured in self._measured if (row := self._row(measured, peak, read))]
-
-    def _row(self, measured: Measured, peak: float, read: float) -> dict[str, Any] | None:
-        task = measured.task
-        samples = {n: s.seconds for n, s in zip(measured.names, measured.samples, strict=True) if s.seconds}
-        seconds = {name: median_interval(each) for name, each in samples.items()}
-        libraries = [name for name in seconds if name != OURS]
-        if OURS not in seconds or not libraries:
-            return None
-        best = min(libraries, key=lambda name: seconds[name].value)
-        flops, cold = sum(step.flops for step in measured.steps), sum(step.cold for step in measured.steps)
-        return {
-            "model": task.model.name,
-            "phase": task.phase,
-            "length": task.length,
-            "threads": self.threads,
-            "dtype": "f32",
-            "seconds": {name: interval.as_dict() for name, interval in seconds.items()},
-            "samples": samples,
-            "tokens_per_second": {name: task.length / interval.value for name, interval in seconds.items()},
-            "share_of_peak": {name: flops / interval.value / peak for name, interval in seconds.items()},
-            "share_of_read": {name: cold / interval.value / read for name, interval in seconds.items()},
-            "best_library": best,
-            "over_best": seconds[best].value / seconds[OURS].value,
-        }
+    def cost(self, task: Task, seconds: float) -> float:
+        return super().cost(task, seconds) * (1 + len(self.libraries)) / len(task.backends)

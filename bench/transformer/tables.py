@@ -9,7 +9,6 @@ from rich.text import Text
 from bench.report.columns import Column
 from bench.report.tables import table
 from bench.report.text import interval, of_threads, seconds
-from bench.transformer.libraries import OURS
 from bench.workloads.model import Model
 
 Row = Mapping[str, Any]
@@ -43,34 +42,53 @@ def _milliseconds(figure: Mapping[str, float]) -> str:
     return interval({key: 1e3 * value for key, value in figure.items()}, 1)
 
 
+def _percent(figure: Mapping[str, float] | None) -> str:
+    return "-" if figure is None else f"{figure['value']:.0f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f}"
+
+
+def _remark(row: Row) -> str:
+    disturbed = f"{row['marked']} of {row['samples']} samples disturbed" if row["marked"] else ""
+    return "; ".join(filter(None, (row["note"], disturbed)))
+
+
 LATENCY: Sequence[Column[Row]] = (
-    Column("model", lambda r: r["model"], left=True),
-    Column("phase", lambda r: r["phase"], "decode: all tokens one by one, from an empty cache;", left=True),
-    Column("tokens", lambda r: str(r["length"])),
+    Column("model", lambda r: r["model"], left=True, once=True),
+    Column("phase", lambda r: r["phase"], "decode: all tokens one by one, from an empty cache;", left=True, once=True),
+    Column("tokens", lambda r: str(r["length"]), once=True),
     Column("kernels", lambda r: r["backend"], left=True),
-    Column("ms [95 %]", lambda r: _milliseconds(r["seconds"])),
+    Column("ms [95 %]", lambda r: _milliseconds(r["seconds"]), "medians of samples from three passes;"),
+    Column(
+        "% of bound",
+        lambda r: _percent(r["percent_of_bound"]),
+        "bound: what FMA peak and read bandwidth of the same rounds allow, call by call;",
+    ),
     Column(
         "BERT-Base, 128 = 1",
-        lambda r: "" if r["normalised"] is None else f"{r['normalised']:.2f}",
-        "1 is BERT-Base on the same kernels;",
+        lambda r: "-" if r["normalised"] is None else f"{r['normalised']['value']:.2f}",
+        "1 is BERT-Base at 128 tokens on the same kernels, timed in the same rounds;",
     ),
     Column(
         "paper",
         lambda r: "" if r["paper"] is None else f"{r['paper']:g}",
         "paper: Intel Gold 6242, framework not stated.",
     ),
-    Column("GFLOP", lambda r: f"{r['executed']['flops'] / 1e9:,.1f}"),
-    Column("GB from memory", lambda r: f"{r['executed']['cold_bytes'] / 1e9:,.2f}"),
-    Column("GFLOP/s", lambda r: f"{r['gflops']:.1f}"),
-    Column("% of peak", lambda r: f"{100 * r['share_of_peak']:.1f}", "Peak and read bandwidth are this session's."),
-    Column("GB/s", lambda r: f"{r['gbytes']:.1f}"),
-    Column("% of read", lambda r: f"{100 * r['share_of_read']:.1f}"),
     Column("tokens/s", lambda r: f"{r['tokens_per_second']:,.0f}"),
+    Column("GFLOP/s", lambda r: f"{r['gflops']:.1f}"),
+    Column("% of peak", lambda r: _share(r["share_of_peak"]), "Peak and read bandwidth are this session's."),
+    Column("GB/s", lambda r: f"{r['gbytes']:.1f}"),
+    Column("% of read", lambda r: _share(r["share_of_read"])),
+    Column("grade", lambda r: r["grade"] or "-", "grade: by how far its visits differ, as trust's."),
+    Column("remark", _remark, left=True),
 )
 
 
 def latency_table(rows: Sequence[Row]) -> Table:
-    return table("Latency", LATENCY, rows)
+    title = f"Latency, {of_threads(rows[0]['threads'])}, {rows[0]['dtype']}"
+    return table(title, LATENCY, rows, group=lambda r: (r["model"], r["phase"], r["length"]), ruled=False)
 
 
 Part = Sequence[Row]
@@ -81,11 +99,11 @@ def part_columns(rows: Sequence[Row]) -> Sequence[Column[Part]]:
     """What a part does, and how long each row's backend takes for it."""
 
     def of(b: int) -> Sequence[Column[Part]]:
-        whole = sum(part["seconds"] for part in rows[b]["parts"])
+        whole = sum(part["seconds"]["value"] for part in rows[b]["parts"])
         return (
-            Column(f"{rows[b]['backend']}: time", lambda p: seconds(p[b]["seconds"])),
-            Column("% of all", lambda p: f"{100 * p[b]['seconds'] / whole:.1f}"),
-            Column("% of bound", lambda p: f"{100 * p[b]['bound_seconds'] / p[b]['seconds']:.0f}"),
+            Column(f"{rows[b]['backend']}: time", lambda p: seconds(p[b]["seconds"]["value"])),
+            Column("% of all", lambda p: f"{100 * p[b]['seconds']['value'] / whole:.1f}"),
+            Column("% of bound", lambda p: _percent(p[b]["percent_of_roof"])),
         )
 
     return (
@@ -94,7 +112,7 @@ def part_columns(rows: Sequence[Row]) -> Sequence[Column[Part]]:
         Column("GFLOP", lambda p: f"{p[0]['flops'] / 1e9:.3f}"),
         Column("MB from memory", lambda p: f"{p[0]['cold_bytes'] / 1e6:,.1f}"),
         Column("MB in caches", lambda p: f"{p[0]['hot_bytes'] / 1e6:,.1f}"),
-        Column("bound", lambda p: seconds(p[0]["bound_seconds"])),
+        Column("bound", lambda p: "-" if p[0]["bound_seconds"] is None else seconds(p[0]["bound_seconds"])),
         *(column for b in range(len(rows)) for column in of(b)),
     )
 
@@ -107,7 +125,7 @@ def parts_table(rows: Sequence[Row]) -> Table:
     return table(
         f"{first['model']}, {first['phase']}, {first['length']} tokens: {took}, part by part",
         part_columns(rows),
-        sorted(parts, key=lambda part: -part[0]["seconds"]),
+        sorted(parts, key=lambda part: -part[0]["seconds"]["value"]),
     )
 
 
@@ -117,13 +135,17 @@ Beside = tuple[Row, str]
 
 def _over(one: Beside) -> Text:
     row, name = one
-    colour = "" if name != row["best_library"] else "bold green" if row["over_best"] >= 1 else "bold red"
-    times = row["seconds"][name]["value"] / row["seconds"][OURS]["value"]
-    return Text("" if name == OURS else f"{times:.2f}", style=colour)
+    ratio = row["over"].get(name)
+    if ratio is None:
+        return Text("")
+    colour = "" if name != row["best_library"] else "bold green" if ratio["value"] >= 1 else "bold red"
+    return Text(interval(ratio), style=colour)
 
 
 BESIDE: Sequence[Column[Beside]] = (
-    Column("model", lambda b: b[0]["model"], "Medians of samples taken in turn.", left=True, once=True),
+    Column(
+        "model", lambda b: b[0]["model"], "Medians of samples taken in turn, in three passes.", left=True, once=True
+    ),
     Column("phase", lambda b: b[0]["phase"], left=True, once=True),
     Column("tokens", lambda b: str(b[0]["length"]), once=True),
     Column("by", lambda b: b[1], left=True),
@@ -131,16 +153,16 @@ BESIDE: Sequence[Column[Beside]] = (
     Column("tokens/s", lambda b: f"{b[0]['tokens_per_second'][b[1]]:,.1f}"),
     Column(
         "% of peak",
-        lambda b: f"{100 * b[0]['share_of_peak'][b[1]]:.0f}",
+        lambda b: _share(b[0]["share_of_peak"].get(b[1])),
         "% of peak and of read: the FLOPs and the bytes from memory that C executes, over each one's time, beside this "
         "session's FMA peak and read bandwidth.",
     ),
-    Column("% of read", lambda b: f"{100 * b[0]['share_of_read'][b[1]]:.0f}"),
+    Column("% of read", lambda b: _share(b[0]["share_of_read"].get(b[1]))),
     Column(
         "C / library",
         _over,
-        "C / library: how many times the library's speed C's is; of the fastest library in colour. decode: all tokens "
-        "one by one, from an empty cache.",
+        "C / library: how many times the library's speed C's is, round by round, the median [95 %]; of the fastest "
+        "library in colour. decode: all tokens one by one, from an empty cache.",
     ),
 )
 

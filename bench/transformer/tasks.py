@@ -1,25 +1,19 @@
-"""What is measured: a model, a phase and a length each; one after the other, within a session."""
+"""What is measured: a model, a phase and a length each, bound and ready to run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from bench.cli import console
-from bench.errors import BadInput
-from bench.host.placement import pinned
-from bench.host.sysfs import available_memory_bytes
-from bench.measure.session import Session
+from bench.models import BACKENDS
 from bench.models.inference import Decoder, Encoder, together
-from bench.models.steps import BACKENDS, Step
-from bench.models.weights import Weights, refuse, weights_of
+from bench.models.steps import Step
+from bench.models.weights import Weights
 from bench.record.runs.run import ModelNumbers, Run, make_run
 from bench.workloads.counts import count, total
 from bench.workloads.model import Model
 from kernels.types import DTYPES
 
-LEAST, MOST = 3, 20  # timed runs of each backend
 EFFICIENCY = 0.7  # of the roofs, for estimates of time
 
 
@@ -89,54 +83,3 @@ def tasks(models: Sequence[Model], lengths: Sequence[int], backends: tuple[str, 
         for phase in model.phases
         for length in lengths
     ]
-
-
-class Measuring:
-    """Measures tasks in a session, one after the other.
-
-    weights  a checkpoint's, for a single model; None: random ones
-    Raises BadInput for a model that can't be run, for one that a checkpoint isn't of, and where memory has no room.
-    """
-
-    def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
-        self.session, self.tasks, self.threads, self.path = session, todo, threads, weights
-        free = available_memory_bytes()
-        for task in todo:
-            refuse(task.model)
-            needed = self._bytes(task)
-            if free is not None and needed > free:
-                raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
-
-    def _bytes(self, task: Task) -> int:
-        """The memory that a task takes."""
-        raise NotImplementedError
-
-    def _measure(self, task: Task, weights: Weights, seconds: float) -> None:
-        raise NotImplementedError
-
-    def estimate(self, seconds: float) -> float:
-        """Seconds that measure() will take, from the roofs measured so far."""
-        raise NotImplementedError
-
-    def measure(self, seconds: float) -> Iterator[Task]:
-        """Yields each task before it is measured, for about `seconds` or LEAST runs of each that takes part."""
-        weights, name = None, None
-        for task in self.tasks:
-            yield task
-            if name != task.model.name:
-                weights = None  # the last model's memory is free before the next one takes its own
-                self.session.dismiss()
-                name, weights = task.model.name, weights_of(task.model, self.path, DTYPES[self.session.dtypes[0]].name)
-            assert weights
-            with pinned(self.threads), self.session.watched():
-                self._measure(task, weights, seconds)
-            self.session.probe_round(self.threads)
-        self.session.dismiss()
-
-    def run(self, seconds: float, announce: Callable[[float], str]) -> None:
-        """The session's roofs, then the tasks. announce: what to print before these, of their estimated seconds."""
-        self.session.start()
-        console(stderr=True).print(announce(self.estimate(seconds)))
-        for i, task in enumerate(self.measure(seconds), 1):
-            self.session.progress(f"[{i}/{len(self.tasks)}] {task.label}")
-        self.session.finish()

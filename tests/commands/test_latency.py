@@ -1,96 +1,201 @@
-"""Latencies of whole models: what their figures are made of, the picture, and what is refused."""
+"""Latencies of whole models: how they are measured, what their figures are made of, the picture, what is refused."""
 
+import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import check
 from bench.errors import BadInput
+from bench.measure.groups import VISITS
 from bench.measure.session import Session
-from bench.record.intervals import Interval
-from bench.record.roofs import Roofs
+from bench.record.metrics import Metrics
+from bench.record.store import load, save
 from bench.transformer import __main__ as transformer
 from bench.transformer.latency import Latency
 from bench.transformer.plot import draw
+from bench.transformer.rows import paper, rows_of
 from bench.transformer.tables import latency_table, parts_table
-from bench.transformer.tasks import LEAST, tasks
+from bench.transformer.tasks import tasks
+from bench.transformer.visits import permuted
+from bench.transformer.words import page, words
 from bench.workloads.model import Model, find
+from support import records
+from support.runs import inference
 
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
 GPT2 = Model("GPT-2", 2, 32, 4, 128, 50, 64, decoder=True, fused_qkv=True, conv1d=True)
 
 
+def made_up(session: Session) -> None:
+    """Roofs: those of a session take a while."""
+    session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
+
+
+def quiet(session: Session, patch: pytest.MonkeyPatch) -> Session:
+    """A session that measures no roofs."""
+    made_up(session)
+    for name in ("start", "finish", "probe_round"):
+        patch.setattr(session, name, lambda *_: None)
+    return session
+
+
 @pytest.fixture(scope="module")
-def measured() -> Iterator[Latency]:
-    """Measured under roofs that are made up: those of a session take a while."""
-    session = Session("test", [1], ["f32"])
-    flat = {level: Interval(rate, rate, rate) for level, rate in (("L1", 4e11), ("L2", 2e11), ("DRAM", 2e10))}
-    found = Latency(session, tasks([BERT, GPT2], [8, 128]), 1)
+def latency() -> Iterator[Latency]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "probe_round", lambda threads: None)
-        patch.setattr(found, "roofs", lambda: Roofs(1, {("f32", session.isa): Interval(1e11, 1e11, 1e11)}, flat, {}))
-        assert found.estimate(0.001) > 0
-        assert [task.label for task in found.measure(0.001)] == [task.label for task in found.tasks]
+        found = Latency(quiet(Session("python -m bench.transformer", [1], ["f32"]), patch), TASKS, 1)
+        seen = [(visit, task.label) for visit, task in found.measure(0.001)]
+        found.session.complete = True
+        passes = [[label for visit, label in seen if visit == v] for v in range(VISITS)]
+        assert all(sorted(labels) == sorted(task.label for task in TASKS) for labels in passes)
         yield found
 
 
-def test_figures(measured: Latency) -> None:
-    rows = measured.rows()
-    places = [("BERT-Base", "encode"), ("GPT-2", "prefill"), ("GPT-2", "decode")]
-    assert [(row["model"], row["phase"], row["length"], row["backend"]) for row in rows] == [
-        (*place, length, backend) for place in places for length in (8, 128) for backend in ("c", "numba")
-    ]
+TASKS = tasks([BERT, GPT2], [8, 128])
+
+
+@pytest.fixture(scope="module")
+def metrics(latency: Latency) -> Metrics:
+    return latency.session.metrics()
+
+
+def test_passes_have_different_orders() -> None:
+    """A model's tasks stay together: its weights take a while to make."""
+    orders = [[task.label for task in permuted(TASKS, visit)] for visit in range(VISITS)]
+    assert len(set(map(tuple, orders))) == VISITS
+    for order in orders:
+        models = [label.split(",")[0] for label in order]
+        assert sum(a != b for a, b in pairwise(models)) == 1
+
+
+def test_the_unit_is_timed_in_every_round(metrics: Metrics) -> None:
+    """On the same backend: what a disturbed second does to it, it does to one round of many."""
+    for backend in ("c", "numba"):
+        mine = [run for run, _ in metrics.run_pairs if run["backend"] == backend]
+        (unit,) = (run for run in mine if (run["model"]["name"], run["length"]) == ("BERT-Base", 128))
+        assert set(unit["visits"]) >= set(range(VISITS))
+        assert set(unit["rounds"]) >= {n for run in mine for n in run["rounds"]}
+        for run in mine:
+            assert set(run["visits"]) >= set(range(VISITS))
+            assert sorted(run["starts"]) == run["starts"]
+
+
+def test_figures(metrics: Metrics) -> None:
+    rows = rows_of(metrics)
+    places = [(row["model"], row["phase"], row["length"], row["backend"]) for row in rows]
+    wanted = [("BERT-Base", "encode"), ("GPT-2", "prefill"), ("GPT-2", "decode")]
+    assert sorted(places) == sorted((*w, n, b) for w in wanted for n in (8, 128) for b in ("c", "numba"))
     for row in rows:
-        normal = rows[2 if row["backend"] == "c" else 3]
-        assert (normal["normalised"], normal["normalised_bound"], normal["paper"]) == (1, 1, 1)
         time, parts = row["seconds"], row["parts"]
-        assert len(row["samples"]) >= LEAST
+        assert row["samples"] >= VISITS
         assert 0 < time["low"] <= time["value"] <= time["high"]
-        assert row["normalised"] == pytest.approx(time["value"] / normal["seconds"]["value"])
+        assert row["normalised"]["value"] > 0
         assert row["gflops"] == pytest.approx(sum(p["flops"] for p in parts) / time["value"] / 1e9)
         assert row["tokens_per_second"] == pytest.approx(row["length"] / time["value"])
         assert row["bound_seconds"] == pytest.approx(sum(p["bound_seconds"] for p in parts))
-        assert all(p["seconds"] > 0 and p["bound_seconds"] > 0 for p in parts)
-    assert [row["paper"] for row in rows[::2]] == [None, 1, None, None, None, 45]
+        assert all(p["seconds"]["value"] > 0 and p["bound_seconds"] > 0 for p in parts)
+        assert row["grade"] in "ABCD"
+        if (row["model"], row["length"]) == ("BERT-Base", 128):
+            assert (row["normalised"]["value"], row["normalised_bound"], row["paper"]) == (1, 1, 1)
+    papers = {(row["model"], row["phase"], row["length"]): row["paper"] for row in rows if row["paper"]}
+    assert papers == {("BERT-Base", "encode", 128): 1, ("GPT-2", "decode", 128): 45}
 
 
-def test_backends_do_the_same_work(measured: Latency) -> None:
-    rows = measured.rows()
-    for c, numba in zip(rows[::2], rows[1::2], strict=True):
-        assert c["executed"] == numba["executed"]
-        assert [part["calls"] for part in c["parts"]] == [part["calls"] for part in numba["parts"]]
-        assert len(c["samples"]) == len(numba["samples"])
+def test_backends_do_the_same_work(metrics: Metrics) -> None:
+    rows = {(r["model"], r["phase"], r["length"], r["backend"]): r for r in rows_of(metrics)}
+    for (*place, backend), row in rows.items():
+        other = rows[*place, "numba" if backend == "c" else "c"]
+        assert row["executed"] == other["executed"]
+        assert row["samples"] == other["samples"]
     only = [task.backends for task in tasks([BERT], [8], ("numba",))]
     assert only == [("numba",)]
 
 
-def test_tables(measured: Latency) -> None:
+def test_executed_is_what_is_counted(metrics: Metrics) -> None:
+    """The encoder's FLOPs are the model's but for biases, the first norm and adds, counted otherwise."""
+    for row in rows_of(metrics):
+        if row["phase"] == "encode":
+            assert row["executed"]["flops"] == pytest.approx(row["modelled"]["flops"], rel=0.05)
+
+
+def test_a_disturbed_second_of_the_unit_moves_no_latency() -> None:
+    """It takes eight times as long in one round; the others' medians stay, and the sample is marked."""
+    seconds = [0.1] * 9
+    calm, hit = inference(seconds=seconds), inference(seconds=[0.8, *seconds[1:]])
+    gpt2 = inference({**calm["model"], "name": "GPT-2"}, "prefill", 8, (0.3,) * 9)
+    for unit in (calm, hit):
+        metrics = records.of([records.fma(), records.read()], runs=[unit, gpt2])
+        rows = {row["model"]: row for row in rows_of(metrics)}
+        assert rows["GPT-2"]["normalised"]["value"] == pytest.approx(3)
+        assert rows["BERT-Base"]["seconds"]["value"] == pytest.approx(0.1)
+        assert rows["BERT-Base"]["marked"] == (unit is hit)
+
+
+def test_the_paper_has_18_latencies() -> None:
+    assert len(paper()) == 18
+    assert paper()["BERT-Base", 128] == 1
+    assert paper()["GPT-2", 4096] == 2344
+
+
+# --- shown again
+
+
+def test_tables_and_words(metrics: Metrics) -> None:
     """A line per backend in one, columns of each in the others."""
-    rows = measured.rows()
+    rows = rows_of(metrics)
     assert latency_table(rows).row_count == len(rows)
     headings = [column.header for column in parts_table(rows[:2]).columns]
     assert {"c: time", "numba: time"} <= set(headings)
+    said = words(rows)
+    assert len(said) == 3
+    assert any(sentence.startswith("GPT-2 generates 128 tokens at ") for sentence in said)
 
 
-def test_executed_is_what_is_counted(measured: Latency) -> None:
-    """The encoder's FLOPs are the model's but for a few that the paper counts otherwise: biases, the first norm, adds.
-    Decoding reads every weight and row of the cache once per token.
-    """
-    for row in measured.rows():
-        if row["phase"] == "encode":
-            assert row["executed"]["flops"] == pytest.approx(row["modelled"]["flops"], rel=0.05)
-        if row["phase"] == "decode":
-            length, d = row["length"], GPT2.width
-            matrices = GPT2.layers * (4 * d * d + 2 * d * GPT2.ffn) + GPT2.vocabulary * d
-            cache = GPT2.layers * 2 * d * length * (length + 1) // 2
-            look_ups = 2 * d * length
-            assert row["executed"]["cold_bytes"] == 4 * (matrices * length + cache + look_ups)
+def test_a_picture_of_one_length_without_the_unit(metrics: Metrics, tmp_path: Path) -> None:
+    rows = [row | {"normalised": None} for row in rows_of(metrics) if (row["model"], row["length"]) == ("GPT-2", 8)]
+    for path in draw(rows, tmp_path / "picture", ["a machine", "a day"]):
+        assert path.stat().st_size > 10_000
 
 
-def test_pictures(measured: Latency, tmp_path: Path) -> None:
-    for rows in (measured.rows(), measured.rows()[5:6]):  # the second without what latencies are normalised by
-        for path in draw(rows, tmp_path / "picture", "a machine"):
-            assert path.stat().st_size > 10_000
+def test_a_record_is_shown_again(metrics: Metrics, tmp_path: Path, capsys: Any) -> None:
+    """With the same figures, page and picture, without measuring; and it is good."""
+    save(metrics.record, tmp_path / "r.json")
+    assert check.main([str(tmp_path / "r.json")]) == 0
+    capsys.readouterr()
+    assert transformer.main([str(tmp_path / "r.json"), "--json"]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert given["record"] == metrics.record
+    assert given["latency"] == json.loads(json.dumps(rows_of(metrics)))
+    assert (tmp_path / "r.md").read_text() == page(metrics, rows_of(metrics), [])
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_record_without_models_is_refused(tmp_path: Path) -> None:
+    save(records.make([records.product(8, 60)]).record, tmp_path / "r.json")
+    with pytest.raises(BadInput, match="no latency of a whole model"):
+        transformer.main([str(tmp_path / "r.json")])
+
+
+def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    """Record, page and picture have the machine and the day in their names."""
+    for name in ("finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    monkeypatch.setattr(Session, "start", made_up)
+    monkeypatch.setattr(transformer, "MODELS", [BERT])
+    arguments = ["--length", "8", "--threads", "1", "--parts", "--seconds", "0.001", "--results", str(tmp_path)]
+    assert transformer.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "BERT-Base, encode, 8 tokens: " in out
+    (record,) = tmp_path.glob("*/*-transformer.json")
+    assert f"record: {record}" in out
+    assert load(record).record["machine"]["id"] == record.parent.name
+    assert {p.name.removeprefix(record.stem) for p in record.parent.iterdir()} == {".json", ".md", ".png", ".svg"}
+
+
+# --- refused
 
 
 def test_longer_than_the_models_positions() -> None:
@@ -98,7 +203,7 @@ def test_longer_than_the_models_positions() -> None:
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.tasks.available_memory_bytes", lambda: 1 << 30)
+    monkeypatch.setattr("bench.transformer.visits.available_memory_bytes", lambda: 1 << 30)
     with pytest.raises(BadInput, match=r"BERT-Large, encode, 128 tokens: takes 2\.4 GiB; 1\.0 GiB are available"):
         Latency(Session("test", [1]), tasks([find("BERT-Large")], [128], ("c",)), 1)
 
@@ -108,6 +213,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--model", "llama-3-8b"], "Llama-3-8B can be counted, but not run"),
         (["--full", "--length", "9"], "--full goes with neither"),
+        (["--length", "100000"], "--length 100000: at most 65536 tokens are measured"),
         (["--threads", "0"], "--threads 0"),
         (["--seconds", "0"], "--seconds 0"),
         (["--weights", "/no/x", "--model", "gpt-2"], "--weights /no/x: no such file"),

@@ -1,7 +1,7 @@
 """Whole models in other libraries: the same results as this project's, and both beside each other."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import check
+from bench.cli import CUT_SHORT
 from bench.errors import BadInput
 from bench.host.cpus import cpus_for
 from bench.host.sysfs import one_cpu_per_core
+from bench.measure.groups import VISITS
 from bench.measure.session import Session
 from bench.measure.timing import timed
 from bench.models import libraries
 from bench.models.libraries import LIBRARIES, Library
 from bench.models.weights import from_hugging_face, random_weights, to_hugging_face, weights_of
+from bench.record.store import save
 from bench.transformer import __main__ as transformer
 from bench.transformer.libraries import LibraryLatency, ModelWorker, compare, ours
+from bench.transformer.rows import beside_libraries
 from bench.transformer.tables import beside_table
-from bench.transformer.tasks import LEAST, MOST, Task, tasks
+from bench.transformer.tasks import Task, tasks
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
+from support import records
 from support.process import Run
+from support.runs import inference
 
 BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
 GPT2 = Model("tiny GPT-2", 2, 64, 4, 256, 101, 64, decoder=True, fused_qkv=True, conv1d=True)
@@ -117,66 +124,93 @@ def own(name: str) -> Library:
     return Library(name, "support.own_models", ("numpy",), "as it is")
 
 
+def made_up(session: Session) -> None:
+    """Roofs: those of a session take a while."""
+    session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
+
+
 @pytest.fixture
 def latency(monkeypatch: pytest.MonkeyPatch) -> Iterator[LibraryLatency]:
-    """Under roofs that are made up: those of a session take a while."""
     session = Session("test", [1], ["f32"])
+    made_up(session)
     monkeypatch.setattr(session, "probe_round", lambda threads: None)
-    found = LibraryLatency(session, tasks([BERT, GPT2], [8]), 1, None, [own("own"), own("other")])
-    monkeypatch.setattr(found, "_roofs", lambda: (1e11, 2e10))
-    yield found
+    monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), own("other")))
+    yield LibraryLatency(session, tasks([BERT, GPT2], [8], ("c",)), 1, None, [own("own"), own("other")])
     session.dismiss()
 
 
-def test_figures(latency: LibraryLatency) -> None:
-    assert latency.rows() == []
-    assert latency.estimate(0.001) > 0
-    assert [task.label for task in latency.measure(0.001)] == [task.label for task in latency.tasks]
+def test_figures(latency: LibraryLatency, tmp_path: Path, capsys: Any) -> None:
+    assert {task.label for _, task in latency.measure(0.001)} == {task.label for task in latency.tasks}
     assert not latency.session._workers
-    rows = latency.rows()
-    assert [(row["model"], row["phase"]) for row in rows] == [
+    metrics = latency.session.metrics()
+    rows = beside_libraries(metrics)
+    assert sorted((row["model"], row["phase"]) for row in rows) == [
         ("tiny BERT", "encode"),
-        ("tiny GPT-2", "prefill"),
         ("tiny GPT-2", "decode"),
+        ("tiny GPT-2", "prefill"),
     ]
+    runs = [run for run, _ in metrics.run_pairs]
+    assert all(set(run["visits"]) >= set(range(VISITS)) for run in runs)
     for row in rows:
         medians = {name: figure["value"] for name, figure in row["seconds"].items()}
         assert list(medians) == ["c", "own", "other"]
-        (count,) = {len(samples) for samples in row["samples"].values()}
-        assert LEAST <= count <= MOST
-        best = min(medians["own"], medians["other"])
-        assert medians[row["best_library"]] == best
-        assert row["over_best"] == pytest.approx(best / medians["c"])
+        assert row["best_library"] == min(("own", "other"), key=lambda name: medians[name])
+        mine = {run["backend"]: run for run in runs if (run["model"]["name"], run["phase"]) == place(row)}
+        assert mine["c"]["rounds"] == mine["own"]["rounds"] == mine["other"]["rounds"]
         assert row["tokens_per_second"]["own"] == pytest.approx(8 / medians["own"])
         ratio = row["share_of_peak"]["c"] / row["share_of_peak"]["own"]
         assert ratio == pytest.approx(medians["own"] / medians["c"])
     assert beside_table(rows).row_count == 3 * 3
+    save(metrics.record, tmp_path / "r.json")
+    assert check.main([str(tmp_path / "r.json")]) == 0
+    capsys.readouterr()
+    assert transformer.main([str(tmp_path / "r.json"), "--json"]) == CUT_SHORT  # no finish() here
+    assert json.loads(capsys.readouterr().out)["libraries"] == json.loads(json.dumps(rows))
+
+
+def place(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["model"], row["phase"]
+
+
+def test_this_project_beside_libraries_is_told_round_by_round() -> None:
+    """A machine that is three times slower in one pass changes no ratio."""
+    pace = [1.0] * 3 + [3.0] * 3 + [1.0] * 3
+    ours = inference(seconds=pace)
+    fast = inference(backend="own", isa="1", parts=False, together=None, seconds=[1.5 * p for p in pace])
+    slow = inference(backend="other", isa="1", parts=False, together=None, seconds=[2.0 * p for p in pace])
+    (row,) = beside_libraries(records.of([records.fma(), records.read()], runs=[ours, fast, slow]))
+    assert row["best_library"] == "own"
+    assert row["over_best"] == row["over"]["own"] == pytest.approx({"value": 1.5, "low": 1.5, "high": 1.5})
+    assert row["versions"] == {"own": "1", "other": "1"}
 
 
 def test_what_was_measured_until_then_is_kept(latency: LibraryLatency, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C amid a task: it counts with the samples of those that have one."""
 
     def interrupted(variants: Any, samples: Any, *_: Any, **__: Any) -> None:
-        samples[0].seconds += [2.0, 4.0]
-        samples[2].seconds.append(6.0)
+        for which, seconds in ((0, [2.0, 4.0]), (2, [6.0])):
+            for turn, spent in enumerate(seconds):
+                samples[which].seconds.append(spent)
+                samples[which].starts.append(latency.session.began + turn)
+                samples[which].turns.append(turn)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.transformer.libraries.collect", interrupted)
+    monkeypatch.setattr("bench.transformer.visits.collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(latency.measure(0.001))
-    (row,) = latency.rows()
-    assert (row["best_library"], row["over_best"], set(row["seconds"])) == ("other", 2.0, {"c", "other"})
+    (row,) = beside_libraries(latency.session.metrics())
+    assert (row["best_library"], row["over_best"]["value"], set(row["seconds"])) == ("other", 3.0, {"c", "other"})
 
 
 def test_wrong_results_leave_no_figure(latency: LibraryLatency, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.tasks.weights_of", lambda model, *_: random_weights(model, seed=4))
+    monkeypatch.setattr("bench.transformer.visits.weights_of", lambda model, *_: random_weights(model, seed=4))
     with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
         list(latency.measure(0.001))
-    assert latency.rows() == []
+    assert not any(run["seconds"] for run in latency.session.runs)
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.tasks.available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("bench.transformer.visits.available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
         LibraryLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
 
@@ -184,22 +218,23 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the command
 
 
-def test_command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     absent = Library("absent", "absent", ("no-such-distribution",), "")
     monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), absent))
-    for name in ("start", "finish", "probe_round"):
+    for name in ("finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
-    monkeypatch.setattr(LibraryLatency, "_roofs", lambda self: (1e11, 2e10))
+    monkeypatch.setattr(Session, "start", made_up)
     monkeypatch.setattr(transformer, "MODELS", [BERT])
-    arguments = ["--peers", "--length", "8", "--threads", "1", "--seconds", "0.001"]
-    assert transformer.main(arguments) == 0
+    arguments = ["--peers", "--length", "8", "--threads", "1", "--seconds", "0.001", "--results", str(tmp_path)]
+    assert transformer.main([*arguments, "--json"]) == 0
     ran = capsys.readouterr()
     assert "left out: absent: not installed (no-such-distribution): pip install 'ridgeline[peers]'" in ran.err
-    assert f"own {np.__version__}: as it is" in ran.out
-    assert transformer.main([*arguments, "--json"]) == 0
-    given = json.loads(capsys.readouterr().out)
-    assert given["latency"][0]["best_library"] == "own"
-    assert given["libraries"] == {"own": {"version": np.__version__, "path": "as it is"}}
+    given = json.loads(ran.out)
+    assert given["libraries"][0]["best_library"] == "own"
+    assert given["libraries"][0]["versions"] == {"own": np.__version__}
+    (record,) = tmp_path.glob("*/*-transformer.json")
+    assert transformer.main([str(record)]) == 0
+    assert f"own {np.__version__}: as it is" in capsys.readouterr().out
 
     def wrong(self: Any, *_: Any) -> None:
         raise WrongResult("own: wrong")

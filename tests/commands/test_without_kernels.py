@@ -7,6 +7,7 @@ import pytest
 from bench.record import store
 from support import records
 from support.process import ROOT, Run
+from support.runs import inference
 
 RECORD = ROOT / "tests" / "record" / "record-2.json"
 BARE = """
@@ -56,6 +57,15 @@ def test_a_record_beside_libraries_needs_no_kernels(python: Run, tmp_path: Path)
     ran = python("-c", BARE, "bench.peers", "r.json")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "beside torch 2.9" in ran.stdout
+
+
+def test_a_record_of_whole_models_needs_no_kernels(python: Run, tmp_path: Path) -> None:
+    runs = [inference(), inference(backend="numba", seconds=(1.1,) * 9)]
+    store.save(records.of([records.fma(), records.read()], runs=runs).record, tmp_path / "r.json")
+    ran = python("-c", BARE, "bench.transformer", "r.json", "--parts")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "BERT-Base encodes 128 tokens in 1 s" in ran.stdout
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_measuring_says_what_is_missing(python: Run) -> None:

@@ -15,6 +15,7 @@ from bench.errors import BadInput
 from bench.ladder import __main__ as ladder
 from bench.peers import __main__ as peers
 from bench.record import store
+from bench.transformer import __main__ as transformer
 from bench.wall import __main__ as wall
 from support import battery
 from support.process import Run
@@ -88,7 +89,7 @@ def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     "main",
-    [compare.main, calibrate.main, roofline.main, wall.main, ladder.main, peers.main],
+    [compare.main, calibrate.main, roofline.main, wall.main, ladder.main, peers.main, transformer.main],
     ids=lambda main: main.__module__,
 )
 def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str, Path]], tmp_path: Path) -> None:

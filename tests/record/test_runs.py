@@ -4,13 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.errors import BadInput
 from bench.record import store
 from bench.record.format import digest
-from bench.record.runs.faults import mark, slow_parts
-from bench.record.runs.run import Run, good, key
+from bench.record.metrics import Metrics
+from bench.record.runs.faults import slow_parts
+from bench.record.runs.run import Run, RunFigures, good, key
 from bench.record.runs.work import work
 from support import records
 from support.runs import BERT, CHAIN, GPT2, inference, training
@@ -19,10 +21,7 @@ Record = dict[str, Any]
 
 
 def record(runs: list[Run]) -> Record:
-    mark(runs)
-    given: dict[str, Any] = {"started": records.STARTED, "runs": runs}
-    rows = [records.fma(), records.read()]
-    made: Any = store.make("python -m bench.made_up", True, records.MACHINE, records.session(), rows, **given).record
+    made: Any = records.of([records.fma(), records.read()], runs=runs).record
     return made
 
 
@@ -42,6 +41,71 @@ def test_round_trip(tmp_path: Path) -> None:
     store.save(made, tmp_path / "r.json")
     assert store.load(tmp_path / "r.json").record == made
     assert store.problems(store.load(tmp_path / "r.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seconds", 2.0), ("percent_of_roof", 50.0), ("over_unit", 0.5), ("tokens_per_second", 1.0)]
+)
+def test_figures_that_do_not_follow_are_found(name: str, value: float, tmp_path: Path) -> None:
+    document = record(all_kinds())
+    document["figures"]["runs"][0][name]["value"] = value
+    document["digest"] = digest(document)
+    (problem,) = store.problems(Metrics(document))
+    assert f"figures.runs[0].{name}.value is {value}; the raw seconds give" in problem
+
+
+# --- figures
+
+
+def figures(*runs: Run) -> list[RunFigures]:
+    return records.of([records.fma(), records.read()], runs=runs).run_figures
+
+
+def test_a_bound_is_the_longer_of_two_times_call_by_call() -> None:
+    """The probes reach 100 GFLOP/s and 20 GB/s; of caches nothing is known here."""
+    (of,) = figures(inference(seconds=(2.0,) * 9))
+    times, flops, cold, hot, back = np.concatenate(list(work(inference()).values())).T
+    bound = float(times @ np.maximum(flops / records.PEAK, (cold + hot - back) / records.READ))
+    assert of["bound_seconds"] == pytest.approx(bound)
+    assert of["percent_of_roof"]["value"] == pytest.approx(50 * bound)
+    assert sum(part["bound_seconds"] or 0 for part in of["parts"].values()) == pytest.approx(bound)
+
+
+def test_a_bound_is_that_of_the_samples_round() -> None:
+    """A machine that is half as fast in one pass, memory and arithmetic, leaves the share of the bound as it is."""
+    pace = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
+    rows = [records.fma(rates=[records.PEAK * p for p in pace]), records.read(rates=[records.READ * p for p in pace])]
+    (of,) = records.of(rows, runs=[inference(seconds=[1 / p for p in pace])]).run_figures
+    share = of["percent_of_roof"]
+    assert share["low"] == pytest.approx(share["high"])
+    assert of["grade"] == "A"
+
+
+def test_runs_are_told_in_the_unit_of_their_rounds() -> None:
+    """A machine that is twice as slow in one pass moves neither the ratio nor its interval."""
+    slower = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
+    unit, other = inference(seconds=slower), inference(GPT2, "decode", 8, [12 * s for s in slower])
+    numba = inference(backend="numba", seconds=(5.0,) * 9)
+    of_unit, of_other, of_numba = figures(unit, other, numba)
+    assert of_other["over_unit"] == pytest.approx({"value": 12, "low": 12, "high": 12})
+    assert of_unit["over_unit"]["value"] == of_numba["over_unit"]["value"] == 1
+    assert of_other["seconds"]["high"] > 1.5 * of_other["seconds"]["value"]
+    (alone,) = figures(other)
+    assert "over_unit" not in alone
+
+
+def test_a_step_of_training_is_told_in_the_one_that_keeps_all() -> None:
+    whole, often = figures(training(8), training(2, (1.25,) * 9))
+    assert whole["over_unit"]["value"] == 1
+    assert often["over_unit"]["value"] == pytest.approx(1.25)
+    assert often["bound_over_unit"] == pytest.approx(1 + 6 / 24, rel=0.05)
+
+
+def test_runs_are_graded_by_their_visits() -> None:
+    for later, grade in ((1.0, "A"), (1.15, "B"), (1.4, "C"), (2.0, "D")):
+        seconds = [1.0] * 6 + [later] * 3
+        assert figures(inference(backend="torch", parts=False, seconds=seconds))[0]["grade"] == grade
+    assert "grade" not in figures(inference(seconds=[1.0] * 3))[0]
 
 
 def edited(*keys: Any, to: Any) -> Callable[[Record], None]:

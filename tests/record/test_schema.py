@@ -11,6 +11,7 @@ from bench.record import format as formats
 from bench.record.placement import Found
 from bench.record.probes import LOOPS, PROBES
 from bench.record.row import Kind, Level, Row, make_row
+from bench.record.runs.run import PartFigures, Run, RunFigures
 from bench.record.schema import invalid, schema
 from kernels import KERNELS
 from kernels.backends import libraries
@@ -73,6 +74,9 @@ def test_words_are_those_of_the_types() -> None:
         (Row, "row"),
         (formats.RowFigures, "row_figures"),
         (formats.Figures, "figures"),
+        (Run, "run"),
+        (RunFigures, "run_figures"),
+        (PartFigures, "part_figures"),
     ],
 )
 def test_fields_are_those_of_the_types(typed: Any, name: str | None) -> None:

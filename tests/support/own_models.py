@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from bench.models.libraries import Run
-from bench.transformer.latency import Task
 from bench.transformer.libraries import ours
+from bench.transformer.tasks import Task
 from bench.workloads.model import Model
 
 

@@ -12,6 +12,7 @@ from bench.record import store
 from bench.record.format import Circumstances, Machine
 from bench.record.metrics import Metrics
 from bench.record.row import Kind, Row, make_row
+from bench.record.runs.faults import mark
 from bench.record.runs.run import Run
 
 PEAK, READ = 100e9, 20e9
@@ -83,7 +84,8 @@ def make(kernels: Sequence[Row], threads: int = 1, **of_session: Any) -> Metrics
 
 
 def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = (), **of_session: Any) -> Metrics:
-    """The same without any probe but those among the rows."""
+    """The same without any probe but those among the rows; with runs of whole models, whose slow parts are marked."""
+    mark(runs)
     given: dict[str, Any] = {
         "started": STARTED,
         "arguments": ["--threads", "1"],

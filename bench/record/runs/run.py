@@ -9,6 +9,10 @@ INFERENCE = ("encode", "prefill", "decode")
 OPERANDS = ("weights", "activations")
 
 
+Figure = dict[str, float]
+"""An Interval: value, low, high."""
+
+
 class ModelNumbers(TypedDict):
     """What a model's FLOPs and bytes follow from. heads and vocabulary: of a Transformer, not of a chain of layers."""
 
@@ -48,6 +52,38 @@ class Run(TypedDict):
     marks: dict[str, list[int]]
     parts: dict[str, list[float]]
     held: dict[str, int] | None
+
+
+class PartFigures(TypedDict):
+    """Of one part of a model, over all layers. seconds: None where only the whole was timed."""
+
+    calls: int
+    flops: float
+    cold_bytes: float
+    hot_bytes: float
+    seconds: Figure | None
+    bound_seconds: float | None
+    percent_of_roof: Figure | None
+
+
+class RunFigures(TypedDict):
+    """What follows from one run; which of them, goes by what was measured.
+
+    percent_of_roof  the bound by the roofs of a sample's round over its seconds
+    over_unit        seconds over those of the unit in the same round: bench.record.runs.figures.is_unit()
+    """
+
+    seconds: Figure
+    tokens_per_second: Figure
+    gflops: Figure
+    gbps: Figure
+    parts: dict[str, PartFigures]
+    bound_seconds: NotRequired[float]
+    percent_of_roof: NotRequired[Figure]
+    over_unit: NotRequired[Figure]
+    bound_over_unit: NotRequired[float]
+    grade: NotRequired[Literal["A", "B", "C", "D"]]
+    note: NotRequired[str]
 
 
 def make_run(

@@ -1,0 +1,197 @@
+"""Tasks measured in visits: three passes in other orders, the roofs and the unit of the table in every round."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BadInput
+from bench.host.placement import pinned
+from bench.host.sysfs import available_memory_bytes
+from bench.measure.groups import VISITS
+from bench.measure.probes import Probe
+from bench.measure.session import AGAIN, Session
+from bench.measure.timing import OPENMP, Samples, Variant, collect
+from bench.models.weights import Weights, refuse, weights_of
+from bench.record.runs.faults import SLOW_PART, mark
+from bench.record.runs.figures import RunMetrics
+from bench.record.runs.run import Run, add_run
+from bench.transformer.tasks import Task
+from bench.workloads.model import Model
+from kernels.types import DTYPES
+from kernels.verify import WrongResult
+
+LEVELS = ("L1", "L2", "L3", "DRAM")
+MOST = 20  # timed runs of each backend in one visit
+MAKING = 2e-8  # seconds that a random weight takes
+
+
+@dataclass
+class Entry:
+    """A task on one backend, ready to be timed.
+
+    once   about how many seconds it takes
+    parts  what each call of the variant spent on each part; None: unknown
+    """
+
+    run: Run
+    variant: Variant
+    once: float
+    pool: str = OPENMP
+    parts: list[dict[str, float]] | None = None
+
+
+class Measuring:
+    """Measures tasks in a session, in three passes.
+
+    weights  a checkpoint's, for a single model; None: random ones
+    Raises BadInput for a model that can't be run, for one that a checkpoint isn't of, and where memory has no room.
+    """
+
+    def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
+        self.session, self.tasks, self.threads, self.path = session, list(todo), threads, weights
+        self.dtype = session.dtypes[0]
+        self._runs: dict[tuple[Task, str], Run] = {}
+        self._weights: dict[Model, Weights] = {}
+        free, size = available_memory_bytes(), DTYPES[self.dtype].itemsize
+        for task in todo:
+            refuse(task.model)
+            needed = self.bytes(task)
+            if free is not None and needed > free:
+                raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
+        every = sum(size * model.parameters() for model in {task.model for task in todo})
+        self._keep = free is None or every + max(map(self.bytes, todo), default=0) < free
+
+    def bytes(self, task: Task) -> int:
+        """The memory that a task takes."""
+        raise NotImplementedError
+
+    def prepare(self, task: Task, weights: Weights) -> list[Entry]:
+        """Everything bound, compiled, checked where there is something to check, and run once."""
+        raise NotImplementedError
+
+    def beside(self, task: Task) -> list[Entry]:
+        """What else is timed in the rounds of a task."""
+        return []
+
+    def check_again(self, entries: Sequence[Entry]) -> None:
+        """Raises WrongResult where what was timed last went wrong."""
+
+    def run_of(self, task: Task, backend: str, isa: str) -> Run:
+        """The task's run on a backend, made on its first visit."""
+        if (task, backend) not in self._runs:
+            self._runs[task, backend] = task.run(backend, isa, self.threads, self.dtype)
+            self.session.runs.append(self._runs[task, backend])
+        return self._runs[task, backend]
+
+    def run(self, seconds: float) -> None:
+        """The roofs, then every task in each pass; then those that were disturbed, within a fifth of the time."""
+        self.session.start()
+        for _ in self.measure(seconds):
+            pass
+        self.session.finish()
+
+    def measure(self, seconds: float) -> Iterator[tuple[int, Task]]:
+        """Yields visit and task once it was measured, for about `seconds` in all passes, once in each at least."""
+        began = time.perf_counter()
+        costs = {task: self.cost(task, seconds) for task in self.tasks}
+        total, done = VISITS * sum(costs.values()), 0.0
+        for self.session.visit in range(VISITS):
+            self.session.probe_round(self.threads)
+            for task in permuted(self.tasks, self.session.visit):
+                self.session.progress(task.label, done / total)
+                self._visit(task, seconds / VISITS)
+                done += costs[task]
+                yield self.session.visit, task
+        self.session.visit = VISITS
+        until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
+        for task in self._disturbed():
+            if time.perf_counter() > until:
+                break
+            self.session.progress(f"again: {task.label}", 1.0)
+            self._visit(task, seconds / VISITS)
+            yield self.session.visit, task
+        self.session.dismiss()
+        mark(self.session.runs)
+
+    def cost(self, task: Task, seconds: float) -> float:
+        """Seconds that a visit will take, from the roofs measured so far."""
+        roofs = self.session.roofs()[self.threads]
+        peak, read = roofs.peaks[self.dtype, self.session.isa].value, roofs.bandwidths["DRAM"].value
+        once = len(task.backends) * task.likely_seconds(peak, read, DTYPES[self.dtype].itemsize)
+        return max(seconds / VISITS, once) + 0.5 * once + MAKING * task.model.parameters()
+
+    def _disturbed(self) -> list[Task]:
+        """Tasks with a run whose visits differ, or that has a marked sample; the worst first."""
+        mark(self.session.runs)
+        figures = RunMetrics(self.session.runs, self.session.roofs(), self.session.machine).figures
+        graded = {id(run): of.get("grade", "A") for run, of in zip(self.session.runs, figures, strict=True)}
+        severity: dict[Task, float] = {}
+        for (task, _), run in self._runs.items():
+            slow = len(run["marks"].get(SLOW_PART, ())) / len(run["seconds"])
+            worst = "ABCD".index(graded[id(run)])
+            if slow or worst > 1:
+                severity[task] = max(severity.get(task, 0.0), worst + slow)
+        return sorted(severity, key=lambda task: -severity[task])
+
+    def _visit(self, task: Task, seconds: float) -> None:
+        with pinned(self.threads), self.session.watched():
+            weights = self.weights(task.model)
+            entries = self.prepare(task, weights)
+            turns = max(1, min(MOST, round(seconds / sum(entry.once for entry in entries))))
+            others = self.beside(task)
+            self._time([*others, *entries], turns)
+
+    def _time(self, entries: Sequence[Entry], turns: int) -> None:
+        """Times the entries and the roofs in `turns` rounds and adds their samples; those until Ctrl-C, too."""
+        isas = dict.fromkeys(entry.run["isa"] for entry in entries)
+        probes = self.session.references(self.threads, self.dtype, isas, LEVELS)
+        samples = [Samples(probe.calls) for probe in probes] + [Samples(1) for _ in entries]
+        variants = [*(probe.variant for probe in probes), *(entry.variant for entry in entries)]
+        pools = [*[OPENMP] * len(probes), *(entry.pool for entry in entries)]
+        for entry in entries:
+            if entry.parts:
+                entry.parts.clear()
+        try:
+            hot = [probe.row["level"] not in ("DRAM", "core") for probe in probes] + [False] * len(entries)
+            goals = [turns] * len(variants)
+            collect(variants, samples, goals, pools=pools if {*pools} != {OPENMP} else None, hot=hot)
+            self.check_again(entries)
+        except WrongResult:
+            raise  # a wrong result has no figures
+        except BaseException:
+            self._add(probes, entries, samples)
+            raise
+        self._add(probes, entries, samples)
+
+    def _add(self, probes: Sequence[Probe], entries: Sequence[Entry], samples: Sequence[Samples]) -> None:
+        first = self.session.new_rounds(samples)
+        for probe, new in zip(probes, samples, strict=False):
+            self.session.add_probe(probe, new, first)
+        for entry, new in zip(entries, samples[len(probes) :], strict=True):
+            for i, (seconds, start, turn) in enumerate(zip(new.seconds, new.starts, new.turns, strict=False)):
+                spent = entry.parts[i] if entry.parts is not None else seconds
+                at = start - self.session.began
+                add_run(entry.run, spent, at, first + turn, self.session.visit, preempted=i in new.preempted)
+
+    def weights(self, model: Model) -> Weights:
+        """A model's; where memory hasn't room for all, the last one's are free before the next one's are made."""
+        if model not in self._weights:
+            if not self._keep:
+                self._weights.clear()
+            self._weights[model] = weights_of(model, self.path, DTYPES[self.dtype].name)
+        return self._weights[model]
+
+
+def permuted(todo: Sequence[Task], visit: int) -> list[Task]:
+    """The tasks in this pass's order: shuffled, but those of a model in a row: its weights take a while to make."""
+    order = random.Random(visit)
+    models: dict[Model, list[Task]] = {}
+    for task in todo:
+        models.setdefault(task.model, []).append(task)
+    groups = list(models.values())
+    order.shuffle(groups)
+    for group in groups:
+        order.shuffle(group)
+    return [task for group in groups for task in group]
