@@ -46,6 +46,37 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any, align: int = 64) -> 
     return array
 
 
+class Scratch:
+    """Working memory that all calls share which are bound inside `with scratch:`; only one of them may run at a time.
+
+    Otherwise each call has its own: a kernel bound to a hundred copies of its weights would touch a hundred.
+    """
+
+    _now: "Scratch | None" = None
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+        self._before: Scratch | None = None
+
+    def __enter__(self) -> None:
+        self._before, Scratch._now = Scratch._now, self
+
+    def __exit__(self, *_: object) -> None:
+        Scratch._now = self._before
+
+    @staticmethod
+    def take(size: int) -> np.ndarray:
+        """`size` bytes, aligned and touched: the first touch belongs to the preparation, not to the first call."""
+        shared = Scratch._now
+        if shared is not None and shared._memory.size >= size:
+            return shared._memory[:size]
+        memory = aligned_empty(size, np.uint8)
+        memory[:] = 0
+        if shared is not None:
+            shared._memory = memory
+        return memory
+
+
 def leading_dimension(x: np.ndarray) -> int:
     """Elements from one row of a row-major matrix, or of each matrix of a batch, to the next."""
     return x.strides[-2] // x.itemsize if x.shape[-2] > 1 else x.shape[-1]

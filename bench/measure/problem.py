@@ -9,7 +9,7 @@ from bench.measure.arrays import Weights, huge_page_share
 from bench.measure.timing import Variant
 from bench.workloads.shapes import Case
 from kernels import Kernel
-from kernels.arrays import aligned_empty
+from kernels.arrays import Scratch, aligned_empty
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 from kernels.verify import check, reference
@@ -35,6 +35,7 @@ class Problem:
         self._calls: dict[Kernel, list[Callable[[], Any]]] = {}
         self._packed: dict[tuple[str, int], Any] = {}
         self._packed_for: Any = None
+        self._scratch = Scratch()
         self._random = np.random.default_rng(7)
 
     def prepare(
@@ -60,10 +61,11 @@ class Problem:
         op = OPERATIONS[case.operation]
         shape = tuple({**case.dims, "1": 1}[d] for d in op.output[1])
         out = self._outputs[kernel] = aligned_empty(shape, DTYPES[dtype])
-        calls = self._calls[kernel] = [
-            kernel.bind(*self._arguments(kernel, x, out, threads), out=out, threads=threads)
-            for x in self._inputs[:copies]
-        ]
+        with self._scratch:
+            calls = self._calls[kernel] = [
+                kernel.bind(*self._arguments(kernel, x, out, threads), out=out, threads=threads)
+                for x in self._inputs[:copies]
+            ]
         self._restore(kernel)
         calls[0]()
         if not verified:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import aligned_empty, leading_dimension
+from kernels.arrays import Scratch, aligned_empty, leading_dimension
 from kernels.operations import OPERATIONS as MEANINGS
 from kernels.packing import Packed
 from kernels.types import TYPES
@@ -162,8 +162,7 @@ def bind(
     if passes != 1 and not hasattr(arguments, "passes"):
         raise ValueError(f"passes must be 1 for {operation}, not {passes}")
     if size := lib.kernel_workspace_bytes(arguments):
-        workspace = aligned_empty(size, np.uint8)
-        workspace[:] = 0  # the first touch belongs to the preparation, not to the first call
+        workspace = Scratch.take(size)
         arguments.workspace = _pointer(workspace)
         given.append(workspace)
     call = partial(lib.kernel_run, arguments)

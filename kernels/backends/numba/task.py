@@ -19,7 +19,7 @@ from numba import cfunc, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.arrays import aligned_empty
+from kernels.arrays import Scratch
 from kernels.backends.numba.settings import jit, parallel, use_threads
 from kernels.types import DTYPES
 
@@ -110,8 +110,7 @@ def launch(
     """
     sizes["itemsize"] = c.itemsize
     task, record = _compiled(function, f"f{c.itemsize * 8}", tuple(sizes))
-    work = aligned_empty(room, c.dtype)
-    work[:] = 0  # the first touch belongs to the preparation
+    work = Scratch.take(room * c.itemsize)
     values = np.array(tuple(map(_number, sizes.values())), record)
     call = bind("parallel", run, task.address, steps, *map(_number, (a, b, c, work, values)), threads)
     call.keep = a, b, c, work, values, sizes  # an address is valid while its array is alive
