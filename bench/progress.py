@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+PLAIN_SECONDS = 10.0  # between two lines where there is no terminal; what is shorter says nothing
 
 
 class Bar:
@@ -31,7 +31,7 @@ class Bar:
         with self._around():
             if self._out.is_terminal:
                 self._draw(text, share or 0.0, left)
-            elif share is None or now - self._said >= PLAIN_SECONDS:
+            elif now - self._said >= PLAIN_SECONDS:
                 done = "" if share is None else f"{100 * share:3.0f} %, {left} left: "
                 self._out.print(f"{now - self._began:5.0f} s  {done}{text}", markup=False)
                 self._said = now
