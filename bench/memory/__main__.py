@@ -1,4 +1,4 @@
-"""python -m bench.memory: what training holds in memory, and what holding less of it costs in time, measured.
+"""python -m bench.memory [RECORD]: what training holds in memory, and what holding less of it costs in time, measured.
 
 The analytic side follows Fig. 4 of Gholami et al., "AI and Memory Wall" (2024); the measured side tests its claim that
 rematerialisation takes 5 times less memory for 20 % more compute.
@@ -6,18 +6,24 @@ rematerialisation takes 5 times less memory for 20 % more compute.
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, console, run, shown
+from bench.cli import Parser, console, output_folder, run, shown
 from bench.errors import BadInput
-from bench.memory.chain import Chain, Disagreement, Sizes
-from bench.memory.experiment import CLAIM, compared, experiment, verdict
+from bench.files import replacing
+from bench.memory.experiment import CLAIM, compared, sizes_of, verdict
 from bench.memory.plot import draw
-from bench.memory.tables import own_table, steps_table, training_table
+from bench.memory.sizes import Disagreement, Sizes
+from bench.memory.tables import own_table, step_columns, steps_table, training_table
 from bench.memory.training import held, training_rows
 from bench.options import add_thread_count
+from bench.record.metrics import Metrics
+from bench.record.store import derived_from, load, save
+from bench.report.tables import caption_of, markdown
+from bench.report.text import machine_line, trust_text
 from bench.workloads.model import find
 from kernels.verify import WrongResult
 
@@ -26,6 +32,7 @@ INTERVALS = "36,24,20,16,12,8,4,2,1"
 
 def _parser() -> Parser:
     parser = Parser("memory", "What training holds in memory, and what holding less of it costs in time, measured.")
+    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     parser.add_argument("--model", help="what training it holds: a model's name, or a TOML file with its numbers")
     parser.add_argument("--length", type=int, default=512, help="tokens of a sequence, for --model")
     parser.add_argument("--batch", type=int, default=1, help="sequences, for --model")
@@ -35,8 +42,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--intervals", default=INTERVALS, help="layers from one checkpoint to the next; the whole chain is added"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="timed steps at each interval; 0: measure nothing")
+    parser.add_argument("--rounds", type=int, default=9, help="timed steps at each interval; 0: measure nothing")
     add_thread_count(parser, default="1")
+    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for record and picture")
+    parser.add_save()
     parser.add_picture()
     return parser
 
@@ -75,35 +84,68 @@ def _own(name: str, length: int, batch: int) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.record:
+        with derived_from(options.record):
+            return _shown(options, load(options.record), None, options.record.with_suffix(""))
     sizes, intervals = _check(options)
+    if not options.rounds:
+        return _shown(options, None, None, None)
+    try:
+        metrics = _measured(options, sizes, intervals)
+    except (Disagreement, WrongResult) as error:
+        console(stderr=True).print(f"bench.memory: {error}", markup=False)
+        return 1
+    from bench.measure.run import result_path
+
+    path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-memory")
+    save(metrics.record, path)
+    return _shown(options, metrics, path, path.with_suffix(""))
+
+
+def _measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Metrics:
+    from bench.memory.measuring import measured  # records are drawn where nothing was compiled
+
+    return measured(options, sizes, intervals)
+
+
+def _shown(options: Any, metrics: Metrics | None, saved: Path | None, stem: Path | None) -> int:
+    """The analytic side and, of a session's metrics, the measured one; page and picture are written beside its record.
+
+    Raises BadInput for a record without training.
+    """
     own = _own(options.model, options.length, options.batch) if options.model else None
-    rows: list[dict[str, Any]] = []
-    complete = True
-    if options.rounds:
-        with console(stderr=True).status("building the chain") as status:
-            try:
-                chain = Chain(sizes, options.threads)
-                points, complete = experiment(chain, intervals, options.rounds, status.update)
-            except (Disagreement, WrongResult) as error:
-                console(stderr=True).print(f"bench.memory: {error}")
-                return 1
-        rows = compared(sizes, points)
-    pictures = draw(sizes, rows, options.picture) if options.picture and rows else []
-    chain_json = {**asdict(sizes), "threads": options.threads, "fixed_bytes": sizes.fixed_bytes, "steps": rows}
-    document = {
-        "training": training_rows(),
-        "model": own,
-        "rematerialisation": chain_json if rows else None,
-        "pictures": list(map(str, pictures)),
-    }
+    document: dict[str, Any] = {"training": training_rows(), "model": own, "rematerialisation": None, "pictures": []}
+    first = own_table(own) if own else training_table(training_rows())
+    if metrics is None or stem is None:
+        return shown(options, True, document, lambda out: out.print(first))
+    steps = [run for run, _ in metrics.run_pairs if run["what"] == "training"]
+    rows = compared(metrics)
+    if not steps or (options.record and not rows):
+        raise BadInput(f"{options.record}: no steps of training that keep everything were measured in it")
+    record, sizes = metrics.record, sizes_of(steps[0])
+    trust, machine = metrics.trust, machine_line(record["machine"], record["session"])
+    why = f": {trust['reasons'][0]}" if trust["reasons"] else ""
+    headings = [machine, f"{record['ended'][:10]}, trust {trust['grade'] or 'without a grade'}{why}"]
+    stem = options.picture or stem
+    pictures = draw(sizes, rows, stem, headings) if rows else []
+    chain = {**asdict(sizes), "threads": steps[0]["threads"], "fixed_bytes": sizes.fixed_bytes, "steps": rows}
+    document |= {"record": record, "rematerialisation": chain if rows else None, "pictures": list(map(str, pictures))}
+    said = f"Claimed: {CLAIM[1]:.0f}x less memory for {CLAIM[0]:.0f} % more compute; {verdict(rows)}." if rows else ""
+    if rows:
+        columns = step_columns(sizes.layers)
+        lines = ["# Rematerialisation", "", *headings, "", said, "", *markdown(columns, rows), "", caption_of(columns)]
+        with replacing(stem.with_name(f"{stem.name}.md")) as handle:
+            handle.write("\n".join([*lines, *(f"- {reason}" for reason in trust["reasons"]), ""]))
 
     def show(out: Console) -> None:
-        out.print(own_table(own) if own else training_table(training_rows()))
+        out.print(first)
         if rows:
+            out.print(machine, markup=False)
             out.print(steps_table(sizes, rows))
-            out.print(f"Claimed: {CLAIM[1]:.0f}x less memory for {CLAIM[0]:.0f} % more compute; {verdict(rows)}.")
+            out.print(said)
+        out.print(trust_text(metrics))
 
-    return shown(options, complete, document, show, pictures=pictures)
+    return shown(options, record["complete"], document, show, saved, pictures)
 
 
 if __name__ == "__main__":

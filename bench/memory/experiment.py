@@ -1,73 +1,55 @@
-"""Rematerialisation measured: memory and time of a step at several checkpoint intervals, held against a claim."""
+"""Rematerialisation: memory and time of a step at several checkpoint intervals, held against a claim."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from bench.host.placement import pinned
-from bench.measure.run import Interruptible
-from bench.measure.timing import Samples, collect
-from bench.memory.chain import Chain, Sizes, account
-from bench.record.intervals import Interval, median_interval
+from bench.memory.sizes import Sizes
+from bench.record.intervals import Interval
+from bench.record.metrics import Metrics
+from bench.record.runs.run import Run
 from bench.report.text import interval
 
 CLAIM = (20.0, 5.0)  # % more compute, times less memory
+NAME = "FFN chain"
+"""What a record calls the model."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """One checkpoint interval: bytes by the arena and by tracemalloc, seconds of each sample."""
-
-    interval: int
-    peak: int
-    traced: int
-    seconds: list[float]
+def sizes_of(run: Run) -> Sizes:
+    model = run["model"]
+    return Sizes(model["layers"], run["length"], model["width"], model["ffn"])
 
 
-def experiment(
-    chain: Chain, intervals: Sequence[int], rounds: int, progress: Callable[[str], None]
-) -> tuple[list[Point], bool]:
-    """Accounts for and times a step at every interval, interleaved; and whether it came to its end.
+def compared(metrics: Metrics) -> list[dict[str, Any]]:
+    """Every interval beside the one that keeps everything, in which memory and time are told; none without that one.
 
-    Raises Disagreement and WrongResult as account() does. Ctrl-C and SIGTERM leave the intervals that have been timed.
-    """
-    with pinned(chain.threads):
-        progress(f"checking memory and gradients at {len(intervals)} intervals")
-        bytes_ = account(chain, intervals)
-        samples = [Samples(1) for _ in intervals]
-        progress(f"timing {rounds} rounds")
-        with Interruptible() as block:
-            collect([[partial(chain.step, k)] for k in intervals], samples, [rounds] * len(intervals))
-    points = [Point(k, *bytes_[k], s.seconds) for k, s in zip(intervals, samples, strict=True) if s.seconds]
-    return points, block.complete
-
-
-def compared(sizes: Sizes, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Every point beside the one that keeps everything, by which its memory and time are told; none without that one.
-
-    more_time compares samples of the same round; by_flops and uniform are what it would be by FLOPs and, of memory, in
+    more_time is told of steps of the same round; by_flops and uniform are what it would be by FLOPs and, of memory, in
     a chain whose checkpoints are as large as a layer's activations.
     """
-    whole = next((p for p in points if p.interval == sizes.layers), None)
+    steps = [(run, f) for run, f in metrics.run_pairs if run["what"] == "training" and run["held"] and "over_unit" in f]
+    whole = next((run for run, _ in steps if run["interval"] == run["model"]["layers"]), None)
     if whole is None:
         return []
     found = []
-    for p in points:
-        ratio = median_interval([a / b - 1 for a, b in zip(p.seconds, whole.seconds, strict=False)])
+    for run, figures in sorted(steps, key=lambda pair: -(pair[0]["interval"] or 0)):
+        sizes, k, held = sizes_of(run), run["interval"], run["held"]
+        if sizes != sizes_of(whole) or k is None or held is None or whole["held"] is None:
+            continue
+        over = figures["over_unit"]
         found.append(
             {
-                "interval": p.interval,
-                "peak_bytes": p.peak,
-                "traced_bytes": p.traced,
-                "predicted_bytes": sizes.peak_bytes(p.interval),
-                "less_memory": whole.peak / p.peak,
-                "less_memory_uniform": sizes.uniform_less_memory(p.interval),
-                "seconds": p.seconds,
-                "median": median_interval(p.seconds).as_dict(),
-                "more_time": ratio.as_dict(),
-                "more_time_best": min(p.seconds) / min(whole.seconds) - 1,
-                "more_time_by_flops": sizes.more_flops(p.interval),
+                "interval": k,
+                "peak_bytes": held["counted"],
+                "traced_bytes": held["traced"],
+                "predicted_bytes": sizes.peak_bytes(k),
+                "less_memory": whole["held"]["counted"] / held["counted"],
+                "less_memory_uniform": sizes.uniform_less_memory(k),
+                "seconds": run["seconds"],
+                "median": figures["seconds"],
+                "more_time": {name: value - 1 for name, value in over.items()},
+                "more_time_best": min(run["seconds"]) / min(whole["seconds"]) - 1,
+                "more_time_by_flops": sizes.more_flops(k),
+                "marked": len({i for at in run["marks"].values() for i in at}),
+                "grade": figures.get("grade"),
             }
         )
     return found

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.memory.chain import Sizes
 from bench.memory.experiment import CLAIM
+from bench.memory.sizes import Sizes
 from bench.record.intervals import Interval
 from bench.report.plots import plt, write
 
 
-def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path) -> list[Path]:
+def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path, headings: Sequence[str]) -> list[Path]:
     """Less memory against more time: measured, by FLOPs, of a uniform chain, and as claimed; writes stem.png, stem.svg.
 
+    headings  lines over the picture: machine, date, grade
     Raises BadInput where they can't be written.
     """
-    figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5.8), layout="constrained")
+    figure.suptitle("\n".join(headings), fontsize=7.5, x=0.01, ha="left", color="0.25", wrap=True)
     every = range(1, sizes.layers + 1)
     flops = [100 * sizes.more_flops(k) for k in every]
     axes.plot(
@@ -32,7 +34,8 @@ def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path) -> list[Path]
         axes.annotate(f"k={row['interval']}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
     axes.scatter(*CLAIM, marker="*", s=160, c="#D55E00", zorder=4, label="claimed")
     title = f"{sizes.layers} FFN layers of {sizes.width} x {sizes.ffn}, {sizes.rows} tokens, checkpoint every k layers"
-    axes.set(xlabel="more time or compute, %", ylabel="times less activation memory", title=title)
+    axes.set(xlabel="more time or compute, %", ylabel="times less activation memory")
+    axes.set_title(title, fontsize=10)
     axes.set_ylim(0)
     axes.grid(True, color="0.92", lw=0.6)
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)

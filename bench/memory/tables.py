@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.memory.chain import Sizes
+from bench.memory.sizes import Sizes
 from bench.record.intervals import Interval
 from bench.report.columns import Column
 from bench.report.tables import table
@@ -44,6 +44,7 @@ def step_columns(layers: int) -> Sequence[Column[Row]]:
             "by FLOPs: the backward pass has twice the forward's; what stays in cache until it is needed can take less "
             "time than that.",
         ),
+        Column("grade", lambda r: r["grade"] or "-", "grade: by how far its visits differ, as trust's."),
     )
 
 

@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import check
+from bench.errors import BadInput
+from bench.measure.groups import VISITS
+from bench.measure.session import Session
 from bench.memory import __main__ as memory
-from bench.memory import experiment
-from bench.memory.chain import Arena, Chain, Disagreement, Sizes, account
-from bench.memory.experiment import Point, compared, verdict
+from bench.memory import measuring
+from bench.memory.chain import Arena, Chain, account
+from bench.memory.experiment import compared, verdict
+from bench.memory.sizes import Disagreement, Sizes
 from bench.memory.training import held, layer_elements, printed
+from bench.record import store
 from bench.workloads.model import find
+from support import records
+from support.runs import training
 
 # --- what training holds
 
@@ -151,19 +159,31 @@ def test_theory_of_a_uniform_chain() -> None:
     assert max(Sizes(48, 1, 1, 4).uniform_less_memory(k) for k in range(1, 49)) < 5
 
 
-def points(*more: float) -> list[Point]:
-    """With all 48 layers kept 1 s a step, with every 8th as much more as given, round by round."""
-    sizes = Sizes(48, 128, 192, 768)
-    whole = Point(48, sizes.peak_bytes(48), 0, [1.0] * len(more))
-    return [whole, Point(8, sizes.peak_bytes(8), 0, [1 + m for m in more])]
+WIDE = Sizes(48, 128, 192, 768)
+
+
+def steps(*more: float, lucky: float | None = None) -> list[dict[str, Any]]:
+    """With all 48 layers kept 1 s a step, with every 8th as much more as given, round by round, in three visits.
+
+    lucky: how much more every 2nd took
+    """
+    taken = {48: [0.0] * len(more), 8: more} | ({2: [lucky] * len(more)} if lucky is not None else {})
+    runs = []
+    for k, extra in taken.items():
+        run = training(k, [1 + m for m in extra], WIDE.peak_bytes(k))
+        runs.append(run | {"model": {**run["model"], "layers": 48, "width": 192, "ffn": 768}, "length": 128})
+    return compared(records.of([records.fma(), records.read()], runs=runs))
+
+
+HELD, BROKEN, MIXED = ([m, m + 0.01, m + 0.02] * 3 for m in (0.1, 0.28, 0.0))
 
 
 @pytest.mark.parametrize(
     ("more", "word"),
-    [((0.1, 0.11, 0.12), "holds"), ((0.28, 0.29, 0.3), "doesn't hold"), ((0.1, 0.25, 0.4), "undecided")],
+    [(HELD, "holds"), (BROKEN, "doesn't hold"), ([0.1] * 3 + [0.19] * 3 + [0.3] * 3, "undecided")],
 )
-def test_verdicts(more: tuple[float, ...], word: str) -> None:
-    rows = compared(Sizes(48, 128, 192, 768), points(*more))
+def test_verdicts(more: list[float], word: str) -> None:
+    rows = steps(*more)
     assert rows[1]["more_time"]["value"] == pytest.approx(np.median(more))
     assert rows[1]["less_memory"] == pytest.approx(5.13, abs=0.01)
     assert verdict(rows).startswith(f"{word} here: 5.1x less")
@@ -171,44 +191,78 @@ def test_verdicts(more: tuple[float, ...], word: str) -> None:
 
 
 def test_the_claim_is_not_judged_by_the_luckiest_point() -> None:
-    sizes = Sizes(48, 128, 192, 768)
-    lucky = Point(2, sizes.peak_bytes(2), 0, [1.05] * 3)
-    said = verdict(compared(sizes, [*points(0.28, 0.29, 0.3), lucky]))
+    said = verdict(steps(*BROKEN, lucky=0.05))
     assert said.startswith("doesn't hold here: 5.1x less")
     assert "the fastest, k = 2, took 5 [5, 5] %" in said
 
 
 # --- the command
 
-TINY = ["--layers", "6", "--width", "16", "--tokens", "16", "--intervals", "2,3", "--rounds", "2"]
+TINY = ["--layers", "6", "--width", "16", "--tokens", "16", "--intervals", "2,3", "--rounds", "4"]
 
 
-def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert memory.main([*TINY, "--picture", str(tmp_path / "p"), "--json"]) == 0
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Arguments of a small chain, under roofs that are made up: those of a session take a while."""
+
+    def start(session: Session) -> None:
+        session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
+
+    monkeypatch.setattr(Session, "start", start)
+    for name in ("finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    return [*TINY, "--results", str(tmp_path)]
+
+
+def test_a_record_in_visits(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every interval in each round, in changing order; shown again, it says the same; bench.check finds it good."""
+    assert memory.main([*quick, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     steps = document["rematerialisation"]["steps"]
     assert [step["interval"] for step in steps] == [6, 3, 2]
-    assert all(step["peak_bytes"] == step["predicted_bytes"] and len(step["seconds"]) == 2 for step in steps)
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert all(step["peak_bytes"] == step["predicted_bytes"] and len(step["seconds"]) == 4 for step in steps)
     assert [row["name"] for row in document["training"] if row["held"]] == ["BERT Large", "GPT-2"]
+    runs = document["record"]["runs"]
+    assert {tuple(run["rounds"]) for run in runs} == {tuple(runs[0]["rounds"])}
+    assert all(set(run["visits"]) == set(range(VISITS)) for run in runs)
+    orders = [tuple(sorted(range(3), key=lambda r: runs[r]["starts"][i])) for i in range(4)]
+    assert len(set(orders)) > 1
+    (record,) = tmp_path.glob("*/*-memory.json")
+    page = record.with_suffix(".md").read_text()
+    assert record.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert check.main([str(record)]) == 0
+    capsys.readouterr()
+    assert memory.main([str(record), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["rematerialisation"] == document["rematerialisation"]
+    assert record.with_suffix(".md").read_text() == page
 
 
-def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert memory.main(TINY) == 0
+def test_tables(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert memory.main([*quick, "--picture", str(tmp_path / "p"), "--record", str(tmp_path / "r.json")]) == 0
     out = capsys.readouterr().out
     assert "14.38 / 19.33" in out
     assert "6 (all kept)" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "p.md", "p.png", "p.svg"}
     assert memory.main(["--rounds", "0", "--model", "llama-3-8b", "--length", "8192"]) == 0
     out = capsys.readouterr().out
     assert "32.12" in out  # GB: 8.03e9 parameters
     assert "Rematerialisation" not in out
 
 
-def test_wrong_memory_is_no_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_without_training_is_refused(tmp_path: Path) -> None:
+    store.save(records.make([records.product(8, 60)]).record, tmp_path / "r.json")
+    with pytest.raises(BadInput, match="no steps of training"):
+        memory.main([str(tmp_path / "r.json")])
+
+
+def test_wrong_memory_is_no_table(
+    quick: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def disagree(*_: Any) -> None:
         raise Disagreement("made up")
 
-    monkeypatch.setattr(experiment, "account", disagree)
-    assert memory.main(TINY) == 1
+    monkeypatch.setattr(measuring, "account", disagree)
+    assert memory.main(quick) == 1
     ran = capsys.readouterr()
     assert (ran.out, "made up" in ran.err) == ("", True)

@@ -7,7 +7,7 @@ import pytest
 from bench.record import store
 from support import records
 from support.process import ROOT, Run
-from support.runs import inference
+from support.runs import inference, training
 
 RECORD = ROOT / "tests" / "record" / "record-2.json"
 BARE = """
@@ -66,6 +66,14 @@ def test_a_record_of_whole_models_needs_no_kernels(python: Run, tmp_path: Path) 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "BERT-Base encodes 128 tokens in 1 s" in ran.stdout
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_record_of_training_needs_no_kernels(python: Run, tmp_path: Path) -> None:
+    runs = [training(8), training(2, (1.25,) * 9, 250)]
+    store.save(records.of([records.fma(), records.read()], runs=runs).record, tmp_path / "r.json")
+    ran = python("-c", BARE, "bench.memory", "r.json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "8 (all kept)" in ran.stdout
 
 
 def test_measuring_says_what_is_missing(python: Run) -> None:
