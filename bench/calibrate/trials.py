@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.comparison.contrast import SAME, Contrast, Defaults, Estimate, Sample, called, contrast, judged
+from bench.comparison.families import Family, Key
 from bench.comparison.page import defaults, panel
-from bench.comparison.session import Family, Key, Session
+from bench.comparison.session import Session
 from bench.comparison.spread import SHARE, SPEED, Floats, Ints, Parts, parts
 
 SLOWED = (3, 5, 10, 25)  # per cent

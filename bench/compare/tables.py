@@ -9,8 +9,9 @@ from typing import NamedTuple
 from rich.text import Text
 
 from bench.comparison.contrast import CONFIDENCE, MOST_SESSIONS
+from bench.comparison.families import Key
 from bench.comparison.page import FamilyOutcome, Outcome, Page, RowOutcome, Side
-from bench.comparison.session import Key, Value
+from bench.comparison.session import Value
 from bench.report.columns import Cell, Column
 from bench.report.text import seconds
 

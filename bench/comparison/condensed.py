@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.comparison.session import Key, Session, Value
+from bench.comparison.families import Key
+from bench.comparison.session import Session, Value
 from bench.errors import BadInput
 from bench.files import read_text, replacing, says
 

@@ -19,7 +19,8 @@ from bench.comparison.contrast import (
     contrast,
     judged,
 )
-from bench.comparison.session import Family, Key, Session, Value
+from bench.comparison.families import Family, Key
+from bench.comparison.session import Session, Value
 from bench.comparison.spread import DEFAULTS, SHARE, SPEED, Floats
 
 THRESHOLD = 3.0  # per cent

@@ -9,76 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bench.record.format import Machine, Record, RowFigures, Trust
+from bench.comparison.families import Key, cores_of, key_of, role
+from bench.record.format import Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
 from bench.record.placement import placement
-from bench.record.probes import LOOPS, PROBES
-from bench.record.row import Row, counted, types_label
+from bench.record.row import Row, counted
 from bench.record.runs.run import good
-from kernels.operations import OPERATIONS
 
 HALF = 1.96  # standard errors in half of a 95 % interval of one visit
-OURS = ("c", "numba")  # backends whose ISA is chosen, not their library's
-PROBE_FAMILIES = {"peak": "FMA", "bandwidth": "read", "clock": "clock", None: "STREAM"}
-
-
-class Key(NamedTuple):
-    """What makes rows of two sessions the same measurement.
-
-    kind   kernel, probe, or run: a whole model
-    dims   of a kernel; the sizes of a probe are the machine's, and rank orders those of one level
-    level  of a probe; where the data of a hot kernel is follows from its dims and the machine's caches
-    role   of its threads
-    """
-
-    kind: str
-    operation: str
-    types: str
-    backend: str
-    dims: tuple[tuple[str, int], ...]
-    level: str
-    cold: bool
-    role: str
-    rank: int = 0
-
-    @property
-    def class_(self) -> str:
-        """The class of rows whose variance between sessions is alike."""
-        if self.kind != "kernel":
-            return "probes" if self.kind == "probe" else "whole models"
-        if OPERATIONS[self.operation].terms is None:
-            return "pointwise"
-        if not self.cold:
-            return "hot"
-        rows = dict(self.dims).get("m", 1)
-        return "cold m = 1" if rows == 1 else "cold m 2-15" if rows < 16 else "cold m >= 16"
-
-    @property
-    def family(self) -> "Family":
-        if self.kind == "probe":
-            kernel = PROBE_FAMILIES[PROBES[self.operation].roof]
-        else:
-            of = self.operation if self.kind == "kernel" else "whole models"
-            kernel = f"{of} {self.types} {self.backend}"
-        return Family(kernel, self.class_, self.role)
-
-    @property
-    def text(self) -> str:
-        """ "gemm f32 c 8x768x768 cold DRAM, one": the row in a word."""
-        dims = "x".join(str(size) for _, size in self.dims)
-        data = {"kernel": "cold" if self.cold else "hot", "probe": "probe", "run": ""}[self.kind]
-        size = f"size {self.rank + 1}" if self.rank else ""
-        words = (self.operation, self.types, self.backend, dims, data, self.level, size)
-        return f"{' '.join(filter(None, words))}, {self.role}"
-
-
-class Family(NamedTuple):
-    """A kernel on one class of rows with one role of threads: what is judged first."""
-
-    kernel: str
-    class_: str
-    role: str
 
 
 class Value(NamedTuple):
@@ -122,17 +61,6 @@ class Session:
     facts: Mapping[str, str]
     values: Mapping[Key, Value]
     digest: str | None = None
-
-
-def cores_of(machine: Machine | Mapping[str, Any]) -> int | None:
-    """Physical cores, or logical CPUs where those aren't known."""
-    topology = machine["topology"]
-    return len(topology.get("cores") or topology.get("logical_cpus") or ()) or None
-
-
-def role(threads: int, machine: Machine | Mapping[str, Any]) -> str:
-    """ "one", "all" or "N threads"."""
-    return "one" if threads == 1 else "all" if threads == cores_of(machine) else f"{threads} threads"
 
 
 def session(metrics: Metrics, name: str) -> Session:
@@ -194,20 +122,9 @@ def _rows(record: Record, pairs: Sequence[tuple[Row, RowFigures]]) -> Iterator[t
     """By key and value; rows with one key, such as probes of several sizes, are numbered, the smallest first."""
     met: dict[Key, int] = {}
     for row, figures in sorted(pairs, key=lambda pair: pair[0]["dims"].get("n", 0)):
-        key = _key(row, record)
+        key = key_of(row, record)
         met[key] = met.get(key, -1) + 1
         yield key._replace(rank=met[key]), _value(row, figures)
-
-
-def _key(row: Row, record: Record) -> Key:
-    kernel, operation, backend = row["kind"] == "kernel", row["operation"], row["backend"]
-    if operation in LOOPS or (backend in OURS and row["isa"] != record["session"]["isa"]):
-        backend = f"{backend}/{row['isa']}"
-    dims = tuple(sorted(row["dims"].items(), key=lambda item: "bmnk".find(item[0][0]))) if kernel else ()
-    cold = bool(row["cold"])
-    level = row["level"] if cold or not kernel else ""
-    place = role(row["threads"], record["machine"])
-    return Key(row["kind"], operation, types_label(row), backend, dims, level, cold, place)
 
 
 def _value(row: Row, figures: RowFigures) -> Value:

@@ -56,7 +56,7 @@ class Metrics:
     @cached_property
     def row_figures(self) -> list[RowFigures]:
         """Of each row seconds per call, rates, intensity, its roof and how near it came."""
-        found = [self._of_row(*of) for of in zip(self.rows, self._shares, self._moves, strict=True)]
+        found = [self._of_row(*of) for of in zip(self.rows, self.shares, self._moves, strict=True)]
         self._compare_hot(found)
         return found
 
@@ -79,7 +79,8 @@ class Metrics:
         return figures
 
     @cached_property
-    def _shares(self) -> list[Share | None]:
+    def shares(self) -> list[Share | None]:
+        """Of each row its shares of the roof, round by round; None for probes, and where the roof isn't known."""
         return [self._share(row) if row["kind"] == "kernel" else None for row in self.rows]
 
     def _share(self, row: Row) -> Share | None:
@@ -101,7 +102,7 @@ class Metrics:
     def _moves(self) -> list[float | None]:
         """Of each row largest over smallest of its visits' medians, minus one: of shares of its roof, else of time."""
         found = []
-        for row, share in zip(self.rows, self._shares, strict=True):
+        for row, share in zip(self.rows, self.shares, strict=True):
             which = good(row)
             times = ([row["seconds"][i] for i in which], [row["visits"][i] for i in which])
             found.append(spread(share.values, share.visits) if share else spread(*times))

@@ -11,7 +11,8 @@ import pytest
 from bench.calibrate import __main__ as command
 from bench.calibrate.trials import ALONE, FOLDER, class_spreads, matrix, ridges, trials
 from bench.comparison import condensed
-from bench.comparison.session import Key, Session, Value
+from bench.comparison.families import Key
+from bench.comparison.session import Session, Value
 from bench.errors import BadInput
 from bench.record import store
 from support import records

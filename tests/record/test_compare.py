@@ -12,8 +12,9 @@ from rich.console import Console
 
 from bench.compare import __main__ as command
 from bench.compare.tables import FAMILIES, ROWS, SIDES, differences
+from bench.comparison.families import role
 from bench.comparison.page import Side, compare
-from bench.comparison.session import Session, role, session
+from bench.comparison.session import Session, session
 from bench.comparison.sides import divided, sides
 from bench.errors import BadInput
 from bench.record import store
