@@ -155,15 +155,16 @@ def collect(
 ) -> None:
     """Adds goals[v] samples to each variant's, in rounds that swap who leads; all walk through the copies together.
 
+    A preempted sample is kept and doesn't count, up to half as many as the goal.
     Where the thread pool changes between two variants, the old one's threads get time to fall asleep and the new one's
     are woken by an untimed call. hot[v]: its data has to be in a cache, from which the others drive it: an untimed call
     goes before each region.
     """
-    done, last = [0] * len(variants), -1
+    done, spare, last = [0] * len(variants), [goal // 2 for goal in goals], -1
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for turn in range(max(goals)):
+        for turn in range(max(goals) + max(spare)):
             for i in range(len(variants)):
                 v = (turn + i) % len(variants)
                 if done[v] >= goals[v]:
@@ -180,8 +181,11 @@ def collect(
                 samples[v].turns.append(turn)
                 position += samples[v].calls
                 samples[v].copy = (position - 1) % len(variants[v])
-                done[v] += 1
                 last = v
+                if region.preempted and spare[v]:
+                    spare[v] -= 1
+                else:
+                    done[v] += 1
     finally:
         if collecting:
             gc.enable()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust, Verdict
 from bench.record.intervals import Interval, median_interval
 from bench.record.ridge import MeasuredRidge, find_ridge, verdict
-from bench.record.roofs import drift, makes, roofs, spread
+from bench.record.roofs import drift, roofs, spread
 from bench.record.row import (
     Row,
     arithmetic,
@@ -84,19 +84,20 @@ class Metrics:
         return [self._share(row) if row["kind"] == "kernel" else None for row in self.rows]
 
     def _share(self, row: Row) -> Share | None:
-        """Shares of the roof, round by round; None where it was sampled in less than half of the row's rounds."""
+        """Shares of the roof, round by round; None where it was sampled near less than half of the row's rounds."""
         known = self.roofs.get(row["threads"])
         peak = known.peak(arithmetic(row), row["isa"]) if known else None
         if known is None or peak is None or row["level"] not in known.read_series:
             return None
         intensity, rates, which = flops(row) / moved_bytes(row), per_second(row, flops(row)), good(row)
         up, down = known.peak_series[arithmetic(row), peak[0]], known.read_series[row["level"]]
-        for peaks, reads in ((up.by_round, down.by_round), (up.all_by_round, down.all_by_round)):
-            common = [(i, n) for i in which if (n := row["rounds"][i]) in peaks and n in reads]
-            if 2 * len(common) > len(which):
-                shares = [rates[i] / min(peaks[n], intensity * reads[n]) for i, n in common]
-                return Share(shares, [row["visits"][i] for i, _ in common])
-        return None
+        shares = Share([], [])
+        for i in which:
+            highest, bandwidth = up.at(row["rounds"][i]), down.at(row["rounds"][i])
+            if highest and bandwidth:
+                shares.values.append(rates[i] / min(highest, intensity * bandwidth))
+                shares.visits.append(row["visits"][i])
+        return shares if 2 * len(shares.values) >= len(which) else None
 
     @cached_property
     def _moves(self) -> list[float | None]:
@@ -216,12 +217,11 @@ class Metrics:
             if name.startswith("read DRAM ") or f" {session['isa']} " in name
         }
         moves = [(row, moved) for row, moved in zip(self.rows, self._moves, strict=True) if moved is not None]
-        clocks = [moved for row, moved in moves if makes(row, "clock")]
         rows = [moved for row, moved in moves if row["kind"] == "kernel"]
         rows += [moved for moved in self._run_metrics.moves if moved is not None]
         if not headline and not rows:
             rows = [moved for _, moved in moves]
-        return trust(session, headline, rows, above, max(clocks, default=None))
+        return trust(session, headline, rows, above)
 
     @cached_property
     def _run_metrics(self) -> RunMetrics:

@@ -4,6 +4,7 @@ Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidt
 A roof is the median of its samples, which were taken in the rounds of the kernels: so it is the roof that they met.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
 from bench.record.row import Row, arithmetic, counted, good, per_second
 
+NEIGHBOURS = 6  # rounds, of some 10 ms
 Peak = tuple[str, str]
 """(type, isa)"""
 
@@ -42,9 +44,16 @@ class Series:
         return found
 
     @cached_property
-    def all_by_round(self) -> Mapping[int, float]:
-        """The same with the samples that good() leaves out."""
-        return dict(zip(self.row["rounds"], per_second(self.row, counted(self.row)), strict=True))
+    def _ordered(self) -> Sequence[int]:
+        return sorted(self.by_round)
+
+    def at(self, n: int) -> float | None:
+        """The rate in a round, or where a thread lost its CPU then, in the nearest within NEIGHBOURS; else None."""
+        if n in self.by_round:
+            return self.by_round[n]
+        place = bisect(self._ordered, n)
+        around = [m for m in self._ordered[max(0, place - 1) : place + 1] if abs(m - n) <= NEIGHBOURS]
+        return self.by_round[min(around, key=lambda m: abs(m - n))] if around else None
 
     @cached_property
     def interval(self) -> Interval:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.record.format import Circumstances, Grade, Pair, Trust
+from bench.record.format import Circumstances, Condition, Grade, Pair, Trust
 
 GRADES: Sequence[tuple[Grade, float]] = (("A", 0.05), ("B", 0.10), ("C", 0.25))
 """A grade, and the effect from which on it isn't given; D beyond."""
@@ -56,12 +56,11 @@ def trust(
     roofs_moved: Mapping[str, float],
     rows_moved: Sequence[float],
     above: float,
-    clock_moved: float | None = None,
 ) -> Trust:
     """The grade and its reasons.
 
-    roofs_moved, rows_moved, clock_moved  largest over smallest median of the visits, minus one
-    above                                 the share of the rows that lie above their roof
+    roofs_moved, rows_moved  largest over smallest median of the visits, minus one
+    above                    the share of the rows that lie above their roof
     """
     fatal = list(session["untrusted"])
     if above > ABOVE:
@@ -70,27 +69,33 @@ def trust(
         return {"grade": "D" if fatal else None, "effect": None, "reasons": [*fatal, NO_EVIDENCE, *session["remarks"]]}
     typical = half(median(rows_moved)) if rows_moved else 0.0
     effect = max([typical, *map(half, roofs_moved.values())])
-    reasons = _moved(roofs_moved, typical, clock_moved)
+    reasons = _moved(roofs_moved, typical, _clock(session["conditions"]))
     if reasons:
         reasons += judge(session["conditions"]) + _placed(session["placements"])
     found = "D" if fatal else grade(effect)
     return {"grade": found, "effect": effect, "reasons": fatal + reasons + session["remarks"]}
 
 
-def _moved(roofs: Mapping[str, float], typical: float, clock: float | None) -> list[str]:
+def _moved(roofs: Mapping[str, float], typical: float, clock: float) -> list[str]:
     """What moved by so much that the grade isn't A: the roofs in one line, the rows in another."""
     far = {name: by for name, by in roofs.items() if half(by) >= GRADES[0][1]}
     reasons = []
     if far:
         name, by = max(far.items(), key=lambda item: item[1])
-        others = f", and {len(far) - 1} other roofs by less" if len(far) > 1 else ""
-        why = f"; the clock by {100 * clock:.0f} %" if clock is not None and clock > CLOCK else ""
+        others = f", and {len(far) - 1} more by less" if len(far) > 1 else ""
+        why = f"; the clock by {100 * clock:.0f} %" if clock > CLOCK else ""
         reasons.append(
             f"{name} moved by {100 * by:.0f} % between visits{others}{why}: compare shares of roof, not times"
         )
     if typical >= GRADES[0][1]:
         reasons.append(f"half of the rows differ by more than {200 * typical:.0f} % between visits: measure longer")
     return reasons
+
+
+def _clock(samples: Sequence[Condition]) -> float:
+    """By how much the clock changed: the ninth decile of its samples over the first, minus one."""
+    hertz = sorted(sample["clock_hertz"] for sample in samples if sample["clock_hertz"])
+    return hertz[9 * len(hertz) // 10] / hertz[len(hertz) // 10] - 1 if hertz else 0.0
 
 
 def _placed(pairs: Sequence[Pair]) -> list[str]:

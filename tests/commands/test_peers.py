@@ -156,7 +156,7 @@ def test_what_goes_wrong_there_is_raised_here(own: tuple[Worker, Kernel, Elsewhe
     assert worker._process.pid is not None
     os.kill(worker._process.pid, signal.SIGKILL)
     with pytest.raises(cli.BadInput, match="the process of c ended with status -9"):
-        timed(there, 0, 1).seconds
+        timed(there, 0, 1)
 
 
 def test_wrong_results_cross_the_pipe() -> None:

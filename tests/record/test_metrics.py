@@ -43,15 +43,23 @@ def test_percent_of_roof_is_of_the_same_rounds() -> None:
     assert figures["grade"] == "A"
 
 
-def test_preempted_samples_are_left_out_where_they_are_fewer() -> None:
+def test_preempted_samples_are_left_out_where_enough_others_are_left() -> None:
     slow = product(1, 9)
     for i in (3, 4, 5):  # a whole visit
         slow["seconds"][i] *= 5
     marked = slow | {"marks": {"preempted": [3, 4, 5]}}
-    lost = slow | {"marks": {"preempted": [0, 1, 2, 3, 6]}}
+    lost = slow | {"marks": {"preempted": [0, 1, 2, 3, 4, 6, 7]}}
     of_slow, of_marked, of_lost = records.make([slow, marked, lost]).row_figures[2:]
     assert [of_slow["grade"], of_marked["grade"], of_lost["grade"]] == ["D", "A", "D"]
     assert of_marked["seconds"]["high"] < of_slow["seconds"]["high"] == of_lost["seconds"]["high"]
+
+
+def test_a_roof_that_lost_its_cpu_is_taken_from_the_next_round() -> None:
+    """A read probe that was preempted in a third of the rounds; the kernel wasn't."""
+    rates = [READ if i % 3 else READ / 8 for i in range(9)]
+    read = records.read(rates=rates) | {"marks": {"preempted": [0, 3, 6]}}
+    figures = records.of([records.fma(), read, product(1, 9, spread=0)]).row_figures[-1]
+    assert figures["percent_of_roof"] == pytest.approx({"value": 90, "low": 90, "high": 90})
 
 
 @pytest.mark.parametrize(("percent", "verdict"), [(13, "neither"), (90, "memory-bound")])

@@ -150,8 +150,7 @@ class Bound:
         home = next(i for i, size in enumerate(known.values()) if weight_bytes(run) <= size)
         series = [roofs.peak_series[accumulator, peak[0]], *(roofs.read_series[level] for level in known)]
         rounds = {run["rounds"][i] for i in good(run)}
-        both = rounds.intersection(series[0].by_round, series[1 + home].by_round)
-        up, *down = (one.by_round if 2 * len(both) > len(rounds) else one.all_by_round for one in series)
+        up, *down = ({n: rate for n in rounds if (rate := one.at(n))} for one in series)
         reads = np.array([roofs.bandwidths[level].value for level in known])
         return Bound(peak[1].value, np.array(list(known.values()), float), reads, home, up, down)
 
