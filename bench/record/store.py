@@ -12,14 +12,17 @@ from typing import Any, NoReturn, cast
 from bench.errors import BadInput, plain
 from bench.files import read_text, replacing
 from bench.record.demands.rows import unfit
+from bench.record.demands.session import name, unlikely
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.runs.faults import all_faults
 from bench.record.runs.run import Run
 from bench.record.schema import invalid
+from bench.record.trust import ABOVE
 from bench.record.version_1 import upgraded
 
+MOST = 20  # problems of one record that are listed
 TOLERANCE = 1e-9  # relative: the same arithmetic on another machine may round another way
 
 
@@ -149,17 +152,23 @@ def derived_from(*paths: Path) -> Iterator[None]:
 
 
 def problems(metrics: Metrics) -> list[str]:
-    """What is wrong with a record that load() accepted, each in one line: figures that don't follow, rules broken."""
+    """What is wrong with a record that load() accepted, each in one line: what can't have been measured, figures that
+    don't follow, more rows above their roof than chance brings.
+    """
     record, derived = metrics.record, metrics.as_dict()
-    found: list[str] = []
+    found = list(unlikely(record))
     if record["figures"] is not None:
         _compare("figures", record["figures"], derived, found)
-    found += [
-        f"row {i} ({record['rows'][i]['operation']}): {figures['error']}"
-        for i, figures in enumerate(derived["rows"])
-        if "error" in figures
-    ]
-    return list(map(plain, found))
+    wrong = above(metrics)
+    if len(wrong) > ABOVE * sum(row["kind"] == "kernel" for row in record["rows"]):
+        found += wrong
+    more = [f"and {len(found) - MOST} problems more"] if len(found) > MOST else []
+    return [*map(plain, found[:MOST]), *more]
+
+
+def above(metrics: Metrics) -> list[str]:
+    """The rows that lie above their roof, each with its likely cause."""
+    return [f"{name(i, row)}: {f['error']}" for i, (row, f) in enumerate(metrics.pairs) if "error" in f]
 
 
 def _faults(record: Record) -> list[str]:
@@ -171,7 +180,7 @@ def _faults(record: Record) -> list[str]:
 
 
 def _compare(where: str, stored: Any, derived: Any, found: list[str]) -> None:
-    if len(found) > 20:
+    if len(found) > MOST:
         return
     if isinstance(derived, dict) and isinstance(stored, dict) and derived.keys() == stored.keys():
         for key in derived:

@@ -39,7 +39,7 @@ def test_percent_of_roof_is_of_the_same_rounds() -> None:
     rates = [READ * f for f in (1.0, 0.4, 0.7, 1.0, 0.3, 0.9, 0.5, 0.6, 1.0)]
     kernel = product(1, 9) | {"seconds": [4e6 / (0.9 * rate) for rate in rates]}
     figures = records.of([records.fma(), records.read(rates=rates), kernel]).row_figures[-1]
-    assert figures["percent_of_roof"] == pytest.approx({"value": 90, "low": 90, "high": 90})
+    assert figures["percent_of_roof"] == pytest.approx({"value": 90, "low": 90, "high": 90}, rel=1e-5)
     assert figures["grade"] == "A"
 
 
@@ -78,8 +78,8 @@ def test_a_kernel_far_from_its_roof_is_bound_by_neither(percent: float, verdict:
 )
 def test_kernel_figures(m: int, gflops: float, gbps: float, intensity: float, roof: float, verdict: str) -> None:
     (figures,) = records.make([product(m, gflops)]).row_figures[2:]
-    assert figures["gflops"]["value"] == pytest.approx(gflops)
-    assert figures["gbps"]["value"] == pytest.approx(gbps)  # of the cold weights alone: x and y stay in cache
+    assert figures["gflops"]["value"] == pytest.approx(gflops, rel=1e-5)
+    assert figures["gbps"]["value"] == pytest.approx(gbps, rel=1e-5)  # of the cold weights alone: x and y stay in cache
     assert (figures["intensity"], figures["verdict"]) == (pytest.approx(intensity), verdict)
     assert figures["roof_gflops"] == pytest.approx(roof)
     assert figures["percent_of_roof"]["value"] == pytest.approx(100 * gflops / roof, rel=1e-3)
@@ -138,7 +138,7 @@ def test_trust_goes_by_how_far_visits_differ(moved: float, grade: str) -> None:
     """A roof moved by 15 % differs by 7 % from its middle."""
     rates = [READ] * 3 + [READ * (1 + moved)] * 6
     trust = records.of([records.fma(), records.read(rates=rates)]).trust
-    assert (trust["grade"], trust["effect"]) == (grade, pytest.approx(moved / (2 + moved)))
+    assert (trust["grade"], trust["effect"]) == (grade, pytest.approx(moved / (2 + moved), rel=1e-4))
     assert [f"read DRAM on 1 thread moved by {100 * moved:.0f} %" in reason for reason in trust["reasons"]] == (
         [] if grade == "A" else [True, False]
     )

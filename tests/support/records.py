@@ -1,7 +1,7 @@
 """A record of made-up seconds whose figures can be worked out by hand.
 
 Peak 100 GFLOP/s in f32, memory 20 GB/s: the ridge lies at 5 FLOP/byte. Everything is sampled in the same nine rounds,
-three in each of three visits.
+three in each of three visits, one region after the other.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ PEAK, READ = 100e9, 20e9
 ROUNDS = list(range(9))
 VISITS = [r // 3 for r in ROUNDS]
 STARTS = [0.5 * r for r in ROUNDS]
+TICK = 2.0**-34  # seconds: what tells two times apart, as doubles, on a machine that has been up for days
 STARTED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 MACHINE: Machine = {
     "id": "made-up-00000000",
@@ -32,10 +33,10 @@ MACHINE: Machine = {
 
 
 def fma(threads: int = 1, rates: Sequence[float] = (PEAK,) * 9) -> Row:
-    """10 chains of 8 lanes, 1000 times: 160 kFLOP a call and thread, ten calls a sample."""
+    """10 chains of 8 lanes, 1000 times: 160 kFLOP a call and thread, a thousand calls a sample."""
     dims = {"chains": 10, "lanes": 8, "iterations": 1000}
-    seconds = [1.6e6 * threads / rate for rate in rates]
-    return sampled("probe", "fma", "f32", threads, dims, seconds, STARTS, level="core", calls=10)
+    seconds = [1.6e8 * threads / rate for rate in rates]
+    return sampled("probe", "fma", "f32", threads, dims, seconds, STARTS, level="core", calls=1000)
 
 
 def read(threads: int = 1, rates: Sequence[float] = (READ,) * 9, **other: Any) -> Row:
@@ -86,6 +87,10 @@ def make(kernels: Sequence[Row], threads: int = 1, **of_session: Any) -> Metrics
 def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = (), **of_session: Any) -> Metrics:
     """The same without any probe but those among the rows; with runs of whole models, whose slow parts are marked."""
     mark(runs)
+    counts = sorted({one["threads"] for one in (*rows, *runs)})
+    of_session = {"cpus": {str(t): list(range(t)) for t in counts}} | of_session
+    every = in_turn([*rows, *runs])
+    rows, runs = every[: len(rows)], every[len(rows) :]
     given: dict[str, Any] = {
         "started": STARTED,
         "arguments": ["--threads", "1"],
@@ -93,3 +98,21 @@ def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = ()
         "runs": runs,
     }
     return store.make("python -m bench.made_up", True, machine, session(**of_session), list(rows), **given)
+
+
+def in_turn(rows: Sequence[Any]) -> list[Any]:
+    """Rows or runs whose samples start one after the other, round by round, and last whole ticks."""
+    found = [row | {"seconds": ticks(row["seconds"]), "starts": list(row["starts"])} for row in rows]
+    order = sorted((n, i, at) for i, row in enumerate(found) for at, n in enumerate(row["rounds"]))
+    now = 0.0
+    for n, i, at in order:
+        now = max(now, 0.5 * n)
+        found[i]["starts"][at] = now
+        now += found[i]["seconds"][at] + 1e-3
+    return found
+
+
+def ticks(seconds: Sequence[float]) -> list[float]:
+    """Whole nanoseconds as they are, others as whole ticks."""
+    whole = all(abs(s - round(s, 9)) < 1e-15 for s in seconds)
+    return list(seconds) if whole else [round(s / TICK) * TICK for s in seconds]
