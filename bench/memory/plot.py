@@ -37,6 +37,7 @@ def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path, headings: Seq
     axes.set(xlabel="more time or compute, %", ylabel="times less activation memory")
     axes.set_title(title, fontsize=10)
     axes.set_ylim(0)
+    axes.set_xlim(min(-10, *middle) - 5, max(60, *middle) + 15)  # whatever whiskers a disturbed session has
     axes.grid(True, color="0.92", lw=0.6)
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     return write(figure, stem, dpi=150)

@@ -35,7 +35,7 @@ def step_columns(layers: int) -> Sequence[Column[Row]]:
         Column(
             "more time, %",
             lambda r: interval(Interval(**r["more_time"]).scaled(100).as_dict(), 0),
-            "more time: median of the rounds, each over its own round's step with all kept [95 % bootstrap];",
+            "more time: median of the rounds, each over its own round's step with all kept [95 %];",
         ),
         Column("best, %", lambda r: f"{100 * r['more_time_best']:.0f}", "best: best over best."),
         Column(

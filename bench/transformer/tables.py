@@ -50,24 +50,33 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f}"
 
 
-def _remark(row: Row) -> str:
-    disturbed = f"{row['marked']} of {row['samples']} samples disturbed" if row["marked"] else ""
-    return "; ".join(filter(None, (row["note"], disturbed)))
+def _whole(figure: Mapping[str, float]) -> str:
+    """Milliseconds with their interval, as many digits as say something."""
+    return interval({key: 1e3 * value for key, value in figure.items()}, 0 if figure["value"] >= 1 else 1)
+
+
+def _graded(row: Row) -> str:
+    return (row["grade"] or "-") + (f" {row['marked']}/{row['samples']}" if row["marked"] else "")
 
 
 LATENCY: Sequence[Column[Row]] = (
-    Column("model", lambda r: r["model"], left=True, once=True),
-    Column("phase", lambda r: r["phase"], "decode: all tokens one by one, from an empty cache;", left=True, once=True),
-    Column("tokens", lambda r: str(r["length"]), once=True),
-    Column("kernels", lambda r: r["backend"], left=True),
-    Column("ms [95 %]", lambda r: _milliseconds(r["seconds"]), "medians of samples from three passes;"),
     Column(
-        "% of bound",
+        "model",
+        lambda r: f"{r['model']} {r['phase']}",
+        "decode: all tokens one by one, from an empty cache;",
+        True,
+        True,
+    ),
+    Column("tokens", lambda r: str(r["length"]), once=True),
+    Column("by", lambda r: r["backend"], left=True),
+    Column("ms [95 %]", lambda r: _whole(r["seconds"]), "medians of samples from three passes;"),
+    Column(
+        "% of\nbound",
         lambda r: _percent(r["percent_of_bound"]),
         "bound: what FMA peak and read bandwidth of the same rounds allow, call by call;",
     ),
     Column(
-        "BERT-Base, 128 = 1",
+        "BERT = 1",
         lambda r: "-" if r["normalised"] is None else f"{r['normalised']['value']:.2f}",
         "1 is BERT-Base at 128 tokens on the same kernels, timed in the same rounds;",
     ),
@@ -77,13 +86,24 @@ LATENCY: Sequence[Column[Row]] = (
         "paper: Intel Gold 6242, framework not stated.",
     ),
     Column("tokens/s", lambda r: f"{r['tokens_per_second']:,.0f}"),
+    Column(
+        "grade",
+        _graded,
+        "grade: by how far its visits differ, as trust's; 2/9: two of nine samples were disturbed.",
+        True,
+    ),
+)
+"""On one screen."""
+
+WIDE: Sequence[Column[Row]] = (
+    *LATENCY,
     Column("GFLOP/s", lambda r: f"{r['gflops']:.1f}"),
     Column("% of peak", lambda r: _share(r["share_of_peak"]), "Peak and read bandwidth are this session's."),
-    Column("GB/s", lambda r: f"{r['gbytes']:.1f}"),
+    Column("GB/s", lambda r: f"{r['gbytes']:.1f}", "GB/s: of weights and KV cache."),
     Column("% of read", lambda r: _share(r["share_of_read"])),
-    Column("grade", lambda r: r["grade"] or "-", "grade: by how far its visits differ, as trust's."),
-    Column("remark", _remark, left=True),
+    Column("remark", lambda r: r["note"] or "", left=True),
 )
+"""On the page."""
 
 
 def latency_table(rows: Sequence[Row]) -> Table:

@@ -11,7 +11,7 @@ from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown
 from bench.report.text import interval, machine_line, of_threads, seconds, times
 from bench.transformer.rows import OURS
-from bench.transformer.tables import BESIDE, LATENCY, part_columns
+from bench.transformer.tables import BESIDE, WIDE, part_columns
 
 Row = Mapping[str, Any]
 TWICE = 2.0  # a part that takes so many times its bound is named
@@ -42,6 +42,8 @@ def _sentences(row: Row) -> Iterator[str]:
     if row["normalised"] and (row["model"], row["phase"], row["length"]) != UNIT:
         beside = f"; in the paper, on an Intel Gold 6242, {row['paper']:g}" if row["paper"] else ""
         yield f"That is {times(row['normalised']['value'])} the latency of BERT-Base at 128 tokens{beside}."
+    if row["note"]:
+        yield f"It is {row['note']}."
     parts = [(p["name"], p["seconds"]["value"], p["percent_of_roof"]["value"]) for p in row["parts"] if _known(p)]
     if far := [part for part in parts if part[2] <= 100 / TWICE]:
         name, took, percent = max(far, key=lambda part: part[1] * (1 - part[2] / 100))
@@ -77,7 +79,7 @@ def page(metrics: Metrics, rows: Sequence[Row], beside: Sequence[Row]) -> str:
     if beside:
         lines += _table(BESIDE, [(row, name) for row in beside for name in row["seconds"]])
     else:
-        lines += _table(LATENCY, rows)
+        lines += _table(WIDE, rows)
         for (model, phase, length), group in groupby(rows, key=lambda r: (r["model"], r["phase"], r["length"])):
             alike = list(group)
             parts: list[Any] = list(zip(*(row["parts"] for row in alike), strict=True))
