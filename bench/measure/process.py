@@ -138,8 +138,14 @@ class _Server:
 
 @contextlib.contextmanager
 def spread(cpus: list[int], process: int | str = "self") -> Iterator[None]:
-    """Pins the threads of a process that used the most CPU time within the block to one CPU each."""
+    """Pins the threads of a process that used the most CPU time within the block to one CPU each, the others to none.
+
+    Those of an earlier block are free meanwhile: two that stayed on one CPU would not use as much.
+    """
     before = _thread_seconds(process)
+    for thread in before:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(thread, cpus)
     yield
     used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in _thread_seconds(process).items()}
     busiest = sorted(used, key=lambda thread: -used[thread])
