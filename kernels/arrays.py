@@ -77,6 +77,45 @@ class Scratch:
         return memory
 
 
+class Arena:
+    """Memory for packed weights that are made inside `with arena:`; after reset() the next ones take their place.
+
+    Mapping and clearing new pages takes as long as packing, and a session packs the same copies again and again.
+    """
+
+    CHUNK = 64 << 20  # bytes
+    _now: "Arena | None" = None
+
+    def __init__(self) -> None:
+        self._chunks: list[np.ndarray] = []
+        self._before: Arena | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """What was taken may be written over from now on."""
+        self._chunk, self._used = 0, 0
+
+    def __enter__(self) -> None:
+        self._before, Arena._now = Arena._now, self
+
+    def __exit__(self, *_: object) -> None:
+        Arena._now = self._before
+
+    @staticmethod
+    def take(count: int, dtype: Any) -> np.ndarray:
+        """An uninitialised flat array, aligned to a cache line; outside an arena one of its own."""
+        arena, size = Arena._now, count * np.dtype(dtype).itemsize
+        if arena is None or size > Arena.CHUNK:
+            return aligned_empty(count, dtype)
+        if arena._used + size > Arena.CHUNK:
+            arena._chunk, arena._used = arena._chunk + 1, 0
+        if arena._chunk == len(arena._chunks):
+            arena._chunks.append(aligned_empty(Arena.CHUNK, np.uint8))
+        start = arena._used
+        arena._used += -(-size // 64) * 64
+        return arena._chunks[arena._chunk][start : start + size].view(dtype)
+
+
 def leading_dimension(x: np.ndarray) -> int:
     """Elements from one row of a row-major matrix, or of each matrix of a batch, to the next."""
     return x.strides[-2] // x.itemsize if x.shape[-2] > 1 else x.shape[-1]

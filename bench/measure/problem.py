@@ -9,7 +9,7 @@ from bench.measure.arrays import Weights, huge_page_share
 from bench.measure.timing import Variant
 from bench.workloads.shapes import Case
 from kernels import Kernel
-from kernels.arrays import Scratch, aligned_empty
+from kernels.arrays import Arena, Scratch, aligned_empty
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 from kernels.verify import check, reference
@@ -35,7 +35,7 @@ class Problem:
         self._calls: dict[Kernel, list[Callable[[], Any]]] = {}
         self._packed: dict[tuple[str, int], Any] = {}
         self._packed_for: Any = None
-        self._scratch = Scratch()
+        self._scratch, self._arena = Scratch(), Arena()
         self._random = np.random.default_rng(7)
 
     def prepare(
@@ -53,6 +53,7 @@ class Problem:
             self._calls.clear()
             if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
                 self._packed.clear()
+                self._arena.reset()
                 self._packed_for = (case.n, case.k, dtype, threads)
             self._inputs, self._expected = self._make_inputs(case, dtype), None
             self._key = (case, dtype, threads)
@@ -95,7 +96,8 @@ class Problem:
         a, b = inputs
         key = (kernel.name, b.ctypes.data)
         if key not in self._packed:
-            self._packed[key] = kernel.pack(b, threads)
+            with self._arena:
+                self._packed[key] = kernel.pack(b, threads)
         return [a, self._packed[key]]
 
     def _restore(self, kernel: Kernel) -> None:

@@ -17,7 +17,7 @@ from bench.measure.groups import VISITS, Group, permuted
 from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
 from bench.measure.roofs import Ceilings, Say
-from bench.measure.timing import OPENMP, Elsewhere, Samples, Variant, interleave, timer_resolution
+from bench.measure.timing import OPENMP, Elsewhere, Samples, Variant, interleave, timed, timer_resolution
 from bench.record import store
 from bench.record.format import Circumstances, Machine, Record
 from bench.record.metrics import Metrics
@@ -30,7 +30,7 @@ from kernels.verify import WrongResult
 
 Hired = TypeVar("Hired", bound=Process)
 
-LEAST_ROUNDS, MOST_ROUNDS = 3, 12  # of a group in one visit
+LEAST_ROUNDS, MOST_ROUNDS = 3, 8  # of a group in one visit
 WARM_UP = 0.02  # s: the session kept clock and team awake
 AGAIN = 0.25  # of the visits' time: a fifth of the whole goes to what was disturbed
 
@@ -171,6 +171,8 @@ class Session(Ceilings):
             )
             for entry, s in zip(entries, samples[len(beside) :], strict=True):
                 if not (entry.hot_weights or (self.visit and isinstance(entry.place, Problem))):
+                    if entry.kernel in {other.kernel for other in entries if other.hot_weights}:
+                        timed(entry.variant, s.copy, 1)  # the one with hot weights wrote into the same output
                     entry.place.check_again(entry.kernel, s.copy)
         first = self.new_rounds(samples)
         for probe, s in zip(beside, samples, strict=False):

@@ -12,8 +12,8 @@ class Sweep:
     """lengths: tokens that enter a layer (1: decode). walk: m at which each weight matrix is walked across the ridge.
 
     contexts: tokens in a decoder's KV cache. seconds: measuring time per kernel and shape. matrices: the weight
-    matrices (k, n), all of the models' where empty. rungs: shapes on which GEMM's lower rungs run too. pointwise:
-    tokens at which the pointwise operations run.
+    matrices (k, n), all of the models' where empty; walked: those that are walked, all of them where empty. rungs:
+    shapes on which GEMM's lower rungs run too. pointwise: tokens at which the pointwise operations run.
     """
 
     lengths: tuple[int, ...]
@@ -23,11 +23,19 @@ class Sweep:
     matrices: tuple[tuple[int, int], ...] = ()
     rungs: tuple[tuple[int, int, int], ...] = ()
     pointwise: tuple[int, ...] = (128,)
+    walked: tuple[tuple[int, int], ...] = ()
 
 
 SWEEPS = {
-    "quick": Sweep((1, 32, 128), (1, 2, 4, 8, 16, 32, 64, 128), (), 0.06, matrices=((768, 768), (768, 3072))),
-    "default": Sweep((1, 8, 32, 128, 512), (1, 2, 4, 8, 16, 32, 64, 128), (128, 512), 0.1, rungs=((128, 768, 768),)),
+    "quick": Sweep((1, 32, 128), (1, 2, 4, 8, 16, 32, 128), (), 0.035, matrices=((768, 768), (768, 3072))),
+    "default": Sweep(
+        (1, 8, 32, 128, 512),
+        (1, 2, 4, 8, 16, 32, 64, 128),
+        (128, 512),
+        0.1,
+        rungs=((128, 768, 768),),
+        walked=((768, 768), (768, 2304), (768, 3072), (3072, 768)),
+    ),
     "full": Sweep(
         (1, 8, 32, 128, 512),
         (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256),
@@ -76,7 +84,8 @@ def _merged(cases: Iterable[Case]) -> list[Case]:
 
 def walk_cases(sweep: Sweep) -> list[Case]:
     """Each weight matrix of the layers at every m of the walk; at m = 1 as x W[k,n], the same matrix."""
-    matrices = {(c.k, c.n): c.layers for c in layer_cases(sweep) if c.weight and c.m > 1}
+    found = {(c.k, c.n): c.layers for c in layer_cases(sweep) if c.weight and c.m > 1}
+    matrices = {kn: layers for kn, layers in found.items() if not sweep.walked or kn in sweep.walked}
     return [
         Case("gemv_t" if m == 1 else "gemm", m, n, k, True, layers)
         for (k, n), layers in matrices.items()
@@ -86,5 +95,7 @@ def walk_cases(sweep: Sweep) -> list[Case]:
 
 def pointwise_cases(sweep: Sweep) -> list[Case]:
     """Softmax, norms, GELU, biases and residuals, on activations that the last product left in a cache."""
-    cases = distinct_shapes(MODELS, lengths=sweep.pointwise, phases=("encode", "prefill"), of=Model.pointwise)
+    widths = {k for k, _ in sweep.matrices}
+    models = [model for model in MODELS if not widths or model.width in widths]
+    cases = distinct_shapes(models, lengths=sweep.pointwise, phases=("encode", "prefill"), of=Model.pointwise)
     return sorted(cases, key=lambda c: (c.operation, c.n, c.m))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Scratch, aligned_empty, leading_dimension
+from kernels.arrays import Arena, Scratch, leading_dimension
 from kernels.operations import OPERATIONS as MEANINGS
 from kernels.packing import Packed
 from kernels.types import TYPES
@@ -125,7 +125,7 @@ def _arguments(kernel: Any, operands: dict[str, Any], numbers: dict[str, Any]) -
 def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
     """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
     (k, n), kernel = b.shape, _KERNELS["pack", element, isa]
-    packed = aligned_empty(lib.packed_elements(kernel.target, n, k), TYPES[element].storage)
+    packed = Arena.take(lib.packed_elements(kernel.target, n, k), TYPES[element].storage)
     lib.kernel_run(_arguments(kernel, {"b": b, "packed": packed}, {"threads": threads, "n": n, "k": k}))
     return packed
 

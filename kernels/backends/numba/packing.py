@@ -7,7 +7,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.arrays import aligned_empty, leading_dimension
+from kernels.arrays import Arena, leading_dimension
 from kernels.backends.c import lib
 from kernels.backends.numba.emit import Emitter
 from kernels.backends.numba.pointers import at, lanes_of, not_vectorised
@@ -121,6 +121,6 @@ def pack_b(a, b, c, work, sizes, step, t, threads):
 def pack(b: np.ndarray, threads: int) -> np.ndarray:
     """B[k, n] in strips of k x lanes elements; 1-D, aligned to 64 bytes."""
     k, n = b.shape
-    packed = aligned_empty(lib.packed_elements(plan_target(b.itemsize), n, k), b.dtype)
+    packed = Arena.take(lib.packed_elements(plan_target(b.itemsize), n, k), b.dtype)
     launch(pack_b, b, b, packed, threads, n=n, k=k, ldb=leading_dimension(b))()
     return packed
