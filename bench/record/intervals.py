@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals: medians of samples that came in visits, bests and ratios."""
+"""Figures with their 95 % intervals: medians of samples that came in visits."""
 
 import math
 from collections import defaultdict
@@ -8,12 +8,7 @@ from statistics import fmean, median, variance
 
 import numpy as np
 
-MEDIAN_RESAMPLES = 999
-RESAMPLES = 400  # of ratios and ridges
 CONFIDENCE = 0.95
-TAILS = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
-SEED = 14123  # the figures of a record can be derived again, to the last digit
-BLOCKS = 8  # neighbouring rounds share the machine's mood, so blocks of them are resampled, not single rounds
 SERIAL = 1.22  # standard error of a median at a lag-1 autocorrelation of 0.3, over that of independent samples
 TWO_VISITS = 0.03  # standard deviation between visits that is assumed, as one degree of freedom, where there are two
 STUDENT = {1: 12.706, 1.5: 6.039, 2: 4.303, 2.5: 3.575, 3: 3.182, 4: 2.776, 6: 2.447, 10: 2.228, 20: 2.086, 1e9: 1.960}
@@ -50,7 +45,7 @@ def student(df: float) -> float:
 def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None = None) -> Interval:
     """The median of positive samples; its 95 % interval is for the median over many more visits.
 
-    visits   which visit each sample belongs to; None: not known, and a percentile bootstrap takes all for independent
+    visits   which visit each sample belongs to; None: all are of one
 
     On a log scale, the wider of two: Student's t over the visits' medians, and what the scatter within visits alone
     gives (McGill, Tukey and Larsen 1978: 0.926 IQR / sqrt(n), times SERIAL, with (n - visits) / 2 degrees of freedom).
@@ -60,9 +55,8 @@ def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None =
     would differ: 40 samples with 2 % noise cover 27 % where visits differ by 3 %. One sample, or samples
     that are all equal: a point. ValueError if there is none, one isn't positive and finite, or visits aren't as many.
     """
-    if visits is None:
-        return _bootstrapped(np.asarray(values, float))
-    data, names = [float(v) for v in values], list(visits)
+    data = [float(v) for v in values]
+    names = [0] * len(data) if visits is None else list(visits)
     if not data or len(names) != len(data) or not all(0 < v < math.inf for v in data):
         raise ValueError("a median needs positive, finite samples, and a visit for each")
     value = median(data)
@@ -86,47 +80,8 @@ def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None =
     return Interval(value, min(low, value), max(high, value))
 
 
-def _bootstrapped(data: np.ndarray) -> Interval:
-    middle = float(np.median(data))
-    if data.size < 2 or np.all(data == data[0]):
-        return Interval(middle, middle, middle)
-    picks = np.random.default_rng(SEED).integers(data.size, size=(MEDIAN_RESAMPLES, data.size))
-    low, high = np.quantile(np.median(data[picks], axis=1), TAILS)
-    return Interval(middle, float(low), float(high))
-
-
 def _quantile(ordered: Sequence[float], share: float) -> float:
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-def best_interval(rates: Sequence[float], rounds: Sequence[int]) -> Interval:
-    """The best of all samples, resampled in blocks of neighbouring rounds (see BLOCKS)."""
-    return ratio_interval(rates, rounds, [1.0] * len(rates), rounds)
-
-
-def ratio_interval(
-    above: Sequence[float], above_rounds: Sequence[int], below: Sequence[float], below_rounds: Sequence[int]
-) -> Interval:
-    """Best of `above` / best of `below`: a ceilings' ridge with above = peak in FLOP/s, below = bandwidth in bytes/s.
-
-    Both were sampled in the same rounds of a session; the interval comes from resampling blocks of rounds.
-    """
-    last = max(*above_rounds, *below_rounds) + 1
-    blocks = min(BLOCKS, last)
-
-    def best(values: Sequence[float], rounds: Sequence[int]) -> np.ndarray:
-        per_block = np.full(blocks, -np.inf)
-        np.maximum.at(per_block, np.asarray(rounds) * blocks // last, np.asarray(values, float))
-        return per_block
-
-    up, down = best(above, above_rounds), best(below, below_rounds)
-    value = float(up.max() / down.max())
-    picks = np.random.default_rng(SEED).integers(blocks, size=(RESAMPLES, blocks))
-    ups, downs = up[picks].max(axis=1), down[picks].max(axis=1)
-    whole = np.isfinite(ups) & np.isfinite(downs)  # a resample may miss the only block that has a probe
-    ratios = ups[whole] / downs[whole]
-    low, high = np.quantile(ratios, TAILS) if ratios.size else (value, value)
-    return Interval(value, min(float(low), value), max(float(high), value))
