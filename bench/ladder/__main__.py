@@ -28,7 +28,7 @@ STEPS: Sequence[Column[Step]] = (
     Column(
         "GFLOP/s [95 %]",
         lambda s: interval(s.gflops.as_dict(), 2 if s.gflops.value < 10 else 1),
-        "GFLOP/s: median with its bootstrap interval.",
+        "GFLOP/s: median with its 95 % interval.",
     ),
     Column(
         "% of FMA peak",

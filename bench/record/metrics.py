@@ -172,14 +172,15 @@ class Metrics:
         A point is the kernel's share of the roof of its rounds, times the session's roof: moments at which the machine
         was slower don't bend the curve. GEMV is left out: it is another kernel, with a slope of its own.
         """
-        points: dict[tuple[str, str, str, int], list[tuple[float, float]]] = defaultdict(list)
+        points: dict[tuple[str, str, str, int], list[tuple[float, float, tuple[int, int]]]] = defaultdict(list)
         for row, figures in self.pairs:
             if row["kind"] == "kernel" and row["cold"] and row["operation"] in ("gemm", "gemm_prepacked"):
                 key = (family(row), types_label(row), arithmetic(row), row["threads"])
                 rate = 1e9 * figures["gflops"]["value"]
                 if "percent_of_roof" in figures:
                     rate = 1e7 * figures["percent_of_roof"]["value"] * figures["roof_gflops"]
-                points[key].append((figures["intensity"], rate))
+                matrix = (row["dims"]["n"], row["dims"]["k"])
+                points[key].append((figures["intensity"], rate, matrix))
         found: list[MeasuredRidgeFigures] = []
         for (backend, types, type_, threads), pairs in points.items():
             if len(pairs) < LEAST_POINTS:

@@ -89,7 +89,7 @@ KERNELS: Sequence[Column[Measured]] = (
     Column("data", lambda o: f"{'cold' if o.row['cold'] else 'hot'} {o.row['level']}"),
     THREADS,
     Column("median", lambda o: seconds(o.metrics["seconds"]["value"])),
-    Column("interval", lambda o: spread(o.metrics["seconds"]), "interval: 95 % bootstrap."),
+    Column("interval", lambda o: spread(o.metrics["seconds"]), "interval: 95 %, for many more visits."),
     Column("GFLOP/s", lambda o: f"{o.metrics['gflops']['value']:.1f}"),
     Column(
         "GB/s",
