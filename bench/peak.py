@@ -10,11 +10,11 @@ from rich.console import Console
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
-from bench.host.placement import isa_in_use, pinned
-from bench.measure.groups import VISITS
+from bench.host.placement import isa_in_use
 from bench.measure.probes import of_roof
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
+from bench.measure.visits import measure_probes
 from bench.options import add_dtypes, add_seconds, add_threads
 from bench.record.metrics import Metrics
 from bench.record.roofs import is_peak, makes
@@ -35,14 +35,16 @@ def flop_per_cycle(row: Row, clock: Row) -> float:
     return float(flops(row) / min(call_seconds(row)) / hertz(clock) / row["threads"])
 
 
-def measure(session: Session, threads: int, isas: Sequence[str], dtypes: Sequence[str], budget: float) -> None:
-    """Adds a row per ISA and dtype, and one of the clock, interleaved, to the session, in several visits."""
-    probes = [make(threads, dtype, isa) for make in of_roof("peak") for isa in isas for dtype in dtypes]
-    probes += [make(threads) for make in of_roof("clock")]
-    session.rows += [p.row for p in probes]
-    for session.visit in range(VISITS):
-        with pinned(threads), session.watched():
-            session.sample(probes, budget / VISITS)
+def measure(
+    session: Session, threads: Sequence[int], isas: Sequence[str], dtypes: Sequence[str], seconds: float
+) -> None:
+    """Adds a row per thread count, ISA and dtype, and one of the clock, to the session; `seconds` for each."""
+    groups = {
+        t: [make(t, dtype, isa) for make in of_roof("peak") for isa in isas for dtype in dtypes]
+        + [make(t) for make in of_roof("clock")]
+        for t in threads
+    }
+    measure_probes(session, groups, seconds, "FMA peak")
 
 
 def _isas(text: str | None) -> list[str]:
@@ -71,7 +73,11 @@ PEAKS: Sequence[Column[Peak]] = (
     Column("chains", lambda p: str(p.measured.row["dims"]["chains"])),
     Column("lanes", lambda p: str(p.measured.row["dims"]["lanes"])),
     Column("best GFLOP/s", lambda p: f"{flops(p.measured.row) / p.measured.metrics['best_seconds'] / 1e9:.1f}"),
-    Column("FLOP/cycle/core", lambda p: f"{flop_per_cycle(p.measured.row, p.clock):.1f}"),
+    Column(
+        "FLOP/cycle/core",
+        lambda p: f"{flop_per_cycle(p.measured.row, p.clock):.1f}",
+        "FLOP/cycle/core: best over best clock. Where an ISA has no FMA, it is a multiply and an add.",
+    ),
     Column("median [95 %]", lambda p: interval(p.measured.metrics["gflops"], 1)),
     Column("clock GHz", lambda p: f"{hertz(p.clock) / 1e9:.2f}"),
 )
@@ -96,8 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     isas = _isas(options.isa)
     with measuring("peak", options, options.threads, options.dtype, first="FMA peak") as session:
-        for threads in options.threads:
-            measure(session, threads, isas, options.dtype, options.seconds)
+        measure(session, options.threads, isas, options.dtype, options.seconds)
     metrics = kept(session, options.save)
     return shown(options, session.complete, metrics.record, lambda out: _print(out, metrics), record=options.save)
 

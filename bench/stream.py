@@ -16,20 +16,24 @@ from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
-from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
-from bench.measure.groups import VISITS
+from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
 from bench.measure.probes import MAKE
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
+from bench.measure.visits import measure_probes
 from bench.options import add_pages, add_seconds, add_threads
+from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
+from bench.record.row import Level
 from bench.report.columns import Column
 from bench.report.tables import bandwidths_table, table
-from bench.report.text import machine_line, of_threads, seconds, trust_text
+from bench.report.text import interval, machine_line, of_threads, seconds, trust_text
 
 PER_OCTAVE = 3  # sizes per doubling in --levels
 SMALLEST = 4 << 10
+ALL_SIZES = 5  # all arrays together, in units of the largest
+LEVEL_SECONDS = 0.03  # for each size and access pattern
 
 
 def _variants(backend: str) -> list[str]:
@@ -39,40 +43,64 @@ def _variants(backend: str) -> list[str]:
     return [name for name, kind in PROBES.items() if kind.unit == "byte" and name in usable]
 
 
-def measure(session: Session, threads: int, size: int | None, backends: Sequence[str], budget: float) -> None:
-    """Adds a row per kernel, backend and store flavour, on arrays of `size` bytes (None: the rule), to the session.
+def _level(session: Session, size: int, threads: int, times: int) -> Level:
+    """Where arrays of so many bytes are: in memory only from so many `times` the last-level cache on."""
+    level = session.level(size, threads)
+    return "L3" if level == "DRAM" and cache_bytes(3) and size < times * (llc_bytes() or 0) else level
 
-    budget: seconds for each of them.
+
+def measure(session: Session, counts: Sequence[int], size: int | None, backends: Sequence[str], budget: float) -> None:
+    """Adds a row per thread count, kernel, backend and store flavour to the session.
+
+    size    bytes of an array; None: the rule, and read bandwidth of arrays twice as large has to agree
+    budget  seconds for each row
     """
-    by_rule, trusted = dram_bytes()
+    by_rule, trusted = dram_bytes(3 * len(counts))
     if size is None and not trusted:
-        session.distrust(f"arrays of {by_rule >> 20} MiB: memory has no room for {LEAST} times the last-level cache")
-    size = by_rule if size is None else size
-    level = "DRAM" if size >= LEAST * (llc_bytes() or 0) else session.level(size, threads)
-    with pinned(threads), session.watched():
-        arrays = stream_arrays(3, size // 8, threads)
-        probes = [MAKE[name](backend, arrays, threads, level) for backend in backends for name in _variants(backend)]
-        session.rows += [p.row for p in probes]
-        for session.visit in range(VISITS):
-            session.sample(probes, budget / VISITS)
+        session.distrust(
+            f"arrays of {by_rule >> 20} MiB: memory has no room for {LEAST} times the last-level cache: raise its limit"
+        )
+    groups = {}
+    for threads in counts:
+        bytes_ = by_rule if size is None else size
+        level = _level(session, bytes_, threads, LEAST)
+        with pinned(threads):
+            arrays = stream_arrays(3, bytes_ // 8, threads)
+            groups[threads] = [MAKE[n](b, arrays, threads, level) for b in backends for n in _variants(b)]
+    measure_probes(session, groups, budget, "bandwidth")
+    for threads in counts if size is None else ():
+        session.progress(f"arrays twice as large, {of_threads(threads)}")
+        with pinned(threads), session.watched():
+            session.memory(threads)
 
 
-def sizes_for_levels(threads: int) -> list[int]:
-    """Bytes of the read array: from SMALLEST per thread to the rule's size, PER_OCTAVE to a doubling."""
-    first, last = SMALLEST * threads, dram_bytes(1)[0]
+def sizes_for_levels(threads: int, arrays: int = 1) -> list[int]:
+    """Bytes of the read array: from SMALLEST per thread to the rule's size, PER_OCTAVE to a doubling.
+
+    arrays: how many of the largest there is to be room for.
+    """
+    first, last = SMALLEST * threads, dram_bytes(arrays)[0]
     steps = int(np.log2(last / first) * PER_OCTAVE) + 1
     sizes = first * 2 ** (np.arange(steps + 1) / PER_OCTAVE)
     return sorted({int(s) // (512 * threads) * 512 * threads for s in sizes})
 
 
-def measure_levels(session: Session, threads: int) -> None:
-    """Adds read rows of every size of sizes_for_levels(), best of three access patterns, to the session."""
-    for size in sizes_for_levels(threads):
-        with pinned(threads), session.watched():
-            arrays = stream_arrays(1, size // 8, threads)
-            probes = [MAKE[op]("c", arrays, threads, session.level(size, threads)) for op in READS[:3]]
-            session.sample(probes, 0.03)
-            session.rows += [p.row for p in probes]
+def measure_levels(session: Session, counts: Sequence[int]) -> None:
+    """Adds read rows of every size of sizes_for_levels(), in three access patterns, to the session.
+
+    In each round every size takes its turn: what changes meanwhile changes all of them, and is no cache level.
+    """
+    groups = {}
+    for threads in counts:
+        session.progress(f"arrays of all sizes, {of_threads(threads)}")
+        with pinned(threads):
+            groups[threads] = [
+                MAKE[op]("c", arrays, threads, _level(session, arrays[0].nbytes, threads, RULE // 2))
+                for size in sizes_for_levels(threads, ALL_SIZES * len(counts))
+                for arrays in [stream_arrays(1, size // 8, threads)]
+                for op in READS[:3]
+            ]
+    measure_probes(session, groups, LEVEL_SECONDS, "read bandwidth of all sizes", least=3)
 
 
 @dataclass(frozen=True)
@@ -119,16 +147,20 @@ def _size(value: float) -> str:
 
 
 class Point(NamedTuple):
-    """Of the read array's size in bytes the best bandwidth in bytes/s, and its share of the best of all sizes."""
+    """Of the read array's size in bytes the bandwidth in bytes/s, and its share of the highest of all sizes."""
 
     size: int
-    rate: float
+    rate: Interval
     share: float
 
 
 LEVELS: Sequence[Column[Point]] = (
     Column("size", lambda p: _size(p.size)),
-    Column("best GB/s", lambda p: f"{p.rate / 1e9:.1f}"),
+    Column(
+        "GB/s [95 %]",
+        lambda p: interval(p.rate.scaled(1e-9).as_dict(), 1),
+        "GB/s: the fastest access pattern's median of all visits.",
+    ),
     Column("", lambda p: "█" * max(1, round(50 * p.share)), left=True),
 )
 PLATEAUS: Sequence[Column[Plateau]] = (
@@ -139,19 +171,21 @@ PLATEAUS: Sequence[Column[Plateau]] = (
 
 
 def curve(metrics: Metrics, threads: int) -> list[Point]:
-    """The read rows of one thread count, by size."""
-    best: dict[int, float] = {}
+    """The read rows of one thread count, by size: of each the fastest pattern, by its median."""
+    found: dict[int, Interval] = {}
     for row, f in metrics.pairs:
         if row["threads"] == threads and row["operation"] in READS:
-            size = row["dims"]["n"] * 8
-            best[size] = max(best.get(size, 0), f["best_gbps"] * 1e9)
-    return [Point(size, best[size], best[size] / max(best.values())) for size in sorted(best)]
+            size, rate = row["dims"]["n"] * 8, Interval(**f["gbps"]).scaled(1e9)
+            if size not in found or rate.value > found[size].value:
+                found[size] = rate
+    highest = max((rate.value for rate in found.values()), default=0.0)
+    return [Point(size, found[size], found[size].value / highest) for size in sorted(found)]
 
 
 def _print_levels(out: Console, metrics: Metrics, threads: int) -> None:
     points = curve(metrics, threads)
     out.print(table(f"Read bandwidth by size, {of_threads(threads)}", LEVELS, points))
-    out.print(table("Plateaus", PLATEAUS, plateaus([p.size for p in points], [p.rate for p in points])))
+    out.print(table("Plateaus", PLATEAUS, plateaus([p.size for p in points], [p.rate.value for p in points])))
     caches = ", ".join(f"L{n} {_size(found)}" for n in (1, 2, 3) if (found := cache_bytes(n)))
     out.print(f"one instance of each cache, from sysfs: {caches or 'unknown'}\n")
 
@@ -205,15 +239,10 @@ def _parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with measuring("stream", options, options.threads, first="bandwidth") as session:
-        for threads in options.threads:
-            session.progress(f"bandwidth, {of_threads(threads)}")
-            if options.levels:
-                measure_levels(session, threads)
-                continue
-            measure(session, threads, options.size, options.backend, options.seconds)
-            if options.size is None:  # is it memory? arrays of once and twice the rule have to agree
-                with pinned(threads), session.watched():
-                    session.rows.append(session.memory(threads).row)
+        if options.levels:
+            measure_levels(session, options.threads)
+        else:
+            measure(session, options.threads, options.size, options.backend, options.seconds)
     metrics = kept(session, options.save)
     levels = options.threads if options.levels else ()
     return shown(

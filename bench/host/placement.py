@@ -9,7 +9,7 @@ from bench.errors import BadInput
 from bench.host.cpus import cpus_for
 
 try:
-    from kernels import registry  # now, before threads are pinned: Numba counts the CPUs that it may use
+    from kernels import arrays, registry  # now, before threads are pinned: Numba counts the CPUs that it may use
     from kernels.backends.c import ffi, lib
 except ImportError as error:  # not built: every measuring command comes through here
     raise SystemExit(str(error)) from error
@@ -20,6 +20,14 @@ def isa_in_use() -> str:
     try:
         return registry.chosen_isa()
     except registry.UnavailableISA as error:
+        raise BadInput(str(error)) from error
+
+
+def pages_in_use() -> str:
+    """kernels.arrays.pages() for commands: raises BadInput where RIDGELINE_PAGES is neither huge nor small."""
+    try:
+        return arrays.pages()
+    except ValueError as error:
         raise BadInput(str(error)) from error
 
 

@@ -172,6 +172,13 @@ def _write_allocate(one: Measured) -> str:
     return f"{one.metrics['best_gbps'] * ratio:.2f}"
 
 
+def _pages(one: Measured) -> str:
+    share = one.row["huge_pages"]
+    if share is None:
+        return "-"
+    return "2 MiB" if share > 0.95 else "4 KiB" if share < 0.05 else f"{100 * share:.0f} % of 2 MiB"
+
+
 BANDWIDTHS: Sequence[Column[Measured]] = (
     Column("kernel", lambda o: o.row["operation"].partition("_")[0], left=True),
     Column("stores", _stores, left=True),
@@ -179,6 +186,7 @@ BANDWIDTHS: Sequence[Column[Measured]] = (
     THREADS,
     Column("level", lambda o: o.row["level"], left=True),
     Column("MiB/array", lambda o: f"{o.row['dims']['n'] * 8 / 2**20:.3g}"),
+    Column("pages", _pages),
     Column(
         "best GB/s",
         lambda o: f"{o.metrics['best_gbps']:.2f}",
