@@ -72,6 +72,10 @@ class Parser(argparse.ArgumentParser):
         """--record FILE, as options.save."""
         self.add_argument("--record", dest="save", type=output, metavar="FILE", help="write the record here")
 
+    def add_results(self, what: str = "record and picture") -> None:
+        """--results FOLDER."""
+        self.add_argument("--results", type=output_folder, default="results", help=f"folder for {what}")
+
     def add_picture(self, default: str | None = None) -> None:
         """--picture STEM."""
         self.add_argument("--picture", type=output_stem, default=default, metavar="STEM", help="without .png and .svg")

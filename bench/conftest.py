@@ -16,10 +16,10 @@ import pytest
 
 from bench.cli import console, output_folder
 from bench.errors import BadInput
+from bench.files import result_path
 from bench.host.cpus import thread_counts
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import result_path
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries
 from bench.options import dtypes

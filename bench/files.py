@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
@@ -81,6 +83,12 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if isinstance(error, OSError):
             raise BadInput(f"can't write {path}: {error.strerror}") from error
         raise
+
+
+def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
+    """Where a record goes that wasn't given a name: FOLDER/MACHINE/DAY-TIME SUFFIX.json; its pictures lie beside it."""
+    name = re.sub(r"[^\w.-]|^\.+", "-", machine)  # from a record that may be anyone's
+    return folder / name / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}.json"
 
 
 def csv_rows(package: str, name: str) -> list[dict[str, str]]:

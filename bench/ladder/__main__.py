@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
+from bench.files import result_path
 from bench.ladder.plot import draw
 from bench.ladder.steps import BACKENDS, Step, climb, headline
 from bench.options import add_dtype, add_seconds, add_thread_count
@@ -32,10 +33,14 @@ STEPS: Sequence[Column[Step]] = (
     ),
     Column(
         "% of FMA peak",
-        lambda s: f"{s.percent:.1f}",
-        "% of FMA peak: that median over the best of the peak, timed in the same rounds on as many threads.",
+        lambda s: f"{s.percent.value:.1f}",
+        "% of FMA peak: the median over rounds of its rate over the peak's, timed beside it.",
     ),
-    Column("x the rung below", lambda s: "" if s.gain is None else f"{s.gain:.2f}"),
+    Column(
+        "x the rung below [95 %]",
+        lambda s: "" if s.gain is None else interval(s.gain.as_dict()),
+        "x the rung below: the median over rounds of their ratio; of one thread and several, over visits.",
+    ),
     Column("what it changes", lambda s: s.change, "Naive, tiled and packed are scalar code.", left=True),
 )
 
@@ -48,8 +53,9 @@ def _peaks(steps: Sequence[Step]) -> str:
 def for_page(metrics: Metrics, steps: Sequence[Step]) -> str:
     """The table for a page: heading lines on machine and product, then GitHub's kind of table."""
     machine, session = metrics.record["machine"], metrics.record["session"]
+    grade = metrics.trust["grade"] or "without a grade"
     lines = [
-        f"{machine_line(machine, session)}; {metrics.record['ended'][:10]}, trust {metrics.trust['grade']}.",
+        f"{machine_line(machine, session)}; {metrics.record['ended'][:10]}, trust {grade}.",
         f"{headline(metrics)}. {_peaks(steps)}.",
         "",
         *markdown(STEPS, steps),
@@ -77,8 +83,9 @@ def _parser() -> Parser:
     add_dtype(parser)
     add_thread_count(parser, what="of the last rung")
     add_seconds(parser, 0.5, "time for each rung")
+    parser.add_results()
     parser.add_save()
-    parser.add_picture("results/ladder")
+    parser.add_picture()
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
 
@@ -91,19 +98,25 @@ def _measured(options: Any) -> Metrics:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    metrics = load(options.record) if options.record else _measured(options)
-    if options.save:
-        save(metrics.record, options.save)
-    with derived_from(*([options.record] if options.record else [])):
-        return _shown(options, metrics)
+    if options.record:
+        metrics = load(options.record)
+        with derived_from(options.record):
+            if options.save:
+                save(metrics.record, options.save)
+            return _shown(options, metrics, options.save, options.record.with_suffix(""))
+    metrics = _measured(options)
+    saved = options.save or result_path(options.results, metrics.record["machine"]["id"], "-ladder")
+    save(metrics.record, saved)
+    return _shown(options, metrics, saved, saved.with_suffix(""))
 
 
-def _shown(options: Any, metrics: Metrics) -> int:
+def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> int:
+    """stem: of the picture, unless --picture has another."""
     try:
         steps = climb(metrics)
     except ValueError as error:
         raise BadInput(f"{options.record}: {error}") from error
-    pictures = draw(metrics, steps, headline(metrics), options.picture)
+    pictures = draw(metrics, steps, headline(metrics), options.picture or stem)
     complete = metrics.record["complete"]
     if options.markdown and not options.json:
         return shown(options, complete, None, lambda out: print(for_page(metrics, steps)))
@@ -112,7 +125,7 @@ def _shown(options: Any, metrics: Metrics) -> int:
         "steps": [s.as_dict() for s in steps],
         "pictures": list(map(str, pictures)),
     }
-    return shown(options, complete, document, lambda out: _print(out, metrics, steps), options.save, pictures)
+    return shown(options, complete, document, lambda out: _print(out, metrics, steps), saved, pictures)
 
 
 if __name__ == "__main__":

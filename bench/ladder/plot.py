@@ -25,7 +25,8 @@ def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> lis
         axes.bar(x, rate.value, WIDTH, color=colour, label=label, zorder=2)
         around = [[rate.value - rate.low], [rate.high - rate.value]]
         axes.errorbar(x, rate.value, yerr=around, color="black", lw=0.9, capsize=2.5, zorder=3)
-        lines = [f"{rate.value:.3g}", f"{step.percent:.1f} %"] + ([f"x {step.gain:.2f}"] if step.gain else [])
+        lines = [f"{rate.value:.3g}", f"{step.percent.value:.1f} %"]
+        lines += [f"x {step.gain.value:.2f}"] if step.gain else []
         axes.annotate(
             "\n".join(lines),
             (x, rate.low),
@@ -68,7 +69,7 @@ def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> lis
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.86), frameon=False, fontsize=10)
     record = metrics.record
-    machine, day, trust = record["machine"], record["ended"][:10], metrics.trust["grade"]
+    machine, day, trust = record["machine"], record["ended"][:10], metrics.trust["grade"] or "without a grade"
     axes.set_title(
         f"{title}\n{machine['cpu']['model']} ({machine['id'][-8:]}), {day}, trust {trust}; in the bars: GFLOP/s, "
         "share of the FMA peak, times the rung below",

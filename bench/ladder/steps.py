@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record.intervals import Interval
+from bench.record.intervals import Interval, median_interval
 from bench.record.metrics import Metrics
-from bench.record.row import Row, arithmetic, types_label
+from bench.record.roofs import Series
+from bench.record.row import Row, arithmetic, flops, types_label
 from kernels.operations import SCALAR_GEMMS
 from kernels.types import DTYPES
 
@@ -41,8 +42,8 @@ RUNGS = (
 class Step:
     """A rung as one backend climbed it. Rates in GFLOP/s.
 
-    percent: median rate over the best FMA peak of the same thread count. gain: over the rung below, of the medians;
-    None on the lowest.
+    percent: the median over rounds of its rate over the FMA peak's of the same round and thread count. gain: over the
+    rung below in the same round; where the thread count differs, in the same visit; None on the lowest.
     """
 
     rung: str
@@ -51,12 +52,24 @@ class Step:
     threads: int
     gflops: Interval
     peak: float
-    percent: float
-    gain: float | None
+    percent: Interval
+    gain: Interval | None
     change: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "gflops": self.gflops.as_dict()}
+        gain = self.gain and self.gain.as_dict()
+        return {**vars(self), "gflops": self.gflops.as_dict(), "percent": self.percent.as_dict(), "gain": gain}
+
+
+def over(rates: Series, below: Series) -> Interval:
+    """The median of the ratios of two rates of the same rounds; of the same visits, where they share no round."""
+    visit = dict(zip(rates.rounds, rates.visits, strict=True))
+    common = sorted(rates.by_round.keys() & below.by_round.keys())
+    if common:
+        return median_interval([rates.by_round[n] / below.by_round[n] for n in common], [visit[n] for n in common])
+    mine, other = rates.by_visit, below.by_visit
+    both = sorted(mine.keys() & other.keys())
+    return median_interval([mine[v] / other[v] for v in both], both)
 
 
 def _lowest(metrics: Metrics) -> Row:
@@ -79,11 +92,10 @@ def climb(metrics: Metrics) -> list[Step]:
         for row, f in metrics.pairs
         if (row["kind"], row["dims"], arithmetic(row)) == ("kernel", dims, dtype)
     }
-    tiles = {row["isa"]: row["dims"] for row in metrics.rows if (row["operation"], arithmetic(row)) == ("fma", dtype)}
     most = max(threads for _, _, threads in found)
     steps: list[Step] = []
     for backend in BACKENDS:
-        below: float | None = None
+        below: Series | None = None
         for rung in RUNGS:
             threads = 1 if rung.alone else most
             if (rung.operation, backend, threads) not in found or (most == 1 and not rung.alone):
@@ -92,23 +104,22 @@ def climb(metrics: Metrics) -> list[Step]:
             roofs = metrics.roofs.get(threads)
             if roofs is None or (dtype, row["isa"]) not in roofs.peaks:
                 raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} at {threads} threads")
-            rate, peak = Interval(**f["gflops"]), roofs.peaks[dtype, row["isa"]].value / 1e9
-            tile = tiles[row["isa"]]
-            words = {"size": DTYPES[dtype].itemsize, "lanes": tile["lanes"], "threads": threads}
+            rates, peak = Series.of(row, flops(row)), roofs.peak_series[dtype, row["isa"]]
+            words = {"size": DTYPES[dtype].itemsize, "lanes": peak.row["dims"]["lanes"], "threads": threads}
             steps.append(
                 Step(
                     rung.name,
                     backend,
                     row["isa"],
                     threads,
-                    gflops=rate,
-                    peak=peak,
-                    percent=100 * rate.value / peak,
-                    gain=rate.value / below if below else None,
+                    gflops=Interval(**f["gflops"]),
+                    peak=peak.interval.value / 1e9,
+                    percent=over(rates, peak).scaled(100),
+                    gain=over(rates, below) if below else None,
                     change=rung.change.format(**words),
                 )
             )
-            below = rate.value
+            below = rates
     return steps
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from bench.host.conditions import Conditions
 from bench.host.cpus import cpus_for
-from bench.host.placement import clock_hertz, isa_in_use, pinned
+from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned
 from bench.host.sysfs import cache_bytes, llc_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.pairs import measure_pairs
@@ -46,6 +46,7 @@ class Ceilings:
         self.progress, self.quick = progress, quick
         self.began = time.perf_counter()
         self.isa = isa_in_use()
+        pages_in_use()  # refused before anything is measured
         self.rounds = 0
         self.visit = 0
         self.rows: list[Row] = []
@@ -63,15 +64,18 @@ class Ceilings:
         for threads in self.threads:
             self.progress(f"roofs, {threads} thread{'s' * (threads > 1)}")
             with pinned(threads), self.watched():
-                self._start_at(threads)
+                self.add_roofs(threads, self._all_roofs(threads))
 
-    def _start_at(self, threads: int) -> None:
+    def add_roofs(self, threads: int, probes: Sequence[Probe]) -> None:
+        """Samples these for the first time; kernels on as many threads are then measured beside them."""
+        self.sample(probes, 0.01, least=3)
+        self._probes[threads] = list(probes)
+
+    def _all_roofs(self, threads: int) -> list[Probe]:
         probes = [self.memory(threads), *self._caches(threads)]
         isas = dict.fromkeys([self.isa, [isa for isa in c.ISAS if c.runs(isa)][-1]])
         probes += [make(threads, dtype, isa) for make in of_roof("peak") for dtype in self.dtypes for isa in isas]
-        probes += [make(threads) for make in of_roof("clock")]
-        self.sample(probes, 0.01, least=3)
-        self._probes[threads] = probes
+        return probes + [make(threads) for make in of_roof("clock")]
 
     def memory(self, threads: int) -> Probe:
         """Read bandwidth of memory, from every access pattern; arrays of once and twice the rule must agree.

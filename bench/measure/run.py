@@ -13,7 +13,6 @@ return shown(options, session.complete, metrics.record, lambda out: out.print(..
 import signal
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -100,8 +99,3 @@ def kept(session: Session, path: Path | None) -> Metrics:
     if path:
         save(metrics.record, path)
     return metrics
-
-
-def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
-    """Where a record goes that wasn't given a name: FOLDER/MACHINE/DAY-TIME."""
-    return folder / machine / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}.json"

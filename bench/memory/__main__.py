@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, console, output_folder, run, shown
+from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
-from bench.files import replacing
+from bench.files import replacing, result_path
 from bench.memory.experiment import CLAIM, compared, sizes_of, verdict
 from bench.memory.plot import draw
 from bench.memory.sizes import Disagreement, Sizes
@@ -44,7 +44,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--rounds", type=int, default=9, help="timed steps at each interval; 0: measure nothing")
     add_thread_count(parser, default="1")
-    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for record and picture")
+    parser.add_results()
     parser.add_save()
     parser.add_picture()
     return parser
@@ -95,8 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Disagreement, WrongResult) as error:
         console(stderr=True).print(f"bench.memory: {error}", markup=False)
         return 1
-    from bench.measure.run import result_path
-
     path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-memory")
     save(metrics.record, path)
     return _shown(options, metrics, path, path.with_suffix(""))

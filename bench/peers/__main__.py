@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import Parser, output_folder, run, shown
+from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.options import add_dtype, add_seconds, add_threads
 from bench.record.metrics import Metrics
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_dtype(parser)
     parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
     add_seconds(parser, 0.05, "measuring time per kernel and shape")
-    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for records")
+    parser.add_results("records")
     options = parser.parse_args(arguments)
     if options.record:
         metrics = load(options.record)

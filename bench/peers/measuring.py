@@ -3,9 +3,10 @@
 from typing import Any
 
 import kernels
+from bench.files import result_path
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import kept, measuring, result_path, take_part
+from bench.measure.run import kept, measuring, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
 from bench.record.metrics import Metrics

@@ -23,7 +23,7 @@ Peak = tuple[str, str]
 
 @dataclass(frozen=True)
 class Series:
-    """A probe's good samples: rates, in the probe's unit per second, with their rounds and visits."""
+    """A row's good samples: rates, of a probe in its unit per second, with their rounds and visits."""
 
     row: Row
     rates: Sequence[float]
@@ -31,8 +31,9 @@ class Series:
     visits: Sequence[int]
 
     @classmethod
-    def of(cls, row: Row) -> "Series":
-        rates, which = per_second(row, counted(row)), good(row)
+    def of(cls, row: Row, amount: int | None = None) -> "Series":
+        """amount: of one call; of a probe what it counts, if not given."""
+        rates, which = per_second(row, counted(row) if amount is None else amount), good(row)
         return cls(row, [rates[i] for i in which], *([row[name][i] for i in which] for name in ("rounds", "visits")))
 
     @cached_property
@@ -54,6 +55,14 @@ class Series:
         place = bisect(self._ordered, n)
         around = [m for m in self._ordered[max(0, place - 1) : place + 1] if abs(m - n) <= NEIGHBOURS]
         return self.by_round[min(around, key=lambda m: abs(m - n))] if around else None
+
+    @cached_property
+    def by_visit(self) -> Mapping[int, float]:
+        """The median of each visit."""
+        found = defaultdict(list)
+        for rate, visit in zip(self.rates, self.visits, strict=True):
+            found[visit].append(rate)
+        return {visit: float(np.median(rates)) for visit, rates in found.items()}
 
     @cached_property
     def interval(self) -> Interval:

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, console, output_folder, run, shown
+from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
-from bench.files import replacing
+from bench.files import replacing, result_path
 from bench.models import BACKENDS, libraries
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
@@ -77,8 +77,6 @@ def _measured(options: Any, lengths: Sequence[int]) -> Metrics:
 
 def _outputs(options: Any, metrics: Metrics) -> tuple[Path, Path]:
     """Where the record goes, and what page and picture are called unless told otherwise: dated, by machine."""
-    from bench.measure.run import result_path
-
     path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-transformer")
     return path, path.with_suffix("")
 
@@ -140,7 +138,7 @@ def _parser() -> Parser:
     parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
     parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
     parser.add_argument("--parts", action="store_true", help="print every model part by part, too; the page has it")
-    parser.add_argument("--results", type=output_folder, default=Path("results"), help="folder for record and picture")
+    parser.add_results()
     parser.add_save()
     parser.add_picture()
     return parser

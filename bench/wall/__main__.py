@@ -12,9 +12,10 @@ from rich.console import Console
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
+from bench.files import result_path
 from bench.options import add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load
+from bench.record.store import derived_from, load, save
 from bench.report.tables import table
 from bench.wall.growth import CAVEATS, growth_rows
 from bench.wall.hosts import DTYPE, SOURCE, host
@@ -25,13 +26,18 @@ MOST = 25  # records: every host has a letter, and the machine itself may come f
 
 
 def _measured(options: Any) -> Metrics:
-    """Roofs of this machine, by a short session."""
+    """Roofs of this machine, by a short session, in visits."""
     from bench.measure.run import kept, measuring  # records are drawn where nothing was compiled
 
     with measuring("wall", options, [options.threads], [DTYPE], first="roofs") as session:
         session.start()
+        session.run((), 0)
         session.finish()
-    return kept(session, options.save)
+    return kept(session, None)
+
+
+def _path(options: Any, metrics: Metrics) -> Path:
+    return result_path(options.results, metrics.record["machine"]["id"], "-wall")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,23 +45,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="one more host each, then not measured")
     parser.add_argument("--measure", action="store_true", help="measure this machine although records are given")
     add_thread_count(parser)
+    parser.add_results()
     parser.add_save()
-    parser.add_picture("results/wall")
+    parser.add_picture()
     options = parser.parse_args(arguments)
     if len(options.records) > MOST:
         raise BadInput(f"{len(options.records)} records: at most {MOST} can be told apart in the picture")
     loaded = [load(path) for path in options.records]
     with derived_from(*options.records):
         hosts = [host(metrics, str(path)) for path, metrics in zip(options.records, loaded, strict=True)]
-    complete = True
+    complete, saved = True, None
     if options.measure or not options.records:
         metrics = _measured(options)
         complete = metrics.record["complete"]
+        loaded.insert(0, metrics)
         hosts.insert(0, host(metrics, "this session" if complete else "this session, cut short"))
+        saved = options.save or _path(options, metrics)
+        save(metrics.record, saved)
     elif options.save:
         raise BadInput(f"--record {options.save}: nothing is measured; add --measure")
     with derived_from(*options.records):
-        pictures = draw(hosts, options.picture)
+        stem = options.picture or (saved or _path(options, loaded[0])).with_suffix("")
+        pictures = draw(hosts, stem)
     document = {
         "growth": growth_rows(),
         "hosts": [one.as_dict() for one in hosts],
@@ -67,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.print(table("Growth per two years", GROWTH, growth_rows()))
         out.print(table("Hosts on these lines", HOSTS, hosts))
 
-    return shown(options, complete, document, show, options.save, pictures)
+    return shown(options, complete, document, show, saved, pictures)
 
 
 if __name__ == "__main__":

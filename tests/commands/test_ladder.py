@@ -57,10 +57,10 @@ def test_figures() -> None:
         (r.name, backend, 1 if r.alone else 2) for backend in ("c", "numba") for r in RUNGS
     ]
     assert [s.gflops.value for s in steps[:5]] == pytest.approx([0.5, 2, 8, 64, 96])
-    assert [s.percent for s in steps[:5]] == pytest.approx([0.5, 2, 8, 64, 96])
-    assert [s.percent for s in steps[5:]] == pytest.approx([0.25, 1, 4, 32, 48])
+    assert [s.percent.value for s in steps[:5]] == pytest.approx([0.5, 2, 8, 64, 96])
+    assert [s.percent.value for s in steps[5:]] == pytest.approx([0.25, 1, 4, 32, 48])
     assert steps[0].gain is steps[5].gain is None  # nothing is below, least of all C's highest rung
-    assert [s.gain for s in steps[1:5]] == pytest.approx([4, 4, 8, 1.5])
+    assert [s.gain.value for s in steps[1:5] if s.gain] == pytest.approx([4, 4, 8, 1.5])
 
 
 def test_what_a_rung_changes_is_the_records() -> None:
@@ -72,7 +72,26 @@ def test_what_a_rung_changes_is_the_records() -> None:
 
 
 def test_a_fall_is_shown_as_one() -> None:
-    assert climb(whole(gemm_packed=1))[2].gain == pytest.approx(0.5)
+    fall = climb(whole(gemm_packed=1))[2].gain
+    assert fall
+    assert fall.value == pytest.approx(0.5)
+
+
+def test_ratios_are_of_the_same_moment() -> None:
+    """A machine that slows down over rounds and visits slows both rungs: their ratio stays."""
+    moods = [1.0, 0.9, 0.8, 0.3, 0.25, 0.2]
+    at = {"rounds": list(range(6)), "starts": [float(i) for i in range(6)]}
+    rows = [rung(op, rate, **at) for op, rate in (("gemm_naive", 1.0), ("gemm_tiled", 4.0))]
+    rows += [rung("gemm", rate, threads, **at) for rate, threads in ((16.0, 1), (24.0, 2))]
+    rows[3]["rounds"] = [n + 6 for n in range(6)]
+    for row in rows:
+        row["seconds"] = [s / mood for s, mood in zip([row["seconds"][0]] * 6, moods, strict=True)]
+        row["visits"] = [0, 0, 0, 1, 1, 1]
+    steps = climb(records.make([*rows, records.fma(2)]))
+    for step, factor in zip(steps[1:], (4, 4, 1.5), strict=True):
+        assert step.gain
+        assert step.gain.value == pytest.approx(factor)
+        assert step.gain.high / step.gain.low < 1.2
 
 
 def test_one_core_has_no_rung_of_threads() -> None:
@@ -108,7 +127,7 @@ def test_markdown() -> None:
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 10
     assert len({line.count("|") for line in table}) == 1
-    assert "| threads | C | 2 | 96.0 [96.0, 96.0] | 96.0 | 1.50 |" in table[6]
+    assert "| threads | C | 2 | 96.0 [96.0, 96.0] | 96.0 | 1.50 [1.50, 1.50] |" in table[6]
     assert "m = 50, n = 100, k = 100" in lines[1]
 
 
@@ -130,22 +149,25 @@ def test_every_rung_is_an_operation() -> None:
 
 
 def test_command(python: Run, tmp_path: Path) -> None:
-    ran = python("-m", "bench.ladder", *SMALL, "--record", "r.json", "--picture", "p/climb", "--json")
-    assert (ran.returncode, ran.stderr) == (0, "")
+    ran = python("-m", "bench.ladder", *SMALL, "--picture", "p/climb", "--json")
+    assert ran.returncode == 0, ran.stderr
     shown = json.loads(ran.stdout)
-    document = store.read(tmp_path / "r.json")
-    assert store.problems(store.load(tmp_path / "r.json")) == []
+    (saved,) = tmp_path.glob("results/*/*-ladder.json")  # by machine, dated
+    document = store.read(saved)
+    assert store.problems(store.load(saved)) == []
     assert shown["record"] == document
     assert [s["rung"] for s in shown["steps"]][:4] == ["naive", "tiled", "packed", "vector"]
     assert {s["backend"] for s in shown["steps"]} == {"c", "numba"}
     assert (tmp_path / "p/climb.png").read_bytes().startswith(b"\x89PNG")
     fma, naive = (next(r for r in document["rows"] if r["operation"] == name) for name in ("fma", "gemm_naive"))
-    assert set(fma["rounds"]) == set(naive["rounds"])  # the peak's samples are of the same rounds
+    both = set(fma["rounds"]) & set(naive["rounds"])  # all, but where a sample lost its CPU and was taken again
+    assert len(both) > len(naive["rounds"]) / 2
+    assert set(naive["visits"]) >= {0, 1, 2}
 
-    again = python("-m", "bench.ladder", "r.json")
+    again = python("-m", "bench.ladder", saved)
     assert again.returncode == 0
     assert all(r.name in again.stdout for r in RUNGS[:4])
-    assert "results/ladder.svg" in again.stdout
+    assert len(list(tmp_path.glob("results/*/*-ladder.svg"))) == 1
 
 
 @pytest.mark.parametrize(
