@@ -24,20 +24,15 @@ from bench.transformer.visits import permuted
 from bench.transformer.words import page, words
 from bench.workloads.model import Model, find
 from support import records
-from support.runs import inference
+from support.runs import inference, roofs
 
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
 GPT2 = Model("GPT-2", 2, 32, 4, 128, 50, 64, decoder=True, fused_qkv=True, conv1d=True)
 
 
-def made_up(session: Session) -> None:
-    """Roofs: those of a session take a while."""
-    session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
-
-
 def quiet(session: Session, patch: pytest.MonkeyPatch) -> Session:
     """A session that measures no roofs."""
-    made_up(session)
+    roofs(session)
     for name in ("start", "finish", "probe_round"):
         patch.setattr(session, name, lambda *_: None)
     return session
@@ -77,8 +72,8 @@ def test_the_unit_is_timed_in_every_round(metrics: Metrics) -> None:
         mine = [run for run, _ in metrics.run_pairs if run["backend"] == backend]
         (unit,) = (run for run in mine if (run["model"]["name"], run["length"]) == ("BERT-Base", 128))
         assert set(unit["visits"]) >= set(range(VISITS))
-        assert set(unit["rounds"]) >= {n for run in mine for n in run["rounds"]}
-        for run in mine:
+        for run in mine:  # a disturbed sample is taken again, in a round of its own
+            assert 2 * len(set(run["rounds"]) & set(unit["rounds"])) >= len(run["rounds"])
             assert set(run["visits"]) >= set(range(VISITS))
             assert sorted(run["starts"]) == run["starts"]
 
@@ -109,7 +104,6 @@ def test_backends_do_the_same_work(metrics: Metrics) -> None:
     for (*place, backend), row in rows.items():
         other = rows[*place, "numba" if backend == "c" else "c"]
         assert row["executed"] == other["executed"]
-        assert row["samples"] == other["samples"]
     only = [task.backends for task in tasks([BERT], [8], ("numba",))]
     assert only == [("numba",)]
 
@@ -183,7 +177,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -
     """Record, page and picture have the machine and the day in their names."""
     for name in ("finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
-    monkeypatch.setattr(Session, "start", made_up)
+    monkeypatch.setattr(Session, "start", roofs)
     monkeypatch.setattr(transformer, "MODELS", [BERT])
     arguments = ["--length", "8", "--threads", "1", "--parts", "--seconds", "0.001", "--results", str(tmp_path)]
     assert transformer.main(arguments) == 0

@@ -20,7 +20,7 @@ from bench.memory.training import held, layer_elements, printed
 from bench.record import store
 from bench.workloads.model import find
 from support import records
-from support.runs import training
+from support.runs import roofs, training
 
 # --- what training holds
 
@@ -205,10 +205,7 @@ TINY = ["--layers", "6", "--width", "16", "--tokens", "16", "--intervals", "2,3"
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Arguments of a small chain, under roofs that are made up: those of a session take a while."""
 
-    def start(session: Session) -> None:
-        session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
-
-    monkeypatch.setattr(Session, "start", start)
+    monkeypatch.setattr(Session, "start", roofs)
     for name in ("finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
     return [*TINY, "--results", str(tmp_path)]

@@ -30,7 +30,7 @@ from bench.workloads.model import Model
 from kernels.verify import WrongResult
 from support import records
 from support.process import Run
-from support.runs import inference
+from support.runs import inference, roofs
 
 BERT = Model("tiny BERT", 2, 64, 4, 160, 101, 40, segments=2)  # heads of 16: ONNX Runtime takes multiples of 8
 GPT2 = Model("tiny GPT-2", 2, 64, 4, 256, 101, 64, decoder=True, fused_qkv=True, conv1d=True)
@@ -124,15 +124,10 @@ def own(name: str) -> Library:
     return Library(name, "support.own_models", ("numpy",), "as it is")
 
 
-def made_up(session: Session) -> None:
-    """Roofs: those of a session take a while."""
-    session.rows += [row | {"isa": session.isa} for row in (records.fma(), records.read())]
-
-
 @pytest.fixture
 def latency(monkeypatch: pytest.MonkeyPatch) -> Iterator[LibraryLatency]:
     session = Session("test", [1], ["f32"])
-    made_up(session)
+    roofs(session)
     monkeypatch.setattr(session, "probe_round", lambda threads: None)
     monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), own("other")))
     yield LibraryLatency(session, tasks([BERT, GPT2], [8], ("c",)), 1, None, [own("own"), own("other")])
@@ -156,7 +151,7 @@ def test_figures(latency: LibraryLatency, tmp_path: Path, capsys: Any) -> None:
         assert list(medians) == ["c", "own", "other"]
         assert row["best_library"] == min(("own", "other"), key=lambda name: medians[name])
         mine = {run["backend"]: run for run in runs if (run["model"]["name"], run["phase"]) == place(row)}
-        assert mine["c"]["rounds"] == mine["own"]["rounds"] == mine["other"]["rounds"]
+        assert set(mine["c"]["rounds"]) & set(mine["own"]["rounds"]) & set(mine["other"]["rounds"])
         assert row["tokens_per_second"]["own"] == pytest.approx(8 / medians["own"])
         ratio = row["share_of_peak"]["c"] / row["share_of_peak"]["own"]
         assert ratio == pytest.approx(medians["own"] / medians["c"])
@@ -223,7 +218,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -
     monkeypatch.setattr(libraries, "LIBRARIES", (own("own"), absent))
     for name in ("finish", "probe_round"):
         monkeypatch.setattr(Session, name, lambda *_: None)
-    monkeypatch.setattr(Session, "start", made_up)
+    monkeypatch.setattr(Session, "start", roofs)
     monkeypatch.setattr(transformer, "MODELS", [BERT])
     arguments = ["--peers", "--length", "8", "--threads", "1", "--seconds", "0.001", "--results", str(tmp_path)]
     assert transformer.main([*arguments, "--json"]) == 0
