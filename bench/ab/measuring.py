@@ -65,8 +65,8 @@ class Row:
 class Child:
     """One build's process, as the measuring one sees it."""
 
-    def __init__(self, build: Build, letter: str, pipe: socket.socket, stop: bool) -> None:
-        self.build, self.letter, self.stop, self.pid = build, letter, stop, 0
+    def __init__(self, build: Build, letter: str, pipe: socket.socket, log: Path, stop: bool) -> None:
+        self.build, self.letter, self.log, self.stop, self.pid = build, letter, log, stop, 0
         self._lines = pipe.makefile("rw")
         told = self.ask("hello")
         self.pid = told["pid"]
@@ -93,32 +93,36 @@ class Child:
                 os.kill(self.pid, signal.SIGSTOP)
         except OSError:
             line = ""
-        answer = json.loads(line) if line else {"error": "its process is gone"}
+        answer = json.loads(line) if line else {"error": self._last_words()}
         if "value" not in answer:
             raise BadInput(f"{self.letter}, {self.build.given}: {answer.get('wrong') or answer['error']}")
         return answer["value"]
+
+    def _last_words(self) -> str:
+        return ": ".join(["its process is gone", *self.log.read_text(errors="replace").splitlines()[-1:]])
 
 
 class Processes:
     """The process that holds the inputs, and for each visit a child of it per build."""
 
     def __init__(self, builds: Sequence[Build], folder: Path, threads: int, visits: int) -> None:
-        self.builds, self.cpus, self.threads = builds, cpus_for(threads), threads
+        self.builds, self.cpus, self.threads, self._log = builds, cpus_for(threads), threads, folder / "stderr"
         pipes = [[socket.socketpair() for _ in builds] for _ in range(visits)]
         self._pipes = iter([[ours for ours, _ in pair] for pair in pipes])
         theirs = [[their for _, their in pair] for pair in pipes]
         numbers = [[pipe.fileno() for pipe in pair] for pair in theirs]
         trees = [str(build.tree) for build in builds]
         plan = {"folder": str(folder), "cpus": self.cpus, "trees": trees, "pipes": numbers}
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", server.__file__, json.dumps(plan)],
-            pass_fds=[number for pair in numbers for number in pair],
-            start_new_session=True,  # Ctrl-C is this process's affair
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # no pool but the kernels'
-        )
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", server.__file__, json.dumps(plan)],
+                pass_fds=[number for pair in numbers for number in pair],
+                start_new_session=True,  # Ctrl-C is this process's affair
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # no pool but the kernels'
+            )
         for pipe in (pipe for pair in theirs for pipe in pair):
             pipe.close()
 
@@ -135,12 +139,12 @@ class Processes:
             self._process.stdin.write(json.dumps([first, 1 - first]).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise BadInput("the process that holds the inputs is gone: is there enough memory?") from error
+            raise BadInput("the process that holds the inputs is gone") from error
         stop = self.threads > 1
         children: list[Child] = []
         with ExitStack() as stack:
             for build, letter, pipe in zip(self.builds, "AB", next(self._pipes), strict=True):
-                children.append(Child(build, letter, pipe, stop))
+                children.append(Child(build, letter, pipe, self._log, stop))
                 stack.callback(children[-1].close)
             yield Pair(children, self.cpus)
 
@@ -163,9 +167,7 @@ class Pair:
                 row.missing[i] = told["missing"]
         if row.missing:
             return
-        visit, position = Visit(), 0
-        row.visits.append(visit)
-        once = []
+        visit, position, once = Visit(), 0, []
         for child in self.children:
             with spread(self.cpus, child.pid):
                 best, runs = child.ask("warm", WARM_SECONDS, position)
@@ -192,6 +194,7 @@ class Pair:
             visit.marked.append(marked)
         for child in self.children:
             child.ask("check")
+        row.visits.append(visit)
 
 
 def measure(
