@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 
 from bench.cli import console, output_folder
-from bench.errors import BadInput
-from bench.files import result_path
+from bench.errors import BadInput, plain
+from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
 from bench.measure.session import Session
-from bench.measure.suite import Entry, entries
+from bench.measure.suite import Entry, entries, nothing_of
 from bench.options import dtypes
 from bench.progress import Bar
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.record.store import save
 from bench.report.roofline_plot import roofline
-from bench.report.tables import summary
+from bench.report.screen import page, summary
 from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import SWEEPS, Sweep
 from kernels import Kernel
@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--threads", default="1,all", help="thread counts, as in 1,2,all; all: one per physical core")
     group.addoption("--dtype", default=None, help="f32, f64 or f32,f64 (default: f32; both with --sweep full)")
     group.addoption("--peers", action="store_true", help="PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS take part")
+    group.addoption("--rows", action="store_true", help="print all rows of kernels, too; the page has them")
     group.addoption("--results", type=Path, default=Path("results"), help="folder for records and pictures")
 
 
@@ -158,9 +159,14 @@ class Plan:
         if any(roofs.ridges for roofs in metrics.roofs.values()):
             self.files += roofline([metrics], self.files[0].with_suffix(""))
         self.metrics = metrics
+        text = page(metrics, self.files[1:])
+        self.files.append(self.files[0].with_suffix(".md"))
+        with replacing(self.files[-1]) as handle:
+            handle.write(text)
 
     metrics: Metrics | None = None
     unmeasured: Session | None = None
+    offered = False  # whether there were kernels to choose from
 
 
 PLAN = pytest.StashKey[Plan]()
@@ -182,12 +188,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     which = metafunc.function.__name__.removeprefix("test_")
     found = list(entries(which, plan.sweep, plan.dtypes, plan.threads, plan.isa, plan.others))
+    plan.offered = True
     metafunc.parametrize("entry", [entry for _, entry in found], ids=[name for name, _ in found])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """After -k and the like: the groups are what is left."""
     plan = session.config.stash[PLAN]
+    if not session.items and plan.offered and (keyword := session.config.option.keyword):
+        raise pytest.UsageError(f"-k {plain(keyword)}: {nothing_of(keyword, session.config.getoption('--sweep'))}")
     for item in session.items:
         call = getattr(item, "callspec", None)
         if call is not None and "entry" in call.params:
@@ -257,10 +266,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     out = console()
     with out.capture() as captured:
-        out.print(summary(plan.metrics))
+        out.print(summary(plan.metrics, config.getoption("--rows")))
     terminalreporter.section("ridgeline")
     terminalreporter.write_line(captured.get())
     if not plan.metrics.record["complete"]:
         terminalreporter.write_line("interrupted: the record holds what was measured until then")
     for path in plan.files:
-        terminalreporter.write_line(f"{'record' if path.suffix == '.json' else 'picture'}: {os.path.relpath(path)}")
+        kind = {".json": "record", ".md": "page"}.get(path.suffix, "picture")
+        terminalreporter.write_line(f"{kind}: {os.path.relpath(path)}")

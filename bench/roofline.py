@@ -3,24 +3,41 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from bench.cli import Parser, run, shown
+from bench.errors import plain
+from bench.files import replacing
 from bench.record.store import derived_from, load
 from bench.report.roofline_plot import roofline
-from bench.report.tables import summary
+from bench.report.screen import page, summary
+from bench.report.words import answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("roofline", "Redraw the roofline and fit the ridges again, from the raw seconds of records.")
     parser.add_argument("record", nargs="+", type=Path, help="record to draw; several become several panels")
+    parser.add_argument("--rows", action="store_true", help="print all rows of kernels, too; the page has them")
     parser.add_picture("results/roofline")
     options = parser.parse_args(arguments)
     records = [load(path) for path in options.record]
     with derived_from(*options.record):
         pictures = roofline(records, options.picture)
-        document = {"pictures": list(map(str, pictures)), "figures": [metrics.as_dict() for metrics in records]}
-        return shown(
-            options, True, document, lambda out: out.print(*map(summary, records), sep="\n"), pictures=pictures
-        )
+        text = Path(f"{options.picture}.md")
+        with replacing(text) as handle:
+            handle.write("\n".join(page(metrics, pictures[:1]) for metrics in records))
+        document = {
+            "pictures": list(map(str, pictures)),
+            "page": str(text),
+            "words": [answer(metrics) for metrics in records],
+            "figures": [metrics.as_dict() for metrics in records],
+        }
+
+        def show(out: Console) -> None:
+            out.print(*(summary(metrics, options.rows) for metrics in records), sep="\n")
+            out.print(f"page: {plain(text)}", soft_wrap=True)
+
+        return shown(options, True, document, show, pictures=pictures)
 
 
 if __name__ == "__main__":

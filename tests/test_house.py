@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "bench.workloads": f"{GROUND} bench.files {MEANING}",
     "bench.models": MODELS,
     "bench.measure": f"{MODELS} bench.models bench.progress",
-    "bench.report": f"{GROUND} bench.workloads bench.record bench.files {MEANING}",
+    "bench.report": f"{GROUND} bench.comparison.families bench.workloads bench.record bench.files {MEANING}",
     "bench.comparison": f"{GROUND} bench.record bench.files {MEANING}",
 }
 """Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import kernels
 from bench.workloads.shapes import Case
-from bench.workloads.sweep import Sweep, layer_cases, pointwise_cases, walk_cases
+from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
 from kernels.operations import SCALAR_GEMMS
 
@@ -36,6 +36,22 @@ CASES: Mapping[str, Callable[[Sweep], list[Case]]] = {
     "pointwise": pointwise_cases,
 }
 """The cases of test_NAME in bench/test_session.py."""
+
+
+def nothing_of(keyword: str, sweep: str) -> str:
+    """Why a -k leaves nothing of a sweep: which layers it has, and which other sweeps have one of that name."""
+    others = [
+        name for name in SWEEPS if name != sweep and any(keyword.lower() in layer.lower() for layer in _layers(name))
+    ]
+    elsewhere = f"; --sweep {' and '.join(others)} {'have' if len(others) > 1 else 'has'} it" if others else ""
+    return f"the sweep {sweep} has no such layer, only {', '.join(_layers(sweep))}{elsewhere}"
+
+
+def _layers(sweep: str) -> list[str]:
+    """Their names without the model's, as a -k takes them."""
+    cases = (case for which in CASES.values() for case in which(SWEEPS[sweep]))
+    return list(dict.fromkeys(layer.partition(" ")[2].replace(",", ".") for case in cases for layer in case.layers))
+
 
 Entry = tuple[Case, str, int, Kernel]
 """A case, a dtype, a thread count, a kernel: one benchmark."""

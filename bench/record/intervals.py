@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median, variance
 
@@ -85,3 +85,19 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def geometric_mean_interval(values: Sequence[float], by_visit: Sequence[Mapping[int, float]]) -> Interval:
+    """The geometric mean of positive figures; its interval is for the mean over many more visits.
+
+    by_visit   of each figure what it was in each visit: what moves all of them from visit to visit doesn't average out
+
+    Student's t over the means of the visits that all have. A point where that is one visit or none.
+    """
+    value = math.exp(fmean(map(math.log, values)))
+    common = sorted(set.intersection(*map(set, by_visit)))
+    if len(common) < 2:
+        return Interval(value, value, value)
+    means = [math.exp(fmean(math.log(visits[v]) for visits in by_visit)) for v in common]
+    found = median_interval(means, common)
+    return Interval(value, min(found.low, value), max(found.high, value))

@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bench.errors import plain
 from bench.record.metrics import Metrics
@@ -23,7 +21,6 @@ from bench.report.columns import (
     Measured,
     Ridge,
 )
-from bench.report.text import compiled_text, machine_line, trust_text
 
 T = TypeVar("T")
 
@@ -32,7 +29,7 @@ def _plain(cell: Cell) -> str:
     return plain(cell)
 
 
-def _markdown(cell: Cell) -> str:
+def escaped(cell: Cell) -> str:
     """A cell that stays one, without HTML, code or links."""
     return re.sub(r"([|`<]|\](?=\())", r"\\\1", _plain(cell))
 
@@ -64,7 +61,7 @@ def table(
     style  an entry's, in rich's words
     """
     made = Table(
-        title=title,
+        title=title or None,
         title_justify="left",
         caption=caption_of(columns, notes) or None,
         caption_justify="left",
@@ -91,7 +88,7 @@ def markdown(columns: Sequence[Column[T]], entries: Sequence[T]) -> list[str]:
     return [
         "| " + " | ".join(headings) + " |",
         "|" + "|".join("---" if column.left else "--:" for column in columns) + "|",
-        *("| " + " | ".join(_markdown(column.cell(entry)) for column in columns) + " |" for entry in entries),
+        *("| " + " | ".join(escaped(column.cell(entry)) for column in columns) + " |" for entry in entries),
     ]
 
 
@@ -107,13 +104,17 @@ def csv_text(columns: Sequence[Column[T]], entries: Sequence[T]) -> str:
 # --- of a record
 
 
+def kernels_of(metrics: Metrics) -> list[Measured]:
+    """Every kernel row, in the order of the record."""
+    return [Measured(*pair) for pair in metrics.pairs if pair[0]["kind"] == "kernel"]
+
+
 def kernels_table(metrics: Metrics) -> Table:
     """One line per kernel row: layer, shape, time with interval, rates, intensity, share of roof, verdict."""
-    entries = [Measured(*pair) for pair in metrics.pairs if pair[0]["kind"] == "kernel"]
-    return table("Kernels", KERNELS, entries, group=lambda one: one.shape)
+    return table("Kernels", KERNELS, kernels_of(metrics), group=lambda one: one.shape)
 
 
-def _ceilings(metrics: Metrics) -> Iterator[Ceiling]:
+def ceilings_of(metrics: Metrics) -> Iterator[Ceiling]:
     for threads, roofs in metrics.roofs.items():
         for (dtype, isa), peak in roofs.peaks.items():
             best = roofs.best_peaks[dtype, isa] / 1e9
@@ -125,7 +126,7 @@ def _ceilings(metrics: Metrics) -> Iterator[Ceiling]:
 
 def roofs_table(metrics: Metrics) -> Table:
     """The ceilings of every thread count."""
-    return table("Roofs", CEILINGS, list(_ceilings(metrics)))
+    return table("Roofs", CEILINGS, list(ceilings_of(metrics)))
 
 
 def ridges_of(metrics: Metrics, record: str = "") -> Iterator[Ridge]:
@@ -153,18 +154,3 @@ def ridges_table(metrics: Metrics) -> Table:
 def bandwidths_table(metrics: Metrics) -> Table:
     """Bandwidth probes in both byte conventions."""
     return table("Bandwidth", BANDWIDTHS, [Measured(*pair) for pair in metrics.pairs if "gbps" in pair[1]])
-
-
-def summary(metrics: Metrics) -> RenderableType:
-    """The whole report of a session."""
-    record = metrics.record
-    parts: list[RenderableType] = [Text(machine_line(record["machine"], record["session"])), Text()]
-    if any(row["kind"] == "kernel" for row in metrics.rows):
-        parts += [kernels_table(metrics), Text()]
-    parts += [roofs_table(metrics), Text()]
-    if any(roofs.ridges for roofs in metrics.roofs.values()):
-        parts += [ridges_table(metrics), Text()]
-    if record["session"]["jit_seconds"]:
-        parts += [Text(compiled_text(record["session"])), Text()]
-    parts.append(trust_text(metrics))
-    return Group(*parts)

@@ -88,7 +88,7 @@ def test_names_of_machines_and_files_are_text(tmp_path: Path, capsys: pytest.Cap
     machine = records.MACHINE | {"id": "[/b]:smile:", "cpu": {"model": "$\\frac{$ <b> & [bold]"}}
     rows = [records.fma(), records.read(), records.product(8, 60) | {"layers": ["[/red] $_{$"]}]
     store.save(records.of(rows, machine=machine).record, path)
-    assert roofline.main([str(path), "--picture", str(tmp_path / "[/i]$\x1b$")]) == 0
+    assert roofline.main([str(path), "--rows", "--picture", str(tmp_path / "[/i]$\x1b$")]) == 0
     assert compare.main([str(path), str(path)]) == 0
     assert check.main([str(path)]) == 0
     printed = capsys.readouterr().out

@@ -17,7 +17,7 @@ from bench.record import store
 from bench.record.format import VERSION, digest
 from bench.record.metrics import Metrics
 from bench.record.row import add_samples, make_row
-from bench.report.tables import summary
+from bench.report.screen import summary
 from support import records
 from support.records import product
 

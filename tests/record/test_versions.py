@@ -11,7 +11,7 @@ from bench.compare.__main__ import main as compare
 from bench.errors import BadInput
 from bench.record import store
 from bench.record.format import digest
-from bench.report.tables import summary
+from bench.report.screen import summary
 from support.process import ROOT
 
 HERE = Path(__file__).parent
