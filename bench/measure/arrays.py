@@ -31,18 +31,23 @@ def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
 
 
 def huge_page_share(array: np.ndarray) -> float | None:
-    """The share of an array's memory that is on transparent huge pages; None where smaps can't be read."""
+    """The share of an array's memory that is on transparent huge pages; None where smaps can't be read.
+
+    Of what is resident of its whole mapping: Linux makes one mapping of neighbours that are alike.
+    """
     address = array.ctypes.data + array.nbytes // 2
     try:
         with open("/proc/self/smaps") as smaps:
-            inside, size = False, 0
+            inside, resident = False, 0
             for line in smaps:
-                head = line.split(" ", 1)[0]
-                if "-" in head and not head.endswith(":"):
+                head, figure = line.split()[:2]
+                if not head.endswith(":"):
                     begin, end = (int(x, 16) for x in head.split("-"))
-                    inside, size = begin <= address < end, end - begin
-                elif inside and line.startswith("AnonHugePages:"):
-                    return min(1.0, (int(line.split()[1]) << 10) / min(array.nbytes, size))
+                    inside = begin <= address < end
+                elif inside and head == "Rss:":
+                    resident = int(figure)
+                elif inside and head == "AnonHugePages:":
+                    return int(figure) / resident if resident else 0.0
     except OSError:
         return None
     return None
