@@ -184,13 +184,16 @@ def _straight(x: np.ndarray, y: np.ndarray, rest: np.ndarray, scale: float) -> s
     """Why a straight line will do; None where it won't."""
     if np.ptp(x) < math.log(4):
         return "the points span less than a factor of 4 in intensity"
-    knee, spread = CAUCHY * max(scale, ROUNDING), float(np.sum(rest**2))
-    if _gain(_loss(_from_line(x, y, knee), knee), _loss(rest, knee), x.size) >= BETTER:
+    knee = CAUCHY * max(scale, ROUNDING)
+    line = _from_line(x, y, knee)
+    if _gain(_loss(line, knee), _loss(rest, knee), x.size) >= BETTER:
         return None
+    least = min(line, rest, key=lambda of: float(np.sum(of**2)))
+    spread = np.sum(least**2)
     bent = np.minimum(x - (x[0] + x[-1]) / 2, 0)  # would a ridge in their middle have shown?
     bent -= np.polyval(np.polyfit(x, bent, 1), x)
     if _gain(spread + np.sum(bent**2), spread, x.size) < 2 * BETTER:
-        return f"{_scatter(rest)}: a straight line can't be told from a roof with a ridge"
+        return f"{_scatter(least)}: a straight line can't be told from a roof with a ridge"
     return "a straight line explains the points as well as a roof with a ridge"
 
 
