@@ -18,7 +18,10 @@ from bench.record import store
 from bench.record.intervals import geometric_mean_interval
 from bench.record.metrics import Metrics
 from bench.record.row import Row
+from bench.report import roofline_plot
 from bench.report.classes import classes, members
+from bench.report.labels import Labels, Place
+from bench.report.plots import plt
 from bench.report.screen import extremes, page, summary
 from bench.report.words import answer
 from support import records
@@ -179,6 +182,35 @@ def test_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"- {line}" in text for line in answer(metrics))
     assert "| gemv_t f32 c/avx2 |" in text
     assert not re.search(r"(?<!\\)<script", text)
+
+
+# --- the picture
+
+
+def test_labels_take_the_first_free_place() -> None:
+    figure, axes = plt.subplots()
+    axes.set(xscale="log", yscale="log", xlim=(1, 100), ylim=(1, 100))
+    figure.draw_without_rendering()
+    labels = Labels(axes)
+    places = [Place((x, 10), (0, 0), "center", "center") for x in (10, 3, 30)]
+    labels.avoid([(10, 10)])
+    for text in ("a", "b"):
+        labels.put(text, places, 9, "black")
+    labels.put("outside or hidden", [Place((1, 1), (0, 0), "right", "top"), places[0]], 9, "black")
+    labels.put("nowhere", [], 9, "black")
+    assert [(made.get_text(), made.xy[0]) for made in axes.texts] == [("a", 3), ("b", 30), ("outside or hidden", 10)]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    "kernels", [[], [records.product(1, 9)], [records.product(64, 250)]], ids=["none", "one", "above"]
+)
+def test_picture_says_how_far_it_can_be_relied_on(kernels: list[Row], tmp_path: Path) -> None:
+    metrics = records.make(kernels, untrusted=["no roof: " + "why " * 99])
+    _, svg = roofline_plot.roofline([metrics] * 3, tmp_path / "r")
+    text = svg.read_text()
+    assert f"Made Up (00000000), {metrics.record['ended'][:10]}, trust D" in text
+    assert "no roof" in text and "why " * 60 not in text
 
 
 # --- -k

@@ -1,0 +1,99 @@
+"""Labels in a picture, each where it hides least: of the places it may have, the first that is free."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top in pixels."""
+POINT = 2.5  # half of a marker, in pixels
+LEAVING = 9.0  # times as bad to leave the frame as to hide something
+
+
+class Place(NamedTuple):
+    """Where a label may go: a point of the data, an offset from it in points of type, its alignment and its turn."""
+
+    at: tuple[float, float]
+    offset: tuple[float, float]
+    across: str
+    up: str
+    turn: float = 0.0
+
+
+class Labels:
+    """Of one panel, whose scales and limits are set."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._axes, self._taken = axes, list[Box]()
+        frame = axes.get_window_extent()
+        figure = axes.get_figure()
+        assert figure is not None
+        self._letter = figure.dpi / 72 * 0.8  # pixels of a letter's height, in points of type
+        self._frame: Box = (frame.x0, frame.y0, frame.x1, frame.y1)
+
+    @property
+    def angle(self) -> float:
+        """Degrees that a line of slope one has on the page, where both scales are logarithmic."""
+        (x0, y0), (x1, y1) = self._axes.transData.transform([(1, 1), (10, 10)])
+        return float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
+
+    def avoid(self, points: Sequence[tuple[float, float]]) -> None:
+        """Points of the data that no label should hide."""
+        for x, y in self._axes.transData.transform(points) if points else ():
+            self._taken.append((x - POINT, y - POINT, x + POINT, y + POINT))
+
+    def put(self, text: str, places: Iterable[Place], size: float, color: str) -> None:
+        """The label at the first place that is free, else where it hides least; nowhere without a place."""
+        best: tuple[float, Annotation, list[Box]] | None = None
+        for place in places:
+            made = self._axes.annotate(
+                text,
+                place.at,
+                xytext=place.offset,
+                textcoords="offset points",
+                ha=place.across,
+                va=place.up,
+                rotation=place.turn,
+                rotation_mode="anchor" if place.turn % 90 else "default",
+                fontsize=size,
+                color=color,
+            )
+            made.set_parse_math(False)
+            boxes = self._boxes(made)
+            hidden = sum(_shared(a, b) for a in boxes for b in self._taken) + sum(
+                LEAVING * _outside(a, self._frame) for a in boxes
+            )
+            if best is None or hidden < best[0]:
+                if best:
+                    best[1].remove()
+                best = hidden, made, boxes
+            else:
+                made.remove()
+            if not best[0]:
+                break
+        if best:
+            self._taken += best[2]
+
+    def _boxes(self, label: Annotation) -> list[Box]:
+        """What a label covers; a slanting one, as a chain of boxes as high as its letters."""
+        extent = label.get_window_extent()
+        if not label.get_rotation() % 90:
+            return [(extent.x0, extent.y0, extent.x1, extent.y1)]
+        height = self._letter * float(label.get_fontsize())
+        count = max(2, int(np.hypot(extent.width, extent.height) / height))
+        xs = np.linspace(extent.x0, extent.x1 - height, count)
+        ys = np.linspace(extent.y0, extent.y1 - height, count)
+        return [(x, y, x + height, y + height) for x, y in zip(xs, ys, strict=True)]
+
+
+def _shared(a: Box, b: Box) -> float:
+    """Area that two boxes have in common."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _outside(a: Box, frame: Box) -> float:
+    """Area of a box that is not in the frame."""
+    return (a[2] - a[0]) * (a[3] - a[1]) - _shared(a, frame)
