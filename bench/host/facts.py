@@ -28,6 +28,7 @@ from bench.host.sysfs import (
     memory_limit_bytes,
 )
 
+SOURCES = {".py", ".c", ".h", ".def", ".csv"}
 LIBRARIES = ("numpy", "numba", "llvmlite", "scipy", "cffi", "threadpoolctl")
 # what DMI's vendor and product say inside a virtual machine, for architectures whose cpuinfo has no hypervisor flag
 VIRTUAL = ("QEMU", "KVM", "VMware", "VirtualBox", "Xen", "Virtual Machine", "Amazon EC2", "Google Compute", "OpenStack")
@@ -194,3 +195,17 @@ def _commit(host: Host) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         host.note(f"unknown: commit, git doesn't run: {error}")
     return None
+
+
+def sources_sha256(root: Path) -> str:
+    """SHA-256 of what decides a time: the sources of the kernels and of their timing; in a checkout those in C, too.
+
+    Two builds of the same sources have the same, whatever the compiler; a change that wasn't committed shows.
+    """
+    found = hashlib.sha256()
+    for folder in ("csrc", "kernels", "bench/measure"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in SOURCES and path.is_file():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                found.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return found.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import kernels
-from bench.host.facts import describe
+from bench.host.facts import describe, sources_sha256
 from bench.host.placement import pinned
 from bench.host.sysfs import llc_bytes
 from bench.measure.groups import VISITS, Group, permuted
@@ -30,6 +30,7 @@ from kernels.verify import WrongResult
 
 Hired = TypeVar("Hired", bound=Process)
 
+ROOT = Path(__file__).resolve().parents[2]
 LEAST_ROUNDS, MOST_ROUNDS = 3, 8  # of a group in one visit
 WARM_UP = 0.02  # s: the session kept clock and team awake
 AGAIN = 0.25  # of the visits' time: a fifth of the whole goes to what was disturbed
@@ -38,8 +39,8 @@ AGAIN = 0.25  # of the visits' time: a fifth of the whole goes to what was distu
 def machine_facts() -> Machine:
     """bench.machine's facts and how the C kernels were built."""
     module = Path(_native.__file__).read_bytes()
-    build = {**c.build(), "module_sha256": hashlib.sha256(module).hexdigest()}
-    return cast(Machine, {**describe(), "build": build})
+    hashes = {"module_sha256": hashlib.sha256(module).hexdigest(), "sources_sha256": sources_sha256(ROOT)}
+    return cast(Machine, {**describe(), "build": {**c.build(), **hashes}})
 
 
 @dataclass

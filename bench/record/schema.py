@@ -5,8 +5,9 @@ the tables that define them, so that no new one can be missing.
 """
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,6 @@ from kernels.types import TYPES
 
 DERIVED = ("figures", "digest")
 """The fields that follow from the others."""
-
-_PLAIN = {"type", "minimum", "maximum", "exclusiveMinimum"}
 
 
 @cache
@@ -52,7 +51,7 @@ def _validator(version: int, derived: bool) -> Any:
         }
     draft = jsonschema.Draft202012Validator
     kinds = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # a float is no index
-    quick = jsonschema.validators.extend(draft, {"items": _items, "pattern": _pattern}, type_checker=kinds)
+    quick = jsonschema.validators.extend(draft, {**_QUICK, "pattern": _pattern}, type_checker=kinds)
     return quick(_inlined(found, found.get("$defs", {})), format_checker=_FORMATS)
 
 
@@ -72,19 +71,77 @@ def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
         yield jsonschema.ValidationError(f"{instance!a:.100} does not match {pattern!r:.40}")
 
 
-def _items(validator: Any, items: Any, instance: Any, schema_: Any) -> Iterator[Any]:
-    """jsonschema's "items", but an array of numbers is looked at as a whole: it has most of a record's values."""
-    if isinstance(instance, list) and items.keys() <= _PLAIN and items.get("type") in ("number", "integer"):
-        kinds = {int} if items["type"] == "integer" else {int, float}
-        if not instance or (
-            {type(x) for x in instance} <= kinds
-            and items.get("minimum", min(instance)) <= min(instance)
-            and max(instance) <= items.get("maximum", max(instance))
-            and items.get("exclusiveMinimum", min(instance) - 1) < min(instance)
-        ):
-            return iter(())
-    slow: Iterator[Any] = jsonschema.Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema_)
-    return slow
+# --- what is plainly good isn't shown to jsonschema, which takes some 20 us for each value and has to say what is wrong
+
+_TYPES = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
+_SCALAR = {"type", "minimum", "maximum", "exclusiveMinimum", "maxLength", "pattern", "enum", "const", "description"}
+
+
+def _good(schema_: Any, value: Any) -> bool:
+    """Whether a text, a number or the like is plainly good; False: jsonschema has to look."""
+    if not isinstance(schema_, dict) or not schema_.keys() <= _SCALAR:
+        return False
+    if "const" in schema_ or "enum" in schema_:
+        return type(value) is str and value in schema_.get("enum", [schema_.get("const")])
+    named = schema_.get("type", ())
+    kind = type(value)
+    if not any(kind in _TYPES.get(name, ()) for name in ([named] if isinstance(named, str) else named)):
+        return False
+    if kind is str:
+        pattern = schema_.get("pattern")
+        return len(value) <= schema_.get("maxLength", math.inf) and not (pattern and not re.fullmatch(pattern, value))
+    return kind not in (int, float) or bool(
+        schema_.get("minimum", -math.inf) <= value <= schema_.get("maximum", math.inf)
+        and schema_.get("exclusiveMinimum", -math.inf) < value
+    )
+
+
+def _items(schema_: Any, values: Any) -> bool:
+    """The same of a list; of numbers as a whole, for they are most of a record's values."""
+    if not isinstance(values, list):
+        return False
+    if not values:
+        return True
+    if {type(x) for x in values} <= {int, float} and all(
+        _good(schema_, x) for x in (values[0], min(values), max(values))
+    ):
+        return schema_["type"] == "number" or {type(x) for x in values} == {int}
+    return all(_good(schema_, x) for x in values)
+
+
+def _unless(keyword: str, good: Callable[[Any, Any], bool]) -> Callable[..., Iterator[Any]]:
+    """jsonschema's keyword, for what isn't plainly good."""
+    slow = jsonschema.Draft202012Validator.VALIDATORS[keyword]
+
+    def check(validator: Any, of: Any, instance: Any, schema_: Any) -> Iterator[Any]:
+        found: Iterator[Any] = iter(()) if good(of, instance) else slow(validator, of, instance, schema_)
+        return found
+
+    return check
+
+
+def _additional(validator: Any, of: Any, instance: Any, schema_: Any) -> Iterator[Any]:
+    """Where no property has a name, all of them are additional."""
+    plainly = (
+        "properties" not in schema_ and isinstance(instance, dict) and all(_good(of, x) for x in instance.values())
+    )
+    slow = jsonschema.Draft202012Validator.VALIDATORS["additionalProperties"]
+    found: Iterator[Any] = iter(()) if plainly else slow(validator, of, instance, schema_)
+    return found
+
+
+def _properties(validator: Any, properties: Any, instance: Any, _: Any) -> Iterator[Any]:
+    for name, of in properties.items() if isinstance(instance, dict) else ():
+        if name in instance and not _good(of, instance[name]):
+            yield from validator.descend(instance[name], of, path=name, schema_path=name)
+
+
+_QUICK = {
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "items": _unless("items", _items),
+    "propertyNames": _unless("propertyNames", lambda of, x: isinstance(x, dict) and all(_good(of, key) for key in x)),
+}
 
 
 def _is_moment(value: object) -> bool:

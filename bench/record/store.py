@@ -205,5 +205,5 @@ def load(path: Path) -> Metrics:
         if found := _faults(record):
             raise BadInput(f"{path}: {found[0]}" + (f", and {len(found) - 1} faults more" if found[1:] else ""))
         metrics = Metrics(record)
-        metrics.as_dict()
+        _ = metrics.trust
     return metrics
