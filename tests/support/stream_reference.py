@@ -2,10 +2,10 @@
 
     PYTHONPATH=tests python -m support.stream_reference [--threads 1,2] [--size MIB] [--pairs N] [--pages huge|small]
 
-In turn: the program on arrays of its own and the probes on theirs, of the same size, on the same pages and CPUs; the
-ratio of a pair is that of their median rates. Together: the program's loops on the probes' own arrays, in the same
-rounds; what is left there is what the compilers and the loops make of it, what is only in turn is the arrays' place.
-Both use regular stores; reads go in four streams.
+In turn: the program and the probes each in a process and on arrays of its own, of the same size, on the same pages and
+CPUs; the ratio of a pair is that of their median rates, which is as good as the machine is steady. Own arrays: the
+program's loops and the probes in the same rounds, each on its arrays. Same arrays: both on the probes', so that what is
+left is the loops. Both use regular stores; reads go in four streams.
 """
 
 import argparse
@@ -24,10 +24,11 @@ from bench.host.cpus import cpus_for, thread_counts
 from bench.host.placement import pinned
 from bench.measure.arrays import stream_arrays
 from bench.measure.probes import Probe, stream_probe
-from bench.measure.timing import interleave
+from bench.measure.timing import Samples, interleave
 from bench.options import use_pages
 from bench.record.intervals import median_interval
-from kernels.arrays import PAGES, pages
+from kernels.arrays import PAGES, aligned_empty, pages
+from kernels.backends.c import ffi, lib
 
 SOURCE = Path(__file__).with_suffix(".c")
 KERNELS = {"copy": "copy", "scale": "scale", "add": "add", "triad": "triad", "read": "read_4"}
@@ -70,21 +71,37 @@ def run_probes(n: int, threads: int, rounds: int) -> dict[str, list[float]]:
     return {name: [t / c for t in s.seconds] for name, s, c in zip(KERNELS, samples, calls, strict=True)}
 
 
-def run_together(library: Path, n: int, threads: int, rounds: int) -> dict[str, list[float]]:
-    """By kernel, the rate of the probe over that of the program's loop, round by round."""
+def _as_the_program(n: int, threads: int) -> list[np.ndarray]:
+    """Three arrays that all begin with a page, as aligned_alloc() gives them."""
+    arrays = [aligned_empty(n, np.float64) for _ in range(3)]
+    for array in arrays:
+        lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), 1.0)
+    return arrays
+
+
+def run_together(library: Path, n: int, threads: int, rounds: int, own: bool = False) -> dict[str, list[float]]:
+    """By kernel, the rate of the probe over that of the program's loop, round by round.
+
+    own: the loop runs on arrays of its own, not on the probe's.
+    """
     loops, size, team = ctypes.CDLL(str(library)), ctypes.c_int64(n), ctypes.c_int(threads)
     ratios = {}
     with pinned(threads):
         arrays = stream_arrays(3, n, threads)
-        at = [ctypes.c_void_p(x.ctypes.data) for x in arrays]
+        theirs = _as_the_program(n, threads) if own else arrays
+        at = [ctypes.c_void_p(x.ctypes.data) for x in theirs]
         for name, probe in zip(KERNELS, _probes(arrays, threads), strict=True):
             loop = getattr(loops, f"reference_{name}")
-            theirs, ours = interleave(
-                [[lambda loop=loop: loop(team, size, *at)], probe.variant], 60, least=rounds, most=rounds
-            )
-            each = theirs.calls / (ours.calls * probe.row["calls"])
-            ratios[name] = [t / o / each for t, o in zip(theirs.seconds, ours.seconds, strict=True)]
+            variants = [[lambda loop=loop: loop(team, size, *at)], probe.variant]
+            loops_seconds, ours = (_by_turn(s) for s in interleave(variants, 60, least=rounds, most=rounds))
+            passes = probe.row["calls"]
+            ratios[name] = [passes * loops_seconds[turn] / ours[turn] for turn in loops_seconds.keys() & ours.keys()]
     return ratios
+
+
+def _by_turn(samples: Samples) -> dict[int, float]:
+    """Seconds per call in each round; a sample that lost its CPU is taken again, in another."""
+    return {turn: seconds / samples.calls for turn, seconds in zip(samples.turns, samples.seconds, strict=True)}
 
 
 def _figure(ratios: Sequence[float]) -> str:
@@ -93,17 +110,19 @@ def _figure(ratios: Sequence[float]) -> str:
 
 
 def _measured(programs: tuple[Path, Path], n: int, threads: int, pairs: int) -> tuple[Mapping[str, list[float]], ...]:
-    turns, together = defaultdict(list), defaultdict(list)
+    turns, own, same = defaultdict(list), defaultdict(list), defaultdict(list)
     for pair in range(pairs):
         if pair % 2:  # who goes first takes turns, too
             ours = run_probes(n, threads, ROUNDS)
         _, theirs = run_program(programs[0], n, threads, ROUNDS)
         if not pair % 2:
             ours = run_probes(n, threads, ROUNDS)
-        for name, ratios in run_together(programs[1], n, threads, ROUNDS).items():
-            together[name].append(median(ratios))
+        for found, its_own in ((own, True), (same, False)):
+            for name, ratios in run_together(programs[1], n, threads, ROUNDS, its_own).items():
+                found[name].append(median(ratios))
+        for name in KERNELS:
             turns[name].append(median(theirs[name]) / median(ours[name]))
-    return turns, together
+    return turns, own, same
 
 
 def main() -> None:
@@ -115,13 +134,14 @@ def main() -> None:
     options = parser.parse_args()
     print(f"the probe's rate over the program's, {options.size:g} MiB per array on {pages()} pages,")
     print(f"medians of {options.pairs} pairs of {ROUNDS} rounds [95 %]")
-    print(f"{'kernel':8}{'threads':>7}  {'in turn':22}  same arrays, same rounds")
+    print(f"{'kernel':8}{'threads':>7}  {'in turn':22}  {'same rounds, own arrays':24}same rounds, same arrays")
     with tempfile.TemporaryDirectory() as folder:
         programs = build(Path(folder))
         for threads in options.threads:
-            turns, together = _measured(programs, int(options.size * 2**17), threads, options.pairs)
+            turns, own, same = _measured(programs, int(options.size * 2**17), threads, options.pairs)
             for name in KERNELS:
-                print(f"{name:8}{threads:7}  {_figure(turns[name]):22}  {_figure(together[name])}", flush=True)
+                figures = (_figure(found[name]) for found in (turns, own, same))
+                print(f"{name:8}{threads:7}  " + "  ".join(f"{figure:22}" for figure in figures), flush=True)
 
 
 if __name__ == "__main__":
