@@ -10,13 +10,14 @@ import numpy as np
 
 from bench.comparison.contrast import SAME, Contrast, Defaults, Estimate, Sample, called, contrast, judged
 from bench.comparison.families import Family, Key
-from bench.comparison.page import defaults, panel
+from bench.comparison.page import defaults, judged_by, panel
 from bench.comparison.session import Session
-from bench.comparison.spread import SHARE, SPEED, Floats, Ints, Parts, parts
+from bench.comparison.spread import Floats, Ints, Parts, parts
 
 SLOWED = (3, 5, 10, 25)  # per cent
 ALONE = "one record a side, nothing else known"
 FOLDER = "with the machine's other records"
+SPLITS, SEED = 40, 14123
 
 
 class Matrix(NamedTuple):
@@ -37,8 +38,7 @@ def matrix(sessions: Sequence[Session]) -> Matrix:
     every = panel(keys, sessions)
     by_share = np.all(np.isfinite(every.share), axis=1, keepdims=True)
     known, families = defaults(keys, by_share[:, 0])
-    values = np.where(by_share, every.share, every.speed)
-    errors = np.where(by_share, every.share_error, every.speed_error)
+    values, errors = judged_by(keys, every, by_share[:, 0])
     return Matrix(keys, families, known, values, errors, every.speed, every.share)
 
 
@@ -70,10 +70,27 @@ class Trial:
 
 
 def trials(of: Matrix, threshold: float) -> list[Trial]:
-    """threshold: a log. Both ways to know the variance, the second from four sessions on."""
+    """threshold: a log. Both ways to know the variance of a pair, and half of the sessions against the other half.
+
+    The second from four sessions on, the third from six.
+    """
     count = of.values.shape[1]
-    ways = [(ALONE, False), *([(FOLDER, True)] if count > 3 else [])]
-    return [_trial(of, way, others, threshold) for way, others in ways]
+    found = [_trial(of, ALONE, _pages(of, False), threshold)]
+    if count >= 4:
+        found.append(_trial(of, FOLDER, _pages(of, True), threshold))
+    if count >= 6:
+        found.append(_trial(of, f"{count // 2} records a side", _halves(of), threshold))
+    return found
+
+
+def _halves(of: Matrix) -> Iterator[Contrast]:
+    """SPLITS times half of the sessions, drawn at random, against the other half."""
+    random, count = np.random.default_rng(SEED), of.values.shape[1]
+    for _ in range(SPLITS):
+        drawn = random.permutation(count).tolist()
+        half = count // 2
+        one, other = (Sample(of.values, of.errors, side) for side in (drawn[:half], drawn[half : 2 * half]))
+        yield contrast(one, other, of.known, True)
 
 
 def _pages(of: Matrix, others: bool) -> Iterator[Contrast]:
@@ -85,10 +102,10 @@ def _pages(of: Matrix, others: bool) -> Iterator[Contrast]:
         yield contrast(one, other, of.known, True)
 
 
-def _trial(of: Matrix, way: str, others: bool, threshold: float) -> Trial:
+def _trial(of: Matrix, way: str, compared: Iterator[Contrast], threshold: float) -> Trial:
     said: list[list[float]] = []
     seen: dict[int, list[tuple[float, ...]]] = {percent: [] for percent in SLOWED}
-    for page in _pages(of, others):
+    for page in compared:
         words = judged(page, threshold)
         both = words.rows, words.families
         alarms = [float(np.mean(one < SAME)) for one in both]
@@ -136,15 +153,19 @@ def _moved(of: Estimate, p: Floats, which: Ints, by: float) -> tuple[Estimate, F
 
 
 class ClassSpread(NamedTuple):
-    """Standard deviations between sessions of a class, of times and of shares of the roof; None: it has none."""
+    """Standard deviations between sessions of a class, of times, of shares of the roof, and of what is judged.
+
+    None: it has none.
+    """
 
     class_: str
     rows: int
     speed: Parts | None
     share: Parts | None
+    judged: Parts | None
 
     def as_dict(self) -> dict[str, Any]:
-        sds = {name: one and one._asdict() for name, one in ((SPEED, self.speed), (SHARE, self.share))}
+        sds = {name: one and one._asdict() for name, one in zip(("speed", "share", "judged"), self[2:], strict=True)}
         return {"class": self.class_, "rows": self.rows, **sds}
 
 
@@ -161,7 +182,8 @@ def class_spreads(of: Matrix) -> list[ClassSpread]:
             return parts(values[of_rows], replicates, family, int(family.max()) + 1)
 
         has_share = mine & np.isfinite(of.share).all(axis=1)
-        found.append(ClassSpread(name, int(mine.sum()), sds(of.speed, mine), sds(of.share, has_share)))
+        all_three = sds(of.speed, mine), sds(of.share, has_share), sds(of.values, mine)
+        found.append(ClassSpread(name, int(mine.sum()), *all_three))
     return found
 
 

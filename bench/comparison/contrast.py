@@ -22,7 +22,7 @@ FAMILY_ERROR = 0.04  # false alarms a page, of families and of the rows in them
 ROW_ERROR = 0.01  # and of rows whose family wasn't called
 CONFIDENCE = 0.95
 POWER = 0.8
-HEAVY = 12  # degrees of freedom at most: disturbed sessions make the tails heavier than a normal distribution's
+HEAVY = 10  # degrees of freedom at most: disturbed sessions make the tails heavier than a normal distribution's
 MOST_SESSIONS = 99
 
 

@@ -51,8 +51,8 @@ class Key(NamedTuple):
         if self.kind == "probe":
             kernel = PROBE_FAMILIES[PROBES[self.operation].roof]
         else:
-            of = self.operation if self.kind == "kernel" else "whole models"
-            kernel = f"{of} {self.types} {self.backend}"
+            ahead = " prepacked" if self.operation == "gemm_prepacked" else ""
+            kernel = f"{self.backend}{ahead} {self.types}"
         return Family(kernel, self.class_, self.role)
 
     @property
@@ -66,7 +66,11 @@ class Key(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A kernel on one class of rows with one role of threads: what is judged first."""
+    """A backend's kernels on one class of rows with one role of threads: what is judged first.
+
+    GEMV of either orientation is one kernel here, and so are all pointwise ones: the fewer families a page has, the
+    smaller the change that Holm's correction lets it call.
+    """
 
     kernel: str
     class_: str

@@ -119,9 +119,15 @@ def _figure(figure: Any, visits: Sequence[int]) -> tuple[float, float]:
 
 
 def _rows(record: Record, pairs: Sequence[tuple[Row, RowFigures]]) -> Iterator[tuple[Key, Value]]:
-    """By key and value; rows with one key, such as probes of several sizes, are numbered, the smallest first."""
+    """By key and value; rows with one key, such as probes of several sizes, are numbered, the smallest first.
+
+    The probes of a session with kernels are its roofs: they are in the head of a page, and not judged.
+    """
     met: dict[Key, int] = {}
+    kernels = any(row["kind"] == "kernel" for row, _ in pairs)
     for row, figures in sorted(pairs, key=lambda pair: pair[0]["dims"].get("n", 0)):
+        if kernels and row["kind"] == "probe":
+            continue
         key = key_of(row, record)
         met[key] = met.get(key, -1) + 1
         yield key._replace(rank=met[key]), _value(row, figures)

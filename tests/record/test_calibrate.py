@@ -49,7 +49,7 @@ def drawn(
 
 
 def test_false_alarms_and_what_is_found() -> None:
-    alone, folder = trials(matrix(drawn(8)), THRESHOLD)
+    alone, folder, *_ = trials(matrix(drawn(8)), THRESHOLD)
     assert (alone.way, folder.way, alone.pairs) == (ALONE, FOLDER, 28)
     assert max(one.rows for one in (alone, folder)) <= 0.05
     assert max(one.pages for one in (alone, folder)) <= 0.05
@@ -64,7 +64,7 @@ def test_false_alarms_and_what_is_found() -> None:
 
 def test_a_loud_machine_is_seen() -> None:
     """Sessions that differ far more than the default: judged alone they raise alarms, and the calibration says so."""
-    alone, folder = trials(matrix(drawn(8, family=0.15)), THRESHOLD)
+    alone, folder, *_ = trials(matrix(drawn(8, family=0.15)), THRESHOLD)
     assert alone.pages > 0.3
     assert folder.pages < alone.pages / 2
     assert folder.found[10].families < 0.5
@@ -100,7 +100,7 @@ def test_forms(tmp_path: Path, capsys: Any) -> None:
     condensed.save(drawn(4), tmp_path / "c.json")
     assert command.main([str(tmp_path / "c.json"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [trial["way"] for trial in document["trials"]] == [ALONE, FOLDER]
+    assert [trial["way"] for trial in document["trials"]][:2] == [ALONE, FOLDER]
     assert set(document["trials"][0]["found"]) == {"3", "5", "10", "25"}
     assert command.main([str(tmp_path / "c.json"), "--markdown"]) == 0
     text = capsys.readouterr().out
