@@ -16,7 +16,7 @@ from kernels import registry
 from kernels.backends import c
 
 ALL_PAIRS = 8  # CPUs; of more, each is paired with the first and with its neighbour only
-REPEATS = 5
+REPEATS = 9
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
 L3_SHARE = 0.6  # of one L3 for each CPU's array: two of them don't fit into one
 

@@ -5,21 +5,28 @@ from typing import Any, Literal
 
 Found = Literal["one core", "one L3", "apart", "unknown"]
 
-ONE_CORE = 0.75  # of the sum of each alone: two threads of one core reach half, or a little more, two cores all of it
-ONE_L3 = 0.75
-NEAR, CLOSE = 40e-9, 120e-9  # s of a round trip within one core, within one L3: where nothing else could be measured
+ONE_CORE = (0.65, 0.80)  # of the sum of each alone: two threads of one core reach half, two cores all of it
+ONE_L3 = (0.70, 0.90)  # reads of data that fit into two L3s and not into one: 0.44 to 0.82, or 0.83 to 0.92
+NEAR, CLOSE = 80e-9, 120e-9  # s of a round trip within one core, within one L3: 65, 85 to 110, apart 410 to 470
 
 
 def judged(pair: Mapping[str, Any]) -> Found:
-    """What two CPUs share, by arithmetic, then by reads of L3; by distance only where those are missing."""
+    """What two CPUs share: by multiply-adds, then by reads of L3; by distance where those leave it open or are missing.
+
+    ONE_CORE, ONE_L3: shared below the first, not shared above the second.
+    """
     fma, read, seconds = pair["fma_together"], pair["read_together"], pair["seconds"]
-    if fma is not None and fma < ONE_CORE:
-        return "one core"
-    if fma is not None and read is not None:
-        return "one L3" if read < ONE_L3 else "apart"
-    if seconds is None:
+    if fma is None and seconds is None:
         return "unknown"
-    return "one core" if fma is None and seconds < NEAR else "one L3" if seconds < CLOSE else "apart"
+    if _shared(fma, ONE_CORE, seconds, NEAR):
+        return "one core"
+    return "one L3" if _shared(read, ONE_L3, seconds, CLOSE) else "apart"
+
+
+def _shared(together: float | None, limits: tuple[float, float], seconds: float | None, near: float) -> bool:
+    if together is not None and not limits[0] <= together <= limits[1]:
+        return together < limits[0]
+    return seconds is not None and seconds < near
 
 
 def placement(session: Mapping[str, Any], threads: int) -> str:

@@ -8,6 +8,7 @@ import pytest
 from bench import check
 from bench.record import store
 from bench.record.metrics import Metrics
+from bench.record.placement import judged
 from bench.record.row import make_row
 from support import records
 from support.records import PEAK, READ, product
@@ -167,3 +168,22 @@ def test_causes_are_named_where_the_figures_moved() -> None:
     reasons = records.of([records.fma(), moved], **around).trust["reasons"]
     assert len(reasons) == 3
     assert all(word in reason for word, reason in zip(("moved by", "50 %", "one core"), reasons, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fma", "read", "nanoseconds", "found"),
+    [
+        (0.51, 0.60, 116, "one core"),  # whatever the distance says
+        (0.72, 0.78, 65, "one core"),
+        (1.00, 0.55, 450, "one L3"),
+        (0.95, 0.79, 105, "one L3"),
+        (0.95, 0.84, 450, "apart"),
+        (0.95, 0.92, 105, "apart"),
+        (0.95, None, 105, "one L3"),
+        (None, None, 30, "one core"),
+        (None, None, None, "unknown"),
+    ],
+)
+def test_what_two_cpus_share(fma: float | None, read: float | None, nanoseconds: int | None, found: str) -> None:
+    pair = {"fma_together": fma, "read_together": read, "seconds": nanoseconds and nanoseconds * 1e-9}
+    assert judged(pair) == found
