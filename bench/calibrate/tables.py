@@ -63,12 +63,6 @@ CLASSES: Sequence[Column[ClassSpread]] = (
     Column("its family's part", lambda c: _shared(c.speed), "and what all rows of its family share."),
     Column("share of roof", lambda c: _row(c.share)),
     Column("its family's part", lambda c: _shared(c.share)),
-    Column(
-        "as judged",
-        lambda c: _row(c.judged),
-        "As judged: times without the roof's changes, as far as the class follows.",
-    ),
-    Column("its family's part", lambda c: _shared(c.judged)),
 )
 
 RIDGES: Sequence[Column[Ridges]] = (

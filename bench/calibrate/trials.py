@@ -38,7 +38,7 @@ def matrix(sessions: Sequence[Session]) -> Matrix:
     every = panel(keys, sessions)
     by_share = np.all(np.isfinite(every.share), axis=1, keepdims=True)
     known, families = defaults(keys, by_share[:, 0])
-    values, errors = judged_by(keys, every, by_share[:, 0])
+    values, errors = judged_by(every, by_share[:, 0])
     return Matrix(keys, families, known, values, errors, every.speed, every.share)
 
 
@@ -153,19 +153,15 @@ def _moved(of: Estimate, p: Floats, which: Ints, by: float) -> tuple[Estimate, F
 
 
 class ClassSpread(NamedTuple):
-    """Standard deviations between sessions of a class, of times, of shares of the roof, and of what is judged.
-
-    None: it has none.
-    """
+    """Standard deviations between sessions of a class, of times and of shares of the roof; None: it has none."""
 
     class_: str
     rows: int
     speed: Parts | None
     share: Parts | None
-    judged: Parts | None
 
     def as_dict(self) -> dict[str, Any]:
-        sds = {name: one and one._asdict() for name, one in zip(("speed", "share", "judged"), self[2:], strict=True)}
+        sds = {name: one and one._asdict() for name, one in zip(("speed", "share"), self[2:], strict=True)}
         return {"class": self.class_, "rows": self.rows, **sds}
 
 
@@ -182,8 +178,7 @@ def class_spreads(of: Matrix) -> list[ClassSpread]:
             return parts(values[of_rows], replicates, family, int(family.max()) + 1)
 
         has_share = mine & np.isfinite(of.share).all(axis=1)
-        all_three = sds(of.speed, mine), sds(of.share, has_share), sds(of.values, mine)
-        found.append(ClassSpread(name, int(mine.sum()), *all_three))
+        found.append(ClassSpread(name, int(mine.sum()), sds(of.speed, mine), sds(of.share, has_share)))
     return found
 
 

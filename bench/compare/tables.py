@@ -117,7 +117,7 @@ def _word(outcome: Outcome) -> Text:
 
 
 RATIO = "A / B: times; above 1, B is faster. roof x own: how much of it the roof gave, and how much the row itself."
-INTERVAL = f"±: {CONFIDENCE:.0%} interval of what is judged: on one machine without the roof's part, else A / B."
+INTERVAL = f"±: {CONFIDENCE:.0%} interval of what is judged: own on one machine, A / B between machines."
 FLOOR = "floor: the smallest change that would be called."
 NEEDS = "needs: so many sessions a side would find the change that is looked for in 80 %."
 

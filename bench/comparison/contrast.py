@@ -63,7 +63,7 @@ class Estimate(NamedTuple):
         The t distribution shifted stands for the non-central one.
         """
         counts = np.arange(1, MOST_SESSIONS + 1)
-        freedom = self.freedom[:, None] + 2 * (counts - 1)
+        freedom = np.minimum(self.freedom[:, None] + 2 * (counts - 1), HEAVY)
         critical = stdtrit(freedom, 1 - np.broadcast_to(np.asarray(error), self.value.shape)[:, None] / 2)
         found = stdtr(freedom, effect / (self.single[:, None] / np.sqrt(counts)) - critical) >= POWER
         return np.where(found.any(axis=1), counts[found.argmax(axis=1)], MOST_SESSIONS + 1)

@@ -21,7 +21,7 @@ from bench.comparison.contrast import (
 )
 from bench.comparison.families import Family, Key
 from bench.comparison.session import Session, Value
-from bench.comparison.spread import DEFAULTS, FOLLOWS, SHARE, SPEED, Floats
+from bench.comparison.spread import DEFAULTS, SHARE, SPEED, Floats
 
 THRESHOLD = 3.0  # per cent
 TELL = 10.0  # per cent: the change for which the number of sessions is said
@@ -131,7 +131,7 @@ def panel(keys: Sequence[Key], sessions: Iterable[Session]) -> Panel:
 
 
 def defaults(keys: Sequence[Key], shares: np.ndarray) -> tuple[Defaults, list[Family]]:
-    """Of rows that are judged beside their roof, or by their speed; and their families in order."""
+    """Of rows that are judged by their share of the roof, or by their speed; and their families in order."""
     order = {family: i for i, family in enumerate(dict.fromkeys(key.family for key in keys))}
     family = np.array([order[key.family] for key in keys], np.intp)
     classes = {name: i for i, name in enumerate(DEFAULTS[SPEED])}
@@ -147,13 +147,10 @@ def defaults(keys: Sequence[Key], shares: np.ndarray) -> tuple[Defaults, list[Fa
     return Defaults(mean(shared) + mean(own) / size, shared + own, family_class, row_class, family), list(order)
 
 
-def judged_by(keys: Sequence[Key], of: Panel, by_share: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """What is judged, the speed without the roof's changes as far as it FOLLOWS them; and errors within sessions."""
-    part = np.array([[FOLLOWS.get(key.class_, 0.0)] for key in keys]) * by_share[:, None]
-    return (
-        np.where(part > 0, part * of.share + (1 - part) * of.speed, of.speed),
-        np.where(part > 0, np.hypot(part * of.share_error, (1 - part) * of.speed_error), of.speed_error),
-    )
+def judged_by(of: Panel, by_share: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """What is judged, the share of the roof or else the speed; and errors within sessions."""
+    chosen = by_share[:, None]
+    return np.where(chosen, of.share, of.speed), np.where(chosen, of.share_error, of.speed_error)
 
 
 def compare(a: Side, b: Side, threshold: float = THRESHOLD, pages: int = 1) -> Page:
@@ -213,7 +210,7 @@ def _samples(keys: Sequence[Key], a: Side, b: Side, by_share: NDArray[np.bool_])
     """Both sides, each with what is known of its machine: of one machine, the same columns."""
 
     def of(sessions: Sequence[Session]) -> tuple[Floats, Floats]:
-        return judged_by(keys, panel(keys, sessions), by_share)
+        return judged_by(panel(keys, sessions), by_share)
 
     def groups(known: Sequence[Sequence[Session]], start: int) -> list[list[int]]:
         ends = start + np.cumsum([0, *map(len, known)])

@@ -29,11 +29,11 @@ SPEED = "speed"
 
 DEFAULTS: Mapping[str, Mapping[str, Parts]] = {
     SHARE: {
-        "cold m = 1": Parts(0.028, 0.048),
-        "cold m 2-15": Parts(0.053, 0.081),
-        "cold m >= 16": Parts(0.030, 0.087),
-        "hot": Parts(0.040, 0.070),
-        "pointwise": Parts(0.030, 0.080),
+        "cold m = 1": Parts(0.045, 0.055),
+        "cold m 2-15": Parts(0.074, 0.098),
+        "cold m >= 16": Parts(0.032, 0.087),
+        "hot": Parts(0.040, 0.072),
+        "pointwise": Parts(0.046, 0.091),
     },
     SPEED: {
         "cold m = 1": Parts(0.039, 0.059),
@@ -45,28 +45,16 @@ DEFAULTS: Mapping[str, Mapping[str, Parts]] = {
         "whole models": Parts(0.070, 0.058),
     },
 }
-"""Where nothing else is known, by quantity and class; SHARE: of times without the roof's changes.
+"""Where nothing else is known, by quantity and class.
 
 Nineteen sessions on a shared 2-vcpu VM, of which nine had another process busy half of the time on one CPU. Of whole
 models no such sessions exist. python -m bench.calibrate prints this table for other machines.
 """
 
-FOLLOWS: Mapping[str, float] = {
-    "cold m = 1": 0.4,
-    "cold m 2-15": 0.3,
-    "cold m >= 16": 0.8,
-    "hot": 1.0,
-    "pointwise": 0.4,
-}
-"""The part of its roof's change from session to session that a class goes along with: what is taken out of its time.
-
-All of it (1) would add the roof's own noise, none (0) leaves the machine's. By the least variance between nineteen sessions.
-"""
-
 DEFAULT_SESSIONS = 8
 """The degrees of freedom of a default: how far one machine's variance is from another's."""
 
-OUTWEIGHED = 2  # sessions: so many weigh as much as the default, where a class's variance is estimated
+OUTWEIGHED = 0.25  # sessions: so many weigh as much as the default, where a class's variance is estimated
 
 ENOUGH = 10  # variances, to fit a prior to a class of its own
 

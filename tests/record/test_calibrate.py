@@ -145,7 +145,7 @@ def test_one_machine_and_enough_sessions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_what_is_published_holds(path: Path) -> None:
-    """On real sessions at most 5 % of rows are false alarms, and of pages that have any; what is slowed is never faster.
+    """On real sessions at most 5 % of rows are false alarms, and of pages with any; what is slowed is never faster.
 
     The sessions are of a VM whose host moves its CPUs within a minute: the half of them against the other half finds
     +25 %, a single one against another less.
@@ -154,4 +154,4 @@ def test_what_is_published_holds(path: Path) -> None:
     for one in found:
         assert max(one.rows, one.pages) <= 0.05, one.way
         assert max(effect.families_faster for effect in one.found.values()) <= 0.01
-    assert found[-1].found[25].families >= 0.85
+    assert found[-1].found[25].families >= 0.8
