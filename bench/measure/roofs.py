@@ -16,7 +16,8 @@ from bench.measure.pairs import measure_pairs
 from bench.measure.probes import Probe, of_roof, walking
 from bench.measure.timing import Samples, collect, interleave
 from bench.record.format import Condition, Pair
-from bench.record.roofs import Roofs, is_peak, is_read, roofs
+from bench.record.intervals import Interval, median_interval
+from bench.record.roofs import Roofs, Series, is_peak, is_read, roofs
 from bench.record.row import Level, Row, add_samples, arithmetic, counted, per_second
 from bench.record.trust import AGREE
 from kernels.backends import c
@@ -94,28 +95,37 @@ class Ceilings:
             arrays = stream_arrays(1, factor * size // 8, threads)
             probes += [make("c", arrays, threads) for make in (patterns if factor == 1 else patterns[:FEW])]
         self.sample(probes, 0.03, least=3)
-        for _ in range(6):  # stolen time makes sizes look different; more samples bring the best of each closer
-            rates = self._rates_by_size(probes)
-            if max(rates.values()) <= (1 + AGREE) * min(rates.values()):
+        sizes = sorted({p.row["dims"]["n"] for p in probes})
+        for _ in range(4):  # stolen time makes sizes look different; more samples tell
+            if len(sizes) < 2:
                 break
             self._sample_again(probes, 4)
+            excess = self._excess(probes, *sizes)
+            if excess.low <= 1 + AGREE:
+                break
         else:
-            sizes = ", ".join(f"{rate / 1e9:.1f} GB/s from {n * 8 >> 20} MiB" for n, rate in rates.items())
             self.distrust(
-                f"memory on {threads} thread{'s' * (threads > 1)}: sizes disagree by more than {AGREE:.0%}: {sizes}: "
-                "measure again when the machine is quieter"
+                f"memory on {threads} thread{'s' * (threads > 1)}: arrays of {sizes[0] * 8 >> 20} MiB are read "
+                f"{excess.value:.2f} times as fast as of {sizes[1] * 8 >> 20} MiB, so caches help: free memory, or set "
+                "a smaller affinity mask"
             )
         self.rows += [p.row for p in probes]
-        best = max((p for p in probes if p.row["dims"]["n"] == min(rates)), key=_typical)
+        best = max((p for p in probes if p.row["dims"]["n"] == sizes[0]), key=_typical)
         return walking(best.row["operation"], size, threads)
 
     @staticmethod
-    def _rates_by_size(probes: Sequence[Probe]) -> dict[int, float]:
-        rates: dict[int, float] = {}
-        for p in probes:
-            n = p.row["dims"]["n"]
-            rates[n] = max(rates.get(n, 0), *per_second(p.row, counted(p.row)))
-        return rates
+    def _excess(probes: Sequence[Probe], small: int, large: int) -> Interval:
+        """How many times as fast the smaller array is read as the larger one in the same rounds, best patterns."""
+
+        def best(n: int) -> dict[int, float]:
+            found: dict[int, float] = {}
+            for series in (Series.of(p.row) for p in probes if p.row["dims"]["n"] == n):
+                for round_, rate in series.by_round.items():
+                    found[round_] = max(rate, found.get(round_, 0.0))
+            return found
+
+        ours, theirs = best(small), best(large)
+        return median_interval([ours[n] / theirs[n] for n in ours if n in theirs])
 
     def _caches(self, threads: int) -> list[Probe]:
         """Read bandwidth of half of each cache level: of every thread's own L1 and L2, of the L3 in reach.

@@ -33,7 +33,7 @@ Hired = TypeVar("Hired", bound=Process)
 ROOT = Path(__file__).resolve().parents[2]
 LEAST_ROUNDS, MOST_ROUNDS = 3, 8  # of a group in one visit
 WARM_UP = 0.02  # s: the session kept clock and team awake
-AGAIN = 0.25  # of the visits' time: a fifth of the whole goes to what was disturbed
+AGAIN = 0.2  # of the visits' time goes to what was disturbed
 
 
 def machine_facts() -> Machine:
