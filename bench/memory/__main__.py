@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with derived_from(options.record):
             return _shown(options, load(options.record), None, options.record.with_suffix(""))
     sizes, intervals = _check(options)
+    if options.model:
+        _own(options.model, options.length, options.batch)  # refused, if it is, before anything is measured
     if not options.rounds:
         return _shown(options, None, None, None)
     try:

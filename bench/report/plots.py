@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-__all__ = ["LOOKS", "plt", "write"]
+__all__ = ["LOOKS", "literal", "plt", "write"]
 
 # colour-blind safe (Okabe and Ito); the shape tells the backend, too
 LOOKS = {
@@ -23,8 +23,8 @@ LOOKS = {
 }
 
 
-def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
-    """Writes a figure as stem.png and stem.svg, and closes it. Dollars in names are dollars, no mathematics."""
+def literal(figure: Figure) -> None:
+    """Dollars in names are dollars, no mathematics; before a figure is drawn or laid out."""
     ticks = {
         label
         for axes in figure.axes
@@ -34,6 +34,11 @@ def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
     for text in figure.findobj(Text):
         if text not in ticks:  # those of a logarithmic axis are mathematics: 10 to the 3rd
             text.set_parse_math(False)
+
+
+def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
+    """Writes a figure as stem.png and stem.svg, and closes it."""
+    literal(figure)
     paths = []
     for suffix in ("png", "svg"):
         path = Path(f"{stem}.{suffix}")

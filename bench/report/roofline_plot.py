@@ -14,7 +14,7 @@ from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.row import arithmetic, family
 from bench.report.labels import Labels, Place
-from bench.report.plots import LOOKS, plt, write
+from bench.report.plots import LOOKS, literal, plt, write
 from bench.report.text import interval, of_threads
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
 
@@ -201,6 +201,7 @@ def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
     drawn = [Panel(axes, *panel) for axes, panel in zip(grid.flat, panels, strict=False)]
     for panel in drawn:
         panel.draw()
+    literal(figure)
     figure.draw_without_rendering()  # lays out
     figure.set_layout_engine("none")
     for panel in drawn:

@@ -243,6 +243,6 @@ def test_nothing_is_left(tmp_path: Path) -> None:
 
     done = collected("lm_head")
     assert done.returncode == 4
-    assert [line for line in done.stderr.splitlines() if line] == [
+    assert [line for line in done.stderr.splitlines() if line.startswith("ERROR")] == [
         f"ERROR: -k lm_head: {nothing_of('lm_head', 'quick')}"
     ]

@@ -102,7 +102,10 @@ def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = ()
 
 def in_turn(rows: Sequence[Any]) -> list[Any]:
     """Rows or runs whose samples start one after the other, round by round, and last whole ticks."""
-    found = [row | {"seconds": ticks(row["seconds"]), "starts": list(row["starts"])} for row in rows]
+    found = [
+        row | {"seconds": ticks(row["seconds"]), "starts": list(row["starts"] or [0.0] * len(row["seconds"]))}
+        for row in rows
+    ]
     order = sorted((n, i, at) for i, row in enumerate(found) for at, n in enumerate(row["rounds"]))
     now = 0.0
     for n, i, at in order:
