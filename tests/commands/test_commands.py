@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -61,8 +62,12 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PROGRESS = re.compile(r" *\d+ s  ")
+
+
 def succeeded(ran: Ran) -> str:
-    assert (ran.status, ran.err) == (0, "")
+    said = [line for line in ran.err.splitlines() if not PROGRESS.match(line)]  # of a machine that is slow today
+    assert (ran.status, said) == (0, [])
     return ran.out
 
 
