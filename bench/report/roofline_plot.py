@@ -92,7 +92,7 @@ class Panel:
             axes.plot(x, line, color="black" if dram else "0.75", lw=1.8 if dram else 0.8, zorder=1 + dram)
         _products(axes, self.metrics, self.points, self.threads, self.dtype)
         _pointwise(axes, self.pointwise)
-        if both:
+        if both and axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=3, frameon=False)
         axes.set_title(f"{self.dtype}, {of_threads(self.threads)}", loc="right", fontsize=10)
         axes.set_title(_note(self.metrics), loc="left", fontsize=7, color="0.35")

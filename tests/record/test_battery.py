@@ -1,6 +1,9 @@
 """The battery: whatever a file holds, one clear line, a non-zero exit, no traceback, no hang, and never "good"."""
 
+import itertools
+import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +11,7 @@ from pathlib import Path
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 import pytest
+from matplotlib.figure import Figure
 
 from bench import check, roofline
 from bench.calibrate import __main__ as calibrate
@@ -19,13 +23,14 @@ from bench.peers import __main__ as peers
 from bench.record import store
 from bench.transformer import __main__ as transformer
 from bench.wall import __main__ as wall
-from support import battery
+from support import battery, odd
 from support.process import ROOT, Run
 
 LEAST = 250
 THINNED = 3  # of 1,600 bad values of fields every third is tried: all take 10 s
 SECONDS = 300  # whatever takes longer hangs
 GOOD = battery.whole()
+ODD = list(odd.odd())
 
 
 @contextmanager
@@ -120,3 +125,26 @@ def test_every_command_that_reads_records_has_the_guard() -> None:
             r"record\.store import .*\bload\b|import.*\bsides\b", words
         ):
             assert "with derived_from(" in words, path
+
+
+@pytest.mark.parametrize(
+    ("main", "every"),
+    [
+        *((main, 1) for main in (check.main, compare.main, ladder.main, peers.main, memory.main, transformer.main)),
+        (roofline.main, 7),
+        (wall.main, 14),
+    ],
+    ids=lambda value: getattr(value, "__module__", ""),
+)
+def test_what_nobody_measured_is_shown_or_refused(
+    main: Callable[..., int], every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that keep every rule of the schema, of extreme and senseless measurements: no exception, no warning."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"drawn"))  # takes a second each
+    for name, document in itertools.islice(ODD, 0, None, every):
+        Path("r.json").write_text(json.dumps(document))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            line = refused(lambda: main(["r.json", "r.json"] if main is compare.main else ["r.json"]))
+        assert "nothing follows from it" not in line, f"{name}: {line}"
