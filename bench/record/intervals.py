@@ -2,9 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean, median, variance
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Interval:
         return Interval(numerator / self.value, numerator / self.high, numerator / self.low)
 
     def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def student(df: float) -> float:
@@ -71,13 +71,19 @@ def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None =
     count = len(medians)
     reach = student(max(1, (len(rest) - count) / 2)) * error
     if count == 2:
-        spread = (variance(medians.values()) + 2 * error**2 + TWO_VISITS**2) / 2
+        spread = (_variance(medians.values()) + 2 * error**2 + TWO_VISITS**2) / 2
         reach = max(reach, student(2) * math.sqrt(spread / 2))
     elif count > 2:
-        reach = max(reach, student(count - 1) * math.sqrt(variance(medians.values()) / count))
+        reach = max(reach, student(count - 1) * math.sqrt(_variance(medians.values()) / count))
     middle = fmean(medians.values())
     low, high = (math.exp(max(-700.0, min(700.0, middle + side))) for side in (-reach, reach))
     return Interval(value, min(low, value), max(high, value))
+
+
+def _variance(values: Collection[float]) -> float:
+    """Of two or more; statistics' own counts in fractions, which takes as long as the rest of an interval."""
+    mean = fmean(values)
+    return math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
+from statistics import median
 
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
@@ -62,7 +61,7 @@ class Series:
         found = defaultdict(list)
         for rate, visit in zip(self.rates, self.visits, strict=True):
             found[visit].append(rate)
-        return {visit: float(np.median(rates)) for visit, rates in found.items()}
+        return {visit: median(rates) for visit, rates in found.items()}
 
     @cached_property
     def interval(self) -> Interval:
@@ -83,7 +82,7 @@ def spread(values: Sequence[float], visits: Sequence[int]) -> float | None:
     groups: dict[int, list[float]] = defaultdict(list)
     for value, visit in zip(values, visits, strict=True):
         groups[visit].append(value)
-    medians = [float(np.median(group)) for group in groups.values()]
+    medians = [median(group) for group in groups.values()]
     return max(medians) / min(medians) - 1 if len(medians) > 1 else None
 
 
@@ -176,7 +175,7 @@ def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
 
 def _beside_kernels(group: Sequence[Series]) -> Series:
     most = max(len(series.rates) for series in group)
-    return max((s for s in group if 2 * len(s.rates) > most), key=lambda s: float(np.median(s.rates)))
+    return max((s for s in group if 2 * len(s.rates) > most), key=lambda s: median(s.rates))
 
 
 def drift(found: Mapping[int, Roofs]) -> dict[str, float]:

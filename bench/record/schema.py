@@ -37,7 +37,10 @@ def schema(version: int = VERSION) -> dict[str, Any]:
 
 def invalid(record: Mapping[str, Any], version: int = VERSION, derived: bool = True) -> str | None:
     """The field that breaks the schema and how, in one line; None where it holds. derived: look at DERIVED, too."""
-    worst = jsonschema.exceptions.best_match(_validator(version, derived).iter_errors(record))
+    validator = _validator(version, derived)
+    if _good(version, derived)(record):
+        return None
+    worst = jsonschema.exceptions.best_match(validator.iter_errors(record))
     return f"{worst.json_path}: {' '.join(worst.message.split())[:200]}" if worst else None
 
 
@@ -51,8 +54,8 @@ def _validator(version: int, derived: bool) -> Any:
         }
     draft = jsonschema.Draft202012Validator
     kinds = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # a float is no index
-    quick = jsonschema.validators.extend(draft, {**_QUICK, "pattern": _pattern}, type_checker=kinds)
-    return quick(_inlined(found, found.get("$defs", {})), format_checker=_FORMATS)
+    strict = jsonschema.validators.extend(draft, {"pattern": _pattern}, type_checker=kinds)
+    return strict(_inlined(found, found.get("$defs", {})), format_checker=_FORMATS)
 
 
 def _inlined(node: Any, known: Mapping[str, Any]) -> Any:
@@ -71,82 +74,92 @@ def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
         yield jsonschema.ValidationError(f"{instance!a:.100} does not match {pattern!r:.40}")
 
 
-# --- what is plainly good isn't shown to jsonschema, which takes some 20 us for each value and has to say what is wrong
-
-_TYPES = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
-_SCALAR = {"type", "minimum", "maximum", "exclusiveMinimum", "maxLength", "pattern", "enum", "const", "description"}
-
-
-def _good(schema_: Any, value: Any) -> bool:
-    """Whether a text, a number or the like is plainly good; False: jsonschema has to look."""
-    if not isinstance(schema_, dict) or not schema_.keys() <= _SCALAR:
-        return False
-    if "const" in schema_ or "enum" in schema_:
-        return type(value) is str and value in schema_.get("enum", [schema_.get("const")])
-    named = schema_.get("type", ())
-    kind = type(value)
-    if not any(kind in _TYPES.get(name, ()) for name in ([named] if isinstance(named, str) else named)):
-        return False
-    if kind is str:
-        pattern = schema_.get("pattern")
-        return len(value) <= schema_.get("maxLength", math.inf) and not (pattern and not re.fullmatch(pattern, value))
-    return kind not in (int, float) or bool(
-        schema_.get("minimum", -math.inf) <= value <= schema_.get("maximum", math.inf)
-        and schema_.get("exclusiveMinimum", -math.inf) < value
-    )
-
-
-def _items(schema_: Any, values: Any) -> bool:
-    """The same of a list; of numbers as a whole, for they are most of a record's values."""
-    if not isinstance(values, list):
-        return False
-    if not values:
-        return True
-    if {type(x) for x in values} <= {int, float} and all(
-        _good(schema_, x) for x in (values[0], min(values), max(values))
-    ):
-        return schema_["type"] == "number" or {type(x) for x in values} == {int}
-    return all(_good(schema_, x) for x in values)
-
-
-def _unless(keyword: str, good: Callable[[Any, Any], bool]) -> Callable[..., Iterator[Any]]:
-    """jsonschema's keyword, for what isn't plainly good."""
-    slow = jsonschema.Draft202012Validator.VALIDATORS[keyword]
-
-    def check(validator: Any, of: Any, instance: Any, schema_: Any) -> Iterator[Any]:
-        found: Iterator[Any] = iter(()) if good(of, instance) else slow(validator, of, instance, schema_)
-        return found
-
-    return check
-
-
-def _additional(validator: Any, of: Any, instance: Any, schema_: Any) -> Iterator[Any]:
-    """Where no property has a name, all of them are additional."""
-    plainly = (
-        "properties" not in schema_ and isinstance(instance, dict) and all(_good(of, x) for x in instance.values())
-    )
-    slow = jsonschema.Draft202012Validator.VALIDATORS["additionalProperties"]
-    found: Iterator[Any] = iter(()) if plainly else slow(validator, of, instance, schema_)
-    return found
-
-
-def _properties(validator: Any, properties: Any, instance: Any, _: Any) -> Iterator[Any]:
-    for name, of in properties.items() if isinstance(instance, dict) else ():
-        if name in instance and not _good(of, instance[name]):
-            yield from validator.descend(instance[name], of, path=name, schema_path=name)
-
-
-_QUICK = {
-    "properties": _properties,
-    "additionalProperties": _additional,
-    "items": _unless("items", _items),
-    "propertyNames": _unless("propertyNames", lambda of, x: isinstance(x, dict) and all(_good(of, key) for key in x)),
-}
-
-
 def _is_moment(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 _FORMATS = jsonschema.FormatChecker(formats=())
 _FORMATS.checks("date-time", raises=ValueError)(_is_moment)
+
+
+# --- what is good isn't shown to jsonschema, which takes some 30 us a value: it says what is wrong
+
+Test = Callable[[Any], bool]
+_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None), "array": list}
+_TYPES["object"] = dict
+_KNOWN = {"$schema", "title", "description", "type", "const", "enum", "format", "pattern", "minLength", "maxLength"}
+_KNOWN |= {"minimum", "maximum", "exclusiveMinimum", "items", "minItems", "maxItems", "uniqueItems", "oneOf"}
+_KNOWN |= {"properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"}
+
+
+@cache
+def _good(version: int, derived: bool) -> Test:
+    return _test(_validator(version, derived).schema)
+
+
+def _test(of: Any) -> Test:
+    """Whether a value keeps a schema without references, as a function; what it doesn't understand, nothing keeps."""
+    if of is True:
+        return lambda value: True
+    if not isinstance(of, dict) or of.keys() - _KNOWN:
+        return lambda value: False
+    named = of.get("type", [])
+    kinds = {_TYPES[name] for name in ([named] if isinstance(named, str) else named)}
+    kinds |= {int} if float in kinds else set()
+    words = {of["const"]} if "const" in of else set(of["enum"]) if "enum" in of else None
+    either = [_test(one) for one in of.get("oneOf", ())]
+    each = {str: _text(of), int: _number(of), float: _number(of), list: _list(of), dict: _object(of)}
+
+    def good(value: Any) -> bool:
+        kind = type(value)
+        return bool(
+            (not kinds or kind in kinds)
+            and (words is None or (kind in (str, int) and value in words))
+            and (kind not in each or each[kind](value))
+            and (not either or sum(test(value) for test in either) == 1)
+        )
+
+    return good
+
+
+def _text(of: Mapping[str, Any]) -> Test:
+    least, most = of.get("minLength", 0), of.get("maxLength", math.inf)
+    pattern = re.compile(of.get("pattern", ".*"), re.DOTALL)
+    moment = of.get("format") == "date-time"
+    return lambda value: (
+        least <= len(value) <= most
+        and pattern.fullmatch(value) is not None
+        and (not moment or _FORMATS.conforms(value, "date-time"))
+    )
+
+
+def _number(of: Mapping[str, Any]) -> Test:
+    least, most = of.get("minimum", -math.inf), of.get("maximum", math.inf)
+    above = of.get("exclusiveMinimum", -math.inf)
+    return lambda value: least <= value <= most and above < value
+
+
+def _list(of: Mapping[str, Any]) -> Test:
+    least, most, unique = of.get("minItems", 0), of.get("maxItems", math.inf), of.get("uniqueItems", False)
+    test = _test(of.get("items", True))
+
+    def good(values: list[Any]) -> bool:
+        if not least <= len(values) <= most or (unique and len({repr(x) for x in values}) < len(values)):
+            return False
+        if set(map(type, values)) in ({float}, {int}) and not any(x != x for x in values):
+            return test(min(values)) and test(max(values))  # most of a record; NaN has no order
+        return all(map(test, values))
+
+    return good
+
+
+def _object(of: Mapping[str, Any]) -> Test:
+    least, most, needed = of.get("minProperties", 0), of.get("maxProperties", math.inf), set(of.get("required", ()))
+    tests = {name: _test(one) for name, one in of.get("properties", {}).items()}
+    other, key = of.get("additionalProperties", True), _test(of.get("propertyNames", True))
+    rest = (lambda value: False) if other is False else _test(other)
+    return lambda value: (
+        least <= len(value) <= most
+        and needed <= value.keys()
+        and all(key(name) and tests.get(name, rest)(one) for name, one in value.items())
+    )

@@ -17,7 +17,7 @@ from kernels.operations import OPERATIONS
 from kernels.types import TYPES
 
 TICKS = 20  # of the clock, that a region lasts at least
-SHORTEST, USUAL = 5e-5, 2e-4  # seconds: of a row's regions the median, and that of half of the rows
+SHORTEST, USUAL = 1e-5, 2e-4  # seconds: of a row's regions the median, and that of half of the rows
 SLACK = 1e-6  # seconds by which regions may overlap: what a start was rounded by
 TOLERANCE = 2.0  # seconds between the two clocks of a session: the calendar's, and the one of the samples
 TICK = 1e-9  # seconds: Linux' clocks count nanoseconds,
