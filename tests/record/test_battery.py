@@ -27,7 +27,7 @@ from support import battery, odd
 from support.process import ROOT, Run
 
 LEAST = 250
-THINNED = 3  # of 1,600 bad values of fields every third is tried: all take 10 s
+THINNED = 7  # of 1,600 bad values of fields one in so many is tried: all take 20 s
 SECONDS = 300  # whatever takes longer hangs
 GOOD = battery.whole()
 ODD = list(odd.odd())
@@ -59,9 +59,7 @@ def refused(read: Callable[[], object]) -> str:
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("battery")
     found = list(battery.special(folder))
-    for i, (name, content) in enumerate(battery.documents(GOOD)):
-        if i % THINNED and name.startswith("field"):
-            continue
+    for i, (name, content) in enumerate(battery.documents(GOOD, THINNED)):
         path = folder / f"{i}.json"
         path.write_bytes(content)
         found.append((name, path))
@@ -110,7 +108,7 @@ def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str
 
 @pytest.mark.parametrize("command", ["check", "compare", "calibrate", "roofline", "wall", "ladder", "peers"])
 def test_as_a_user_would_see_it(command: str, files: list[tuple[str, Path]], python: Run, tmp_path: Path) -> None:
-    for name, path in (files[0], files[-1]):
+    for name, path in files[:: len(files) // 4] if command == "check" else files[:1]:
         arguments = [path, path] if command == "compare" else [path]
         ran = python("-m", f"bench.{command}", *arguments)
         assert ran.returncode in (1, 2), name
@@ -131,7 +129,7 @@ def test_every_command_that_reads_records_has_the_guard() -> None:
     ("main", "every"),
     [
         *((main, 1) for main in (check.main, compare.main, ladder.main, peers.main, memory.main, transformer.main)),
-        (roofline.main, 7),
+        (roofline.main, 14),
         (wall.main, 14),
     ],
     ids=lambda value: getattr(value, "__module__", ""),
