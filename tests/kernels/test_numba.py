@@ -1,8 +1,10 @@
 """What the Numba backend keeps in its cache: reused by the next process, and never once it is stale."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numba
 import pytest
 
 from kernels import _native
@@ -28,6 +30,58 @@ def test_another_target_is_another_cache(constant: str, monkeypatch: pytest.Monk
     value = getattr(target, constant)
     monkeypatch.setattr(target, constant, {**value, 4: value[4][::-1]} if isinstance(value, dict) else 2 * value)
     assert settings.cache_name() != before
+
+
+@pytest.mark.parametrize("setting", ["OPT", "LOOP_VECTORIZE", "BOUNDSCHECK", "CPU_NAME", "LLVM_REFPRUNE_PASS"])
+def test_other_settings_of_numba_are_another_cache(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings.cache_name()
+    monkeypatch.setattr(numba.config, setting, "other")
+    assert settings.cache_name() != before
+
+
+def test_more_threads_are_the_same_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings.cache_name()
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 99)
+    assert settings.cache_name() == before
+
+
+PREPACKED = """
+import sys, time
+from pathlib import Path
+from numba.core.caching import IndexDataCacheFile as File
+import numpy as np
+import kernels
+
+started, *rows = Path(sys.argv[1]), *map(int, sys.argv[2:])
+save = File._save_index
+
+def save_together(self, overloads):
+    if "tile" in self._index_name:
+        (started / str(rows[0])).touch()
+        late = time.monotonic() + 2
+        while len(list(started.iterdir())) < 3 and time.monotonic() < late:
+            time.sleep(0.01)
+    save(self, overloads)
+
+File._save_index = save_together
+kernel = kernels.find("gemm_prepacked", "f32", "numba")
+b = kernel.pack(np.ones((2, 1), np.float32))
+for m in rows:
+    assert (kernel(np.ones((m, 2), np.float32), b) == 2).all(), m
+"""
+
+
+def test_processes_that_compile_at_once_share_a_cache(python: Run, tmp_path: Path) -> None:
+    """Tiles of several heights are versions of one function, and each has its own machine code in the end."""
+    started, cache = tmp_path / "started", str(tmp_path / "cache")
+    started.mkdir()
+    heights = [["2"], ["3"], ["4"]]
+    with ThreadPoolExecutor() as pool:
+        for ran in pool.map(lambda rows: python("-c", PREPACKED, started, *rows, NUMBA_CACHE_DIR=cache), heights):
+            assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "cache").rglob("*tile*.nbc"))) == 3
+    ran = python("-c", PREPACKED, started, "2", "3", "4", NUMBA_CACHE_DIR=cache)
+    assert ran.returncode == 0, ran.stderr
 
 
 CALLS = """

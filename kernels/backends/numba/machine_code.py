@@ -9,6 +9,7 @@ from numba import njit, types
 
 from kernels.backends.numba.gemv import add_streams, dot_streams
 from kernels.backends.numba.microkernel import AP_BP, microkernel, no_prefetch
+from kernels.backends.numba.settings import cache_lock
 from kernels.backends.numba.target import MR, TILE_VECTORS
 
 NV = TILE_VECTORS[MR]
@@ -32,7 +33,8 @@ def evidence() -> dict[str, dict[str, int | bool]]:
             ("gemv", lambda w, x, y, k: dot_streams(w, k, k, x, k, y), (p, p, p, i)),
             ("gemv_t", lambda x, w, y, n: add_streams(x, 1, w, n, y, n, True), (p, p, p, i)),
         ):
-            asm = njit(signature)(kernel).inspect_asm(signature)
+            with cache_lock():  # what these call is cached
+                asm = njit(signature)(kernel).inspect_asm(signature)
             widths = [
                 {"x": 128, "y": 256, "z": 512}[name]
                 for name in re.findall(r"\bv?(?:fn?madd\w*|mul)p[sd]\s.*%([xyz])mm", asm)

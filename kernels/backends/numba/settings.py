@@ -1,31 +1,43 @@
-"""Numba's settings, made before anything is decorated: the cache folder, the threads, the decorators."""
+"""Numba's settings, made before anything is decorated: the cache folder and its lock, the threads, the decorators."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 import numba
 from numba import njit, types
 
 from kernels.backends.numba import target
 
+_config: Any = numba.config
+_PLACES = re.compile("CACHE|THREAD|CUDA|COLOR")
+"""In the names of Numba's settings that change no machine code, and may differ from one process to the next."""
+
 
 def cache_name(package: Path = Path(__file__).parent) -> str:
-    """The cache folder's name: Numba's version, the CPU's name, a hash of all sources and of the target's constants.
+    """The cache folder's name: Numba's version, the CPU's name, a hash of all that decides what is compiled.
 
-    Numba's own key has neither: of the sources it notices edits of the file that holds the cached function, not of
-    those whose functions that one calls; and two hosts with one CPU name and one home may differ in cache sizes.
+    That is: all sources, the target's constants, LLVM's bindings, Numba's settings (NUMBA_OPT=0 makes slow code).
+    Numba's own key has none of them: of the sources it notices edits of the file that holds the cached function, not
+    of those whose functions that one calls; and two hosts with one CPU name and one home may differ in cache sizes.
     """
     frozen = {name: value for name, value in vars(target).items() if name.isupper()}
-    digest = hashlib.sha256(repr(sorted(frozen.items())).encode())
+    chosen = {name: str(value) for name, value in vars(_config).items() if name.isupper() and not _PLACES.search(name)}
+    digest = hashlib.sha256(repr((sorted(frozen.items()), sorted(chosen.items()), llvmlite.__version__)).encode())
     for source in sorted(package.glob("*.py")):
         content = source.read_bytes()
         digest.update(f"\n{source.name} {len(content)}\n".encode() + content)
@@ -33,12 +45,16 @@ def cache_name(package: Path = Path(__file__).parent) -> str:
 
 
 def _cache_folder() -> str:
-    """The cache folder, made if need be, inside NUMBA_CACHE_DIR if that is set; a temporary one if not writable."""
+    """The cache folder, made if need be, inside NUMBA_CACHE_DIR if that is set.
+
+    A temporary one if that can't be written or, on some network file systems, not be locked.
+    """
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ridgeline"
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or home) / cache_name()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             return str(folder)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="ridgeline-numba-"))
@@ -46,9 +62,23 @@ def _cache_folder() -> str:
         return str(folder)
 
 
-_config: Any = numba.config
-_config.CACHE_DIR = _cache_folder()
+_folder = _config.CACHE_DIR = _cache_folder()
 _config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
+
+_one_thread = threading.Lock()
+
+
+@contextlib.contextmanager
+def cache_lock() -> Iterator[None]:
+    """Held by one thread of one process at a time, around all that may compile, or load what another one compiled.
+
+    Numba reads the index of a function's cached versions, adds one under the next free number and writes it back: of
+    two processes that do so at once, one finds its number filled with the other's machine code, from then on.
+    """
+    with _one_thread, open(Path(_folder, "lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
 
 jit = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
 # Into Numba's own code of the caller: as a function each would be linked, optimised and generated once more.

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import Scratch
-from kernels.backends.numba.settings import jit, parallel, use_threads
+from kernels.backends.numba.settings import cache_lock, jit, parallel, use_threads
 from kernels.types import DTYPES
 
 Call = Callable[[], Any]
@@ -74,9 +74,10 @@ def divide_up(a: int, b: int) -> int:
 
 def c_function(name: str, function: Callable[..., None], *kinds: Any) -> Any:
     """A C function without a result, compiled or from the cache; the time goes to FIRST_CALLS under that name."""
-    start = time.perf_counter()
-    compiled = cfunc(types.void(*kinds), cache=True, error_model="numpy")(function)
-    FIRST_CALLS[name] = time.perf_counter() - start
+    with cache_lock():
+        start = time.perf_counter()
+        compiled = cfunc(types.void(*kinds), cache=True, error_model="numpy")(function)
+        FIRST_CALLS[name] = time.perf_counter() - start
     return compiled
 
 
@@ -128,7 +129,8 @@ def bind(name: str, function: Any, *args: Any) -> Any:
     kinds = [numba.typeof(arg) for arg in args]
     signature = tuple(kind.copy(readonly=False) if isinstance(kind, types.Array) else kind for kind in kinds)
     if signature not in function.overloads:
-        start = time.perf_counter()
-        function.compile(signature)
-        FIRST_CALLS[name] = time.perf_counter() - start
+        with cache_lock():
+            start = time.perf_counter()
+            function.compile(signature)
+            FIRST_CALLS[name] = time.perf_counter() - start
     return functools.partial(function.get_overload(signature), *args)
