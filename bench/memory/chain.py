@@ -18,7 +18,7 @@ from bench.errors import BadInput
 from bench.host.placement import isa_in_use
 from bench.host.sysfs import available_memory_bytes
 from bench.memory.sizes import Disagreement, Sizes
-from kernels.arrays import aligned_empty
+from kernels.arrays import Scratch, aligned_empty
 from kernels.verify import check
 
 SIGMOID = 1.702
@@ -27,21 +27,36 @@ PYTHON = 32 << 10  # bytes that Python itself allocates on the way
 
 
 class Arena:
-    """Hands out f32 arrays and counts the bytes that are out: `held` now, `peak` at most; `arrays` in all."""
+    """Hands out f32 arrays and counts the bytes that are out: `held` now, `peak` at most; `arrays` in all.
 
-    def __init__(self) -> None:
+    What is released is handed out again: pages are mapped and cleared once, not in every step, where that took as long
+    as computing a layer again. Not so where `traced`: there NumPy allocates, and tracemalloc sees what it holds.
+    """
+
+    def __init__(self, traced: bool = False) -> None:
+        self.traced = traced
         self.held = self.peak = self.arrays = 0
+        self._free: dict[int, list[np.ndarray]] = {}
 
     def take(self, *shape: int) -> np.ndarray:
-        array = aligned_empty(shape, np.float32)
+        size = int(np.prod(shape))
+        free = self._free.get(size)
+        array = free.pop() if free else np.empty(size, np.float32) if self.traced else aligned_empty(size, np.float32)
         self.held += array.nbytes
         self.peak = max(self.peak, self.held)
         self.arrays += 1
-        return array
+        return array.reshape(shape)
 
     def release(self, *arrays: np.ndarray) -> None:
-        """The caller must drop them, too: tracemalloc sees who doesn't."""
+        """The caller must drop them, too: the next take() may return them, and tracemalloc sees who doesn't."""
         self.held -= sum(array.nbytes for array in arrays)
+        if not self.traced:
+            for array in arrays:
+                self._free.setdefault(array.size, []).append(array.reshape(-1))
+
+    def restart(self) -> None:
+        """Counts a new step."""
+        self.held = self.peak = self.arrays = 0
 
 
 class Chain:
@@ -52,7 +67,7 @@ class Chain:
 
     def __init__(self, sizes: Sizes, threads: int, seed: int = 1604) -> None:
         self.sizes, self.threads = sizes, threads
-        self.arena = Arena()
+        self.arena, self._scratch = Arena(), Scratch()
         self._gemm = kernels.find("gemm", "f32", "c", isa_in_use())
         needed, free = sizes.fixed_bytes + sizes.peak_bytes(sizes.layers), available_memory_bytes()
         if free is not None and needed > free:
@@ -75,7 +90,9 @@ class Chain:
         self.input_gradient = np.zeros_like(self.input)
 
     def _multiply(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-        self._gemm.bind(a, b, out=out, threads=self.threads)()
+        with self._scratch:
+            call = self._gemm.bind(a, b, out=out, threads=self.threads)
+        call()
 
     def products(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The operands of a layer's six products, on random activations: the shapes of the whole step."""
@@ -84,17 +101,15 @@ class Chain:
         for a, b in ((x, self.up[0]), (u, self.down[0]), (u.T, x), (x, self.down_t[0]), (x.T, u), (u, self.up_t[0])):
             yield np.ascontiguousarray(a), b
 
-    def check(self) -> int:
-        """Checks the kernel on these shapes; returns the most bytes that it allocates beside its operands.
+    def check(self) -> None:
+        """Checks the kernel on these shapes; from then on it has its workspace.
 
         Raises WrongResult where a product is farther from float64's than rounding allows.
         """
-        most = 0
         for a, b in self.products():
             out = aligned_empty((a.shape[0], b.shape[1]), np.float32)
-            most = max(most, traced_bytes(partial(self._multiply, a, b, out)))
+            self._multiply(a, b, out)
             check("gemm", "f32", [a, b], out)
-        return most
 
     def _forward(self, i: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Layer i: what it keeps beside x, u = x W1 and g = GELU(u), and its result."""
@@ -144,7 +159,7 @@ class Chain:
         Leaves all gradients and, in arena.peak, the most bytes that were held.
         """
         n, arena = self.sizes.layers, self.arena
-        arena.held = arena.peak = arena.arrays = 0
+        arena.restart()
         x = arena.take(*self.input.shape)
         x[...] = self.input
         inputs: list[np.ndarray] = []  # of the segments before the last
@@ -214,19 +229,24 @@ def traced_bytes(call: Callable[[], object]) -> int:
 
 
 def account(chain: Chain, intervals: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """interval -> (peak bytes of the arena, peak bytes by tracemalloc), one step each.
+    """interval -> (peak bytes of the arena, peak bytes by tracemalloc), of a step that is traced and one that is not.
 
-    Raises Disagreement where gradients differ in any bit between intervals, or the two counts by more than the kernels'
-    workspace and what arrays cost in Python. WrongResult as Chain.check().
+    Raises Disagreement where gradients differ in any bit between intervals, or the two counts by more than what arrays
+    and calls cost in Python. WrongResult as Chain.check().
     """
-    workspace = chain.check()
-    found, digests = {}, {}
+    chain.check()
+    found, digests, reused = {}, {}, chain.arena
     for interval in intervals:
+        chain.arena = arena = Arena(traced=True)
         traced = traced_bytes(partial(chain.step, interval))
-        peak = chain.arena.peak
-        if not peak <= traced <= peak + workspace + PER_ARRAY * chain.arena.arrays + PYTHON:
-            raise Disagreement(f"interval {interval}: {peak} bytes were counted, tracemalloc saw {traced}")
-        found[interval], digests[interval] = (peak, traced), chain.digest()
+        chain.arena = reused
+        if not arena.peak <= traced <= arena.peak + PER_ARRAY * arena.arrays + PYTHON:
+            raise Disagreement(f"interval {interval}: {arena.peak} bytes were counted, tracemalloc saw {traced}")
+        digests[interval, "as traced"] = chain.digest()
+        chain.step(interval)
+        if reused.peak != arena.peak:
+            raise Disagreement(f"interval {interval}: {arena.peak} bytes were counted, then {reused.peak}")
+        found[interval], digests[interval, "as timed"] = (arena.peak, traced), chain.digest()
     if len(set(digests.values())) > 1:
         raise Disagreement(f"gradients differ between the intervals {', '.join(map(str, intervals))}")
     return found

@@ -1,6 +1,7 @@
 """Training memory against the paper's Fig. 4; the chain's gradients against float64; its bytes against tracemalloc."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,25 @@ def test_all_intervals_agree_in_gradients_and_hold_what_is_predicted(chain: Chai
     assert {k: peak for k, (peak, _) in found.items()} == {k: SMALL.peak_bytes(k) for k in every}
 
 
+@pytest.fixture(scope="module")
+def real() -> Chain:
+    """Two of BERT-Base's FFNs with 512 tokens: arrays of 1.5 to 6.3 MB, which don't come from malloc."""
+    return Chain(Sizes(layers=2, rows=512, width=768, ffn=3072), threads=1)
+
+
+def test_real_layers_hold_what_is_predicted(real: Chain) -> None:
+    assert {k: peak for k, (peak, _) in account(real, [2, 1]).items()} == {k: real.sizes.peak_bytes(k) for k in (2, 1)}
+
+
+@pytest.mark.parametrize("interval", [2, 1])
+def test_a_step_maps_no_new_pages(real: Chain, interval: int) -> None:
+    """A step would hold some 20 MB of new pages: 5,000 of 4 KiB, whose faults take as long as a layer."""
+    real.step(interval)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    real.step(interval)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
+
+
 def test_a_leak_is_noticed(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[np.ndarray] = []
 
@@ -132,7 +152,7 @@ def test_a_leak_is_noticed(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Non
         kept.extend(arrays)
 
     monkeypatch.setattr(Arena, "release", release)
-    monkeypatch.setattr(Chain, "check", lambda self: 0)
+    monkeypatch.setattr(Chain, "check", lambda self: None)
     with pytest.raises(Disagreement, match="tracemalloc"):
         account(chain, [1])
 
