@@ -15,7 +15,7 @@ def commands() -> dict[str, str]:
     for path in sorted(files("bench").iterdir(), key=lambda p: p.name):
         code = path / "__main__.py" if path.is_dir() else path
         if path.name != "__main__.py" and code.name.endswith(".py") and code.is_file():
-            text = code.read_text()
+            text = code.read_text(encoding="utf-8")
             if 'if __name__ == "__main__":' in text:
                 doc = ast.get_docstring(ast.parse(text)) or ""
                 found[path.name.removesuffix(".py")] = doc.split("\n")[0].split(": ", 1)[-1]

@@ -66,7 +66,14 @@ def _keygen(path: Path, *arguments: object) -> str:
     command = ["ssh-keygen", "-Y", *map(str, arguments)]
     try:
         with path.open("rb") as file:
-            ran = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=KEYGEN_SECONDS)
+            ran = subprocess.run(
+                command,
+                stdin=file,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=KEYGEN_SECONDS,
+            )
     except FileNotFoundError as error:
         raise BadInput(f"{path}: its signature can't be checked: ssh-keygen, of OpenSSH, isn't installed") from error
     except subprocess.TimeoutExpired as error:

@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
         if not 0 < found.st_size <= MOST_BYTES:
             raise BadInput(f"{path}: empty" if not found.st_size else f"{path}: over {MOST_BYTES >> 20} MiB")
         with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8")
+            return file.read(MOST_BYTES).decode("utf-8-sig")  # a byte order mark is no text
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
     except ValueError as error:  # not UTF-8; a path with a zero byte
@@ -37,12 +37,12 @@ def read_text(path: Path) -> str:
 
 
 def says(path: Path, format_: str) -> bool:
-    """Whether a regular file that can be read has the name of this format, in quotes, near its beginning."""
+    """Whether a regular file that can be read has the name of this format in quotes; keys may stand in any order."""
     try:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return f'"{format_}"'.encode() in file.read(4096)
+            return f'"{format_}"'.encode() in file.read(MOST_BYTES)
     except (OSError, ValueError):
         return False
 
@@ -69,7 +69,11 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             raise BadInput(f"can't write {path}: it is no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed below, before the rename
-            mode, dir=path.parent, prefix=f".{path.name}.", delete=False
+            mode,
+            encoding=None if "b" in mode else "utf-8",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            delete=False,
         )
         with handle:
             yield handle
@@ -93,5 +97,5 @@ def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
 
 def csv_rows(package: str, name: str) -> list[dict[str, str]]:
     """The rows of NAME.csv in a package's folder; its lines that begin with # are notes."""
-    text = files(package).joinpath(f"{name}.csv").read_text()
+    text = files(package).joinpath(f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))

@@ -118,6 +118,27 @@ def test_no_circles() -> None:
     assert not circular
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_texts_are_utf_8_whatever_the_locale(module: str) -> None:
+    """Files and what other programs say: every reader and writer of text names its encoding."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and _handles_text(node):
+            named = any(word.arg == "encoding" for word in node.keywords)
+            assert named, f"{MODULES[module].relative_to(ROOT)}:{node.lineno}: no encoding"
+
+
+def _handles_text(call: ast.Call) -> bool:
+    """A method read_text or write_text, an open() without "b" in its mode, a process with text=True."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    owner = getattr(call.func, "value", None)
+    if called == "open":
+        strings = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        binary = any(text in ("rb", "wb", "ab", "xb", "r+b") for text in strings)
+        return not binary and getattr(owner, "id", "") not in ("os", "tarfile")
+    texts = any(word.arg in ("text", "universal_newlines") for word in call.keywords)
+    return texts or (owner is not None and called in ("read_text", "write_text"))
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_files_are_short(folder: str) -> None:
     sizes = {p.relative_to(ROOT): p.read_text().count("\n") for p in (ROOT / folder).rglob("*") if p.suffix in CODE}

@@ -97,7 +97,7 @@ def write(folder: Path, wanted: Sequence[Case], dtype: str, builds: int = 2) -> 
                 "in_place": op.in_place,
             }
         )
-    (folder / "cases.json").write_text(json.dumps(documents))
+    (folder / "cases.json").write_text(json.dumps(documents), encoding="utf-8")
 
 
 def _cold_bytes(times: int) -> int:

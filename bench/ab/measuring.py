@@ -99,7 +99,9 @@ class Child:
         return answer["value"]
 
     def _last_words(self) -> str:
-        return ": ".join(["its process is gone", *self.log.read_text(errors="replace").splitlines()[-1:]])
+        return ": ".join(
+            ["its process is gone", *self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]]
+        )
 
 
 class Processes:
@@ -113,7 +115,7 @@ class Processes:
         numbers = [[pipe.fileno() for pipe in pair] for pair in theirs]
         trees = [str(build.tree) for build in builds]
         plan = {"folder": str(folder), "cpus": self.cpus, "trees": trees, "pipes": numbers}
-        with self._log.open("w") as log:
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", server.__file__, json.dumps(plan)],
                 pass_fds=[number for pair in numbers for number in pair],

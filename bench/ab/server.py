@@ -65,7 +65,7 @@ class Inputs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cases = json.loads((folder / "cases.json").read_text())
+        self.cases = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
         weights = np.load(folder / "weights.npy")
         bytes_ = max((case["cold_bytes"] for case in self.cases), default=0)
         self.block = np.zeros(0, weights.dtype)

@@ -3,7 +3,6 @@
 Records of one machine, ISA, commit, options and roles of threads are replicates.
 """
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +11,9 @@ from string import ascii_uppercase
 from bench.comparison.page import Side
 from bench.comparison.session import Session, session, stored
 from bench.errors import BadInput
-from bench.files import read_text, says
+from bench.files import says
 from bench.record.format import FORMAT, VERSION, digest
-from bench.record.store import load
+from bench.record.store import load, parsed
 
 MOST = len(ascii_uppercase)
 NEIGHBOURS = 10  # records beside those that are compared, the nearest by name, that are read for the variance
@@ -100,7 +99,7 @@ def neighbour(path: Path) -> Session | None:
     if not says(path, FORMAT):
         return None
     try:
-        record = json.loads(read_text(path))
+        record = parsed(path)
         if record["version"] != VERSION or record["digest"] != digest(record):
             return None
         return stored(record, str(path))

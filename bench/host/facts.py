@@ -189,7 +189,9 @@ def _commit(host: Host) -> str | None:
         return None
     command = ["git", "-C", str(checkout), "describe", "--always", "--tags", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=10
+        ).stdout.strip()
     except subprocess.CalledProcessError as error:
         host.note(f"unknown: commit, git describe says: {error.stderr.strip()}")
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -38,7 +38,7 @@ class Host:
     def text(self, path: str, needed: bool = True) -> str | None:
         """A file's text without outer white space; None, noted if `needed`, where it is empty or can't be read."""
         try:
-            found = (self.root / path.lstrip("/")).read_text(errors="replace").strip(" \t\n\0")
+            found = (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace").strip(" \t\n\0")
             reason = f"{path} is empty"
         except OSError as error:
             found = ""

@@ -37,7 +37,7 @@ def huge_page_share(array: np.ndarray) -> float | None:
     """
     address = array.ctypes.data + array.nbytes // 2
     try:
-        with open("/proc/self/smaps") as smaps:
+        with open("/proc/self/smaps", encoding="utf-8", errors="replace") as smaps:
             inside, resident = False, 0
             for line in smaps:
                 head, figure = line.split()[:2]

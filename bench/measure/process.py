@@ -158,7 +158,7 @@ def _thread_seconds(process: int | str) -> dict[int, float]:
     found = {}
     for task in Path(f"/proc/{process}/task").iterdir():
         with contextlib.suppress(OSError):  # a thread may end meanwhile
-            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+            found[int(task.name)] = int((task / "schedstat").read_text(encoding="utf-8").split()[0]) / 1e9
     return found
 
 

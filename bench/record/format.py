@@ -5,7 +5,9 @@ A record holds raw seconds. The figures in it are there for other tools to read:
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
 from bench.record.placement import Found
@@ -14,6 +16,7 @@ from bench.record.runs.run import Run, RunFigures
 
 FORMAT = "ridgeline-record"
 VERSION = 2
+LARGEST = sys.float_info.max
 
 Grade = Literal["A", "B", "C", "D"]
 Verdict = Literal["memory-bound", "compute-bound", "neither", "undecided"]
@@ -174,6 +177,53 @@ class Record(TypedDict):
 
 
 def digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of everything but the digest itself, as canonical JSON."""
-    body = {key: value for key, value in record.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 of everything but the digest itself, in canonical form.
+
+    So it is over values: a tool that reorders keys or writes 16.0 as 16 changes nothing.
+    """
+    return hashlib.sha256(canonical(_unsigned(record)).encode()).hexdigest()
+
+
+def renewed(record: Mapping[str, Any]) -> str:
+    """The digest that a document as json.loads() has it should carry; its own where that can't be right.
+
+    The earlier rule, over Python's spelling of numbers, is still believed.
+    """
+    plain = json.dumps(_unsigned(record), sort_keys=True, separators=(",", ":"))
+    good = hashlib.sha256(plain.encode()).hexdigest() == record["digest"]
+    return digest(record) if good else str(record["digest"])
+
+
+def _unsigned(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "digest"}
+
+
+_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def canonical(value: Any) -> str:
+    """A document's spelling by RFC 8785, the JSON Canonicalization Scheme. Raises ValueError for what isn't JSON."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join([_number(x) if type(x) in (float, int) else canonical(x) for x in value])}]"
+    if isinstance(value, Mapping):
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        return f"{{{','.join([f'{_text(key)}:{canonical(value[key])}' for key in keys])}}}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value)
+    return _text(value)
+
+
+def _number(value: float) -> str:
+    """The double nearest to a number in the fewest digits, as ECMAScript writes it: no exponent in [1e-6, 1e21)."""
+    if not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{value!r:.40} is not a number in JSON")
+    spelled = repr(value)
+    if "e" not in spelled and len(spelled) < 16:
+        return spelled.removesuffix(".0") if value else "0"
+    spelled = repr(float(value))
+    if "e" not in spelled:
+        return spelled.removesuffix(".0")
+    if 1e-6 <= abs(value) < 1e21:
+        return f"{Decimal(spelled):f}"
+    digits, exponent = spelled.split("e")
+    return f"{digits}e{int(exponent):+d}"

@@ -13,7 +13,7 @@ from bench.errors import BadInput, plain
 from bench.files import read_text, replacing
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
-from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest
+from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest, renewed
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.runs.faults import all_faults
@@ -23,6 +23,7 @@ from bench.record.trust import ABOVE
 from bench.record.version_1 import upgraded
 
 MOST = 20  # problems of one record that are listed
+DIGITS = 300  # a whole number of so many is a double
 TOLERANCE = 1e-9  # relative: the same arithmetic on another machine may round another way
 
 
@@ -93,11 +94,7 @@ def read(path: Path) -> Record:
 
     Raises BadInput, in one line, for anything else.
     """
-    text = read_text(path)
-    try:
-        record = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:  # unparsable, cut off, nested without end
-        raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
+    record = parsed(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput(f"{path}: not a {FORMAT}")
     version = record.get("version")
@@ -113,15 +110,37 @@ def read(path: Path) -> Record:
     return cast(Record, record)
 
 
+def parsed(path: Path) -> Any:
+    """A file's JSON, whole numbers as int however they are written; in a record the digest by today's rule.
+
+    Raises BadInput where it isn't JSON, or a key stands twice in an object.
+    """
+    text = read_text(path)
+    try:
+        found = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
+        if isinstance(found, dict) and isinstance(found.get("digest"), str) and found["digest"] != digest(found):
+            found["digest"] = renewed(json.loads(text))
+        return found
+    except (ValueError, RecursionError) as error:  # unparsable, cut off, nested without end
+        raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _finite(text: str) -> float:
+    """16.0 is 16: some tools write every number with a fraction, some none."""
     value = float(text)
     if math.isinf(value):
         _refuse(text[:40])
-    return value
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS and math.isinf(float(text)):
+        _refuse(f"{text[:40]}...")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

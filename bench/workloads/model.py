@@ -228,14 +228,14 @@ def shipped() -> tuple[Model, ...]:
     paths = sorted(
         (p for p in files("bench.workloads").joinpath("data").iterdir() if p.name.endswith(".toml")), key=str
     )
-    return tuple(from_toml(path.read_text(), path.name) for path in paths)
+    return tuple(from_toml(path.read_text(encoding="utf-8"), path.name) for path in paths)
 
 
 def find(name: str) -> Model:
     """The model of that name, in any case, or of a file NAME.toml. Raises BadInput for an unknown one."""
     if name.endswith(".toml"):
         try:
-            return from_toml(Path(name).read_text(), name)
+            return from_toml(Path(name).read_text(encoding="utf-8"), name)
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{name}: {getattr(error, 'strerror', 'not UTF-8')}") from error
     models = (*MODELS, *shipped())
