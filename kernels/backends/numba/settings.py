@@ -75,7 +75,7 @@ def cache_lock() -> Iterator[None]:
     Numba reads the index of a function's cached versions, adds one under the next free number and writes it back: of
     two processes that do so at once, one finds its number filled with the other's machine code, from then on.
     """
-    with _one_thread, open(Path(_folder, "lock"), "w") as file:
+    with _one_thread, open(Path(_folder, "lock"), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
