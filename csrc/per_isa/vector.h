@@ -41,13 +41,24 @@ static inline void store_some(T *p, vec v, int64_t count) {
 }
 #endif
 
-/* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. */
+/* Elements of a, then of b, in an order: x[e] = which(e) < LANES ? a[which(e)] : b[which(e) - LANES]. Clang has no
+ * __builtin_shuffle, and makes one of the definition. */
+#ifdef __clang__
+#define PICK(a, b, which)                                                                                              \
+    ({                                                                                                                 \
+        vec picked;                                                                                                    \
+        _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) picked[e] =                                       \
+            (which) < LANES ? (a)[(which) % LANES] : (b)[(which) % LANES];                                             \
+        picked;                                                                                                        \
+    })
+#else
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
         mask order;                                                                                                    \
         _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) order[e] = (which);                               \
         __builtin_shuffle(a, b, order);                                                                                \
     })
+#endif
 /* The lanes `apart`, a literal, change places with each other. */
 #define TURNED(v, apart) PICK(v, v, e ^ (apart))
 

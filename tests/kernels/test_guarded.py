@@ -23,8 +23,11 @@ def test_nothing_outside_is_touched(backend: str, isa: str, python: Run) -> None
     assert (ran.returncode, last) == (0, "done"), f"{last}\n{ran.stderr}"
 
 
+FAULTLESS = re.compile("vmovup[sd]|vmovdqu(32|64)|vscatter.*")  # stores that suppress the faults of masked lanes
+
+
 def test_masked_stores_suppress_faults() -> None:
-    """AVX-512 code stores some lanes by vmovup[sd] alone, on a CPU without it, too: others fault on masked lanes."""
+    """AVX-512 code stores some lanes by moves and scatters alone, looked at on a CPU without it, too."""
     if shutil.which("objdump") is None or "avx512" not in {k.isa for k in kernels.KERNELS.values()}:
         pytest.skip("needs objdump and a build with AVX-512")
     module = sys.modules["kernels._native"].__file__
@@ -32,4 +35,4 @@ def test_masked_stores_suppress_faults() -> None:
         ["objdump", "-d", "--no-show-raw-insn", str(module)], capture_output=True, text=True, check=True
     ).stdout
     masked = set(re.findall(r"\t(\S+)\s[^\n]*\)\{%k\d\}\s*$", code, re.MULTILINE))
-    assert masked and masked <= {"vmovups", "vmovupd"}
+    assert masked and not {name for name in masked if not FAULTLESS.fullmatch(name)}
