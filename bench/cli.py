@@ -1,15 +1,16 @@
 """What every command shares: one line for bad input, JSON on request, Ctrl-C, outputs that are checked first."""
 
 import argparse
+import codecs
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from bench.errors import BadInput, plain
 
@@ -101,7 +102,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     if sys.stdout is None:
         sys.exit(_complain(command, "stdout is closed", 2))
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # an argument may be no UTF-8
+        stream.reconfigure(errors="ridgeline")  # its encoding may be ASCII, an argument no UTF-8
     try:
         status = main(None) or 0
         sys.stdout.flush()
@@ -123,15 +124,45 @@ def _complain(command: str, message: str, status: int) -> int:
     return status
 
 
-def console(stderr: bool = False) -> Console:
-    """A rich console: as wide as the terminal, or 180 columns where the output is no terminal.
+ASCII = str.maketrans({"±": "+-", "²": "^2", "█": "#"})
+"""What stands for the characters of tables where the output can't have them."""
 
-    Square brackets are text: names of models, files and machines may have them.
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Of what an output's encoding lacks: ASCII's words, escapes of the rest."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(ASCII)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("ridgeline", _in_ascii)
+
+
+def console(stderr: bool = False) -> Console:
+    """A rich console: as wide as the terminal, as COLUMNS says, or 180 columns where the output is no terminal.
+
+    Square brackets are text: names of models, files and machines may have them. Colours may be forced (FORCE_COLOR),
+    but what no terminal shows is neither narrow nor drawn again and again.
     """
-    wide = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not wide.is_terminal:
-        wide.width = 180
-    return wide
+    stream = sys.stderr if stderr else sys.stdout
+    shown = stream is not None and stream.isatty()
+    made = Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, force_interactive=None if shown else False
+    )
+    if not shown or made.is_dumb_terminal:
+        made.size = ConsoleDimensions(_columns(stream), 25)
+    return made
+
+
+def _columns(stream: IO[str] | None) -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and 0 < int(given) < 10_000:
+        return int(given)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80 if stream else 180
+    except (OSError, ValueError):  # no terminal, no file
+        return 180
 
 
 def print_json(value: Any) -> None:

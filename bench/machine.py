@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from bench.cli import Parser, console, print_json, run
 from bench.host.facts import describe
+from bench.report.columns import Column
+from bench.report.tables import table
+
+FACTS: Sequence[Column[tuple[str, str]]] = (
+    Column("", lambda line: line[0], left=True),
+    Column("", lambda line: line[1], left=True),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,11 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print_json(found)
         return 0
-    table = Table(title=found["id"], show_header=False)
-    for key, value in found.items():
-        for name, shown in _lines(key, value):
-            table.add_row(name, shown)
-    console().print(table)
+    console().print(table(found["id"], FACTS, [line for key, value in found.items() for line in _lines(key, value)]))
     return 0
 
 

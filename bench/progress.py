@@ -29,7 +29,7 @@ class Bar:
             self._share_began = now
         left = self._left(now, share)
         with self._around():
-            if self._out.is_terminal:
+            if self._out.is_interactive:
                 self._draw(text, share or 0.0, left)
             elif now - self._said >= PLAIN_SECONDS:
                 done = "" if share is None else f"{100 * share:3.0f} %, {left} left: "

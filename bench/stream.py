@@ -161,7 +161,7 @@ LEVELS: Sequence[Column[Point]] = (
         lambda p: interval(p.rate.scaled(1e-9).as_dict(), 1),
         "GB/s: the fastest access pattern's median of all visits.",
     ),
-    Column("", lambda p: "█" * max(1, round(50 * p.share)), left=True),
+    Column("", lambda p: "█" * max(1, round(30 * p.share)), left=True),
 )
 PLATEAUS: Sequence[Column[Plateau]] = (
     Column("from", lambda p: _size(p.first)),

@@ -21,6 +21,7 @@ from bench.report.columns import (
     Measured,
     Ridge,
 )
+from bench.report.fold import Folding
 
 T = TypeVar("T")
 
@@ -60,14 +61,7 @@ def table(
     group  entries with equal keys, one after the other, belong together; ruled: with a line between two groups
     style  an entry's, in rich's words
     """
-    made = Table(
-        title=title or None,
-        title_justify="left",
-        caption=caption_of(columns, notes) or None,
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    made = Folding(title=title or None, caption=caption_of(columns, notes) or None)
     for column in columns:
         made.add_column(column.heading, justify="left" if column.left else "right", no_wrap=not column.left)
     last: Any = None
