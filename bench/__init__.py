@@ -28,5 +28,9 @@ def _one_tree() -> None:
 
 
 _one_tree()
+
+from kernels.cpus import leave_unbound  # noqa: E402 - only now it is known to be this tree's
+
+leave_unbound()  # the session pins its threads itself, and in turn to one core and to all
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # turns of a pause loop: under 1 ms
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # 2^20 cycles: under 1 ms

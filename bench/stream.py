@@ -15,8 +15,9 @@ import kernels
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import pinned
-from bench.host.sysfs import cache_bytes, llc_bytes
+from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
+from bench.measure.last_level import last_level
 from bench.measure.probes import MAKE
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
@@ -46,7 +47,8 @@ def _variants(backend: str) -> list[str]:
 def _level(session: Session, size: int, threads: int, times: int) -> Level:
     """Where arrays of so many bytes are: in memory only from so many `times` the last-level cache on."""
     level = session.level(size, threads)
-    return "L3" if level == "DRAM" and cache_bytes(3) and size < times * (llc_bytes() or 0) else level
+    last = last_level()
+    return "L3" if level == "DRAM" and (cache_bytes(3) or last.beyond) and size < times * last.bytes else level
 
 
 def measure(session: Session, counts: Sequence[int], size: int | None, backends: Sequence[str], budget: float) -> None:

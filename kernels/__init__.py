@@ -12,6 +12,8 @@ its module when it is first used, so that operations, types and verify need neit
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kernels import cpus as cpus  # now: what is loaded later may bind this thread
+
 if TYPE_CHECKING:
     from kernels.operations import OPERATIONS as OPERATIONS
     from kernels.packing import Packed as Packed

@@ -19,7 +19,7 @@ MODELS = f"{GROUND} bench.workloads bench.record bench.host bench.files {KERNELS
 
 MAY_IMPORT = {
     "kernels": KERNELS,
-    "bench": "",
+    "bench": "kernels.cpus",
     "bench.errors": "",
     "bench.cli": "bench.errors",
     "bench.progress": "",

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import BadInput
-from bench.host.sysfs import available_memory_bytes, llc_bytes
-from bench.measure.arrays import UNKNOWN_LLC
+from bench.host.sysfs import available_memory_bytes
+from bench.measure.last_level import last_level
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from kernels.operations import OPERATIONS
@@ -102,7 +102,7 @@ def write(folder: Path, wanted: Sequence[Case], dtype: str, builds: int = 2) -> 
 
 def _cold_bytes(times: int) -> int:
     """Bytes of weights that no cache keeps. Raises BadInput where so many times as much doesn't fit into memory."""
-    cache = llc_bytes() or UNKNOWN_LLC
+    cache = last_level().bytes
     if COLD * cache * times > (available_memory_bytes() or 1 << 30):
         raise BadInput(f"cold weights need {COLD * times} times the last-level cache; there isn't that much memory")
     return COLD * cache

@@ -1,29 +1,51 @@
 """Which CPUs threads get, and the words for how many threads there are."""
 
-import os
-
 from bench.errors import BadInput
-from bench.host.sysfs import one_cpu_per_core
+from bench.host.sysfs import Host, alike, cpu_quota, one_cpu_per_core, ranges
 
 
-def cpus_for(threads: int) -> list[int]:
+def cpus_for(threads: int, host: Host | None = None) -> list[int]:
     """The logical CPUs that `threads` threads are pinned to: one per physical core, and only beyond that siblings.
 
-    Raises BadInput where the affinity mask has fewer.
+    Raises BadInput where the affinity mask has fewer, or fewer of one kind.
     """
-    first = one_cpu_per_core()
-    order = first + [cpu for cpu in sorted(os.sched_getaffinity(0)) if cpu not in first]
+    host = host or Host()
+    usable, first = alike(host).mask, one_cpu_per_core(host)
+    order = first + [cpu for cpu in usable if cpu not in first]
     if not 1 <= threads <= len(order):
-        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs")
+        unlike = f" of one kind, {ranges(order)} of {ranges(host.mask)}" if usable != host.mask else ""
+        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs{unlike}")
     return order[:threads]
 
 
+def all_threads(host: Host | None = None) -> int:
+    """One thread per physical core of the affinity mask, of the fastest kind; at most what the CPU quota is worth."""
+    return _all_threads(host)[0]
+
+
+def quota_note(host: Host | None = None) -> str | None:
+    """What a CPU quota changes, in words; None where it changes nothing."""
+    return _all_threads(host)[1]
+
+
+def _all_threads(host: Host | None) -> tuple[int, str | None]:
+    host = host or Host()
+    cores, quota = len(one_cpu_per_core(host)), cpu_quota(host)
+    if quota is None or quota >= cores:
+        return cores, None
+    threads = max(1, int(quota))
+    return (
+        threads,
+        f"the cgroup's quota is worth {quota:g} of {cores} cores: `all` is {threads}, and more are throttled",
+    )
+
+
 def thread_counts(text: str) -> list[int]:
-    """ "1,2,all" as ascending numbers; all: one thread per physical core of the affinity mask. Raises BadInput."""
+    """ "1,2,all" as ascending numbers; all: all_threads(). Raises BadInput."""
     counts = set()
     for part in text.split(","):
         if part.strip() == "all":
-            counts.add(len(one_cpu_per_core()))
+            counts.add(all_threads())
         elif part.strip().isdecimal():
             counts.add(len(cpus_for(int(part))))
         else:

@@ -21,6 +21,7 @@ import threadpoolctl
 from bench.host.sysfs import (
     CPUS,
     Host,
+    alike,
     caches,
     cores,
     cpu_quota,
@@ -110,7 +111,8 @@ def virtual_machine(host: Host | None = None) -> str | None:
 def describe(host: Host | None = None) -> dict[str, Any]:
     """Everything a reader needs to judge or repeat a result, JSON-able. Sizes in bytes; cpu_quota in CPUs.
 
-    topology and caches are those that the affinity mask reaches; cores lists the logical CPUs of each physical core.
+    topology is that of the affinity mask, cores lists the logical CPUs of each physical core; caches are those that the
+    threads' CPUs reach, which are alike().
     notes names what is unknown, and what isn't installed.
     """
     host = host or Host()
@@ -127,7 +129,7 @@ def describe(host: Host | None = None) -> dict[str, Any]:
             "packages": _distinct(host, "physical_package_id"),
             "numa_nodes": _numa_nodes(host),
         },
-        "caches": caches(host),
+        "caches": caches(alike(host)),
         "llc_bytes_aggregate": llc_bytes(host),
         "memory_bytes": host.meminfo("MemTotal"),
         "memory_limit_bytes": memory_limit_bytes(host),
@@ -145,9 +147,6 @@ def describe(host: Host | None = None) -> dict[str, Any]:
         "blas": _blas(),
         "commit": _commit(host),
     }
-    levels = [cache["level"] for cache in found["caches"]]
-    if levels and max(levels) < 3:
-        host.note(f"unknown: an L3 cache, sysfs lists none; L{max(levels)} is taken for the last level")
     if found["virtual_machine"]:
         host.note("unknown: the physical cores and caches, sysfs has the hypervisor's version of them")
     return {**found, "notes": list(host.notes)}

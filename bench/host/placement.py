@@ -39,15 +39,22 @@ def pinned(threads: int) -> Iterator[Sequence[int]]:
         yield cpus
 
 
+_pinned: list[Sequence[int]] = []  # the blocks that this one is in, outermost first
+
+
 @contextmanager
 def pinned_to(cpus: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Runs the block with one OpenMP thread on each of these CPUs."""
+    """Runs the block with one OpenMP thread on each of these CPUs; then they are where they were before."""
     mask = sorted(os.sched_getaffinity(0))
     _pin(len(cpus), [[cpu] for cpu in cpus])
+    _pinned.append(cpus)
     try:
         yield cpus
     finally:
+        _pinned.pop()
         _pin(len(cpus), [mask] * len(cpus))
+        if _pinned:
+            _pin(len(_pinned[-1]), [[cpu] for cpu in _pinned[-1]])
 
 
 def _pin(threads: int, masks: Sequence[Sequence[int]]) -> None:

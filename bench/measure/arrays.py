@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BadInput
-from bench.host.sysfs import available_memory_bytes, llc_bytes
+from bench.host.sysfs import available_memory_bytes
+from bench.measure.last_level import last_level
 from kernels.arrays import aligned_empty
 from kernels.backends.c import ffi, lib
 
@@ -15,7 +16,6 @@ RULE = 8
 twentieth, and a fifth where two L3s looked like one."""
 LEAST = 2  # below this many times, a result is never called DRAM
 APART = (4096 + 7 * 64) // 8  # doubles: arrays that start alike would meet in the same sets and banks
-UNKNOWN_LLC = 256 << 20  # where sysfs doesn't tell: as large as the L3 that one socket's core can reach on the market
 
 
 def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
@@ -23,7 +23,7 @@ def dram_bytes(arrays: int = 3) -> tuple[int, bool]:
 
     Capped at half of the memory that is available now; under LEAST times the caches the figure is not to be trusted.
     """
-    cache = llc_bytes() or UNKNOWN_LLC
+    cache = last_level().bytes
     free = available_memory_bytes()
     most = (free or 1 << 30) // 2 // arrays
     size = min(RULE * cache, most)

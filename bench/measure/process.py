@@ -18,18 +18,20 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import kernels
 from bench.errors import BadInput
+from bench.measure.last_level import LastLevel, inherit, last_level
 from bench.measure.problem import Problem
 from bench.measure.timing import Elsewhere, Region, Variant, timed
 from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.backends import libraries
+from kernels.cpus import inherit_cpus, started_with
 from kernels.verify import WrongResult
 
 PR_SET_PDEATHSIG = 1
@@ -47,7 +49,9 @@ class Process:
         self.backend, self.cpu_seconds = backend, 0.0
         context = multiprocessing.get_context("spawn")  # a fork would copy a team of threads that isn't there
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, cpus, server, arguments), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, cpus, (started_with(), last_level()), server, arguments), daemon=True
+        )
         self._process.start()
         theirs.close()
         atexit.register(self.close)  # before multiprocessing's own, which would wait for a stopped process
@@ -162,7 +166,15 @@ def _thread_seconds(process: int | str) -> dict[int, float]:
     return found
 
 
-def _serve(pipe: Connection, cpus: list[int], serve: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _serve(
+    pipe: Connection,
+    cpus: list[int],
+    known: tuple[Sequence[int], LastLevel],
+    serve: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    inherit_cpus(known[0])  # what this process was started with is one CPU, that of the thread that started it
+    inherit(known[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's affair
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process wouldn't see the pipe close
     gc.disable()

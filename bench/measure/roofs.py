@@ -8,10 +8,11 @@ from statistics import median
 from typing import cast
 
 from bench.host.conditions import Conditions
-from bench.host.cpus import cpus_for
+from bench.host.cpus import cpus_for, quota_note
 from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned
-from bench.host.sysfs import cache_bytes, llc_bytes
+from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
+from bench.measure.last_level import last_level
 from bench.measure.pairs import measure_pairs
 from bench.measure.probes import Probe, of_roof, walking
 from bench.measure.timing import Samples, collect, interleave
@@ -30,7 +31,7 @@ ROUNDS = 3  # of all roofs, at the start of each visit and at the end
 @cache
 def _capacities() -> tuple[tuple[int | None, int | None], int]:
     """Bytes of one L1 and one L2, and of the last level in reach; reading them from sysfs takes milliseconds."""
-    return (cache_bytes(1), cache_bytes(2)), llc_bytes() or 0
+    return (cache_bytes(1), cache_bytes(2)), last_level().bytes
 
 
 class Ceilings:
@@ -56,6 +57,12 @@ class Ceilings:
         self.placements: list[Pair] = []
         self.conditions: list[Condition] = []
         self.cpus = {t: cpus_for(t) for t in self.threads}
+        last = last_level()
+        if last.doubt:
+            self.distrust(f"which cache is the last isn't known: {last.doubt}")
+        if last.found:
+            self.remark(f"which cache is the last was measured: {last.found}")
+        self.remarks += filter(None, [quota_note()])
         self._watch = Conditions(own=self.cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
 
@@ -137,7 +144,7 @@ class Ceilings:
         sizes: dict[Level, tuple[int | None, int]] = {
             "L1": (cache_bytes(1), threads),
             "L2": (own, threads),
-            "L3": (llc_bytes() if cache_bytes(3) else None, 1),
+            "L3": (last_level().bytes if cache_bytes(3) else None, 1),
         }
         found = []
         for level, (size, times) in sizes.items():

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 import kernels
 from bench.host.facts import describe, sources_sha256
 from bench.host.placement import pinned
-from bench.host.sysfs import llc_bytes
 from bench.measure.groups import VISITS, Group, permuted
+from bench.measure.last_level import last_level
 from bench.measure.problem import Problem
 from bench.measure.process import Process, Worker
 from bench.measure.roofs import Ceilings, Say
@@ -37,10 +37,14 @@ AGAIN = 0.2  # of the visits' time goes to what was disturbed
 
 
 def machine_facts() -> Machine:
-    """bench.machine's facts and how the C kernels were built."""
+    """bench.machine's facts, the last level in any case, and how the C kernels were built."""
     module = Path(_native.__file__).read_bytes()
     hashes = {"module_sha256": hashlib.sha256(module).hexdigest(), "sources_sha256": sources_sha256(ROOT)}
-    return cast(Machine, {**describe(), "build": {**c.build(), **hashes}})
+    found, last = describe(), last_level()
+    found["llc_bytes_aggregate"] = last.bytes
+    if last.found:
+        found["notes"].append(f"measured: the last-level cache, {last.found}")
+    return cast(Machine, {**found, "build": {**c.build(), **hashes}})
 
 
 @dataclass
@@ -194,7 +198,7 @@ class Session(Ceilings):
             cold = [case.weights] if case.weights else []
             level = "DRAM" if cold else self.level(case.delivered(kernel.types), group.threads)
             entries.append(_Entry(case, kernel, place, variant, cold, level))
-            small = case.weight and case.m == 1 and case.bytes(group.dtype) < (llc_bytes() or 0) / 2
+            small = case.weight and case.m == 1 and case.bytes(group.dtype) < last_level().bytes / 2
             if small and kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
                 level = self.level(case.delivered(kernel.types), group.threads)
                 entries.append(_Entry(case, kernel, place, variant[:1], [], level, hot_weights=True))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 from bench import machine
 from bench.host import facts, sysfs
 from bench.host.facts import Host
+from support.trees import TWO_SOCKETS, V1, V2, lay, topology
 
 CPUINFO = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -34,52 +36,12 @@ CPU variant\t: 0x3
 CPU part\t: 0xd0c
 CPU revision\t: 1
 """
-V2 = {
-    "proc/self/cgroup": "0::/a/b",
-    "proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate",
-}
-V1 = {
-    "proc/self/cgroup": "9:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n0::/ignored",
-    # a container's view: its own group, or that one's parent, is the mount's root; and one mount has an empty source
-    "proc/self/mountinfo": "30 23 0:27 / /tmp rw - tmpfs  rw"
-    + "\n35 31 0:32 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory"
-    + "\n36 31 0:33 /docker /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct",
-}
 Tree = Callable[[Mapping[str, str]], Path]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    def lay(files: Mapping[str, str]) -> Path:
-        for name, text in files.items():
-            path = tmp_path / name.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n")
-        return tmp_path
-
-    return lay
-
-
-def topology(cores: Sequence[str], l3: Sequence[str], file: str = "core_cpus_list") -> dict[str, str]:
-    """A machine whose cores and L3 instances are given as CPU lists ("0,4"); an L3 instance is a package and a node."""
-    files = {"sys/devices/system/node/online": f"0-{max(len(l3) - 1, 0)}"}
-    members = {cpu: core for core in cores for cpu in core.split(",")}
-    files["sys/devices/system/cpu/present"] = f"0-{len(members) - 1}"
-    for cpu, core in members.items():
-        folder = f"sys/devices/system/cpu/cpu{cpu}"
-        package, shared = next(((i, cpus) for i, cpus in enumerate(l3) if cpu in cpus.split(",")), (0, ""))
-        files |= {f"{folder}/topology/{file}": core, f"{folder}/topology/physical_package_id": str(package)}
-        files[f"sys/devices/system/node/node{package}/cpulist"] = shared
-        levels = [("1", "Data", "48K", core), ("1", "Instruction", "32K", core), ("2", "Unified", "1M", core)]
-        levels += [("3", "Unified", "16384K", shared)] if shared else []
-        for index, values in enumerate(levels):
-            for name, value in zip(("level", "type", "size", "shared_cpu_list"), values, strict=True):
-                files[f"{folder}/cache/index{index}/{name}"] = value
-            files[f"{folder}/cache/index{index}/coherency_line_size"] = "64"
-    return files
-
-
-TWO_SOCKETS = topology(cores=["0,4", "1,5", "2,6", "3,7"], l3=["0,1,4,5", "2,3,6,7"])
+    return partial(lay, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +77,6 @@ def test_caches_count_the_instances_within_reach(tree: Tree) -> None:
     assert sysfs.cache_bytes(4, host) is None
 
 
-def test_missing_l3_makes_l2_the_last_level_and_says_so(tree: Tree) -> None:
-    host = Host(tree(topology(cores=["0", "1", "2"], l3=[])), range(3))
-    assert sysfs.llc_bytes(host) == 3 << 20
-    assert any("L3" in note and "L2" in note for note in facts.describe(host)["notes"])
-
-
 def test_old_kernels_name_for_siblings(tree: Tree) -> None:
     host = Host(tree(topology(["0,1", "2,3"], ["0,1,2,3"], file="thread_siblings_list")), range(4))
     assert sysfs.one_cpu_per_core(host) == [0, 2]
@@ -132,7 +88,10 @@ def test_unknown_cache_size_is_no_number(tree: Tree) -> None:
     (root / "sys/devices/system/cpu/cpu0/cache/index3/size").unlink()
     host = Host(root, [0])
     assert sysfs.llc_bytes(host) is None
-    assert host.notes == ["unknown: no /sys/devices/system/cpu/cpu0/cache/index3/size"]
+    assert host.notes == [
+        "unknown: no /sys/devices/system/cpu/cpu0/cache/index3/size",
+        "unknown: the last-level cache, sysfs doesn't give the size of L3",
+    ]
 
 
 def test_nothing_to_read_is_named_not_guessed(tmp_path: Path) -> None:

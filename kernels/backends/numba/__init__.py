@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from kernels.cpus import started_with
 from kernels.types import DTYPES
 
 # Numba's default is the CPUs of the thread that imports it, which may be pinned to one of them by then.
 if "numba" not in sys.modules:
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(len(started_with())))
 
 _MODULES = {
     "gemm": ("gemm", "gemm_prepacked"),

@@ -1,0 +1,223 @@
+"""Machines that tell half of what they are, or let a process have half of it: on made-up trees, and under settings."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BadInput
+from bench.host import cpus, facts, sysfs
+from bench.host.sysfs import Host
+from bench.measure import arrays, last_level, roofs
+from support.process import Run
+from support.trees import TWO_SOCKETS, V1, V2, lay, topology
+
+CPU = "sys/devices/system/cpu"
+LAPTOP = topology(cores=["0,1", "2,3", "4", "5", "6", "7"], l3=["0,1,2,3,4,5,6,7"])
+HYBRID = {**LAPTOP, "sys/devices/cpu_core/cpus": "0-3", "sys/devices/cpu_atom/cpus": "4-7"}
+FLAT = topology(cores=[str(cpu) for cpu in range(8)], l3=["0,1,2,3,4,5,6,7"])
+
+
+def capacities(*of: int) -> dict[str, str]:
+    return {**FLAT, **{f"{CPU}/cpu{cpu}/cpu_capacity": str(capacity) for cpu, capacity in enumerate(of)}}
+
+
+def without(files: Mapping[str, str], *parts: str) -> dict[str, str]:
+    return {name: text for name, text in files.items() if not any(part in name for part in parts)}
+
+
+def with_size(index: int, size: str) -> dict[str, str]:
+    return {**TWO_SOCKETS, **{f"{CPU}/cpu{cpu}/cache/index{index}/size": size for cpu in range(8)}}
+
+
+PARTLY_KNOWN = [
+    pytest.param(without(TWO_SOCKETS, "index3"), "sysfs lists L1, L2, but no L3", id="ends at L2"),
+    pytest.param(without(TWO_SOCKETS, "index2", "index3"), "sysfs lists L1, but no L2", id="ends at L1"),
+    pytest.param(without(TWO_SOCKETS, "cache"), "sysfs lists none", id="no folder"),
+    pytest.param(without(TWO_SOCKETS, "index2"), "sysfs lists L1, L3, but no L2", id="none between"),
+    pytest.param(without(TWO_SOCKETS, "index0"), "sysfs lists L2, L3, but no L1", id="none first"),
+    pytest.param(without(TWO_SOCKETS, "index3/size"), "sysfs doesn't give the size of L3", id="no size"),
+    pytest.param(with_size(3, "0K"), "sysfs doesn't give the size of L3", id="size 0"),
+    pytest.param(with_size(2, "-1K"), "sysfs doesn't give the size of L2", id="size -1"),
+    pytest.param(without(TWO_SOCKETS, "cpu3/cache", "cpu7/cache", "cpu2/cache", "cpu6/cache"),
+                 "sysfs lists no L3 of CPUs 2-3,6-7", id="of half the CPUs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "reason"), PARTLY_KNOWN)
+def test_a_hierarchy_partly_known_has_no_last_level(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+    host = Host(lay(tmp_path, files), range(8))
+    assert sysfs.llc_bytes(host) is None
+    assert f"{sysfs.UNKNOWN_LEVEL}{reason}" in host.notes
+    found = facts.describe(Host(tmp_path, range(8)))
+    assert found["llc_bytes_aggregate"] is None
+    assert f"{sysfs.UNKNOWN_LEVEL}{reason}" in found["notes"]
+    assert all(cache["bytes"] is None or cache["bytes"] > 0 for cache in found["caches"])
+
+
+MIB = 1 << 20
+SIZES = [MIB << i for i in range(10)]  # up to half of FAR
+
+
+def curve(*plateaus: tuple[int, float]) -> list[list[float]]:
+    """Of each of SIZES, and of FAR, the rate of the smallest plateau that holds it, in three rounds."""
+    return [[next(r for room, r in plateaus if s <= room)] * 3 for s in [*SIZES, last_level.FAR]]
+
+
+@pytest.mark.parametrize(
+    ("rates", "size"),
+    [
+        (curve((MIB, 90e9), (32 * MIB, 52e9), (1 << 40, 29e9)), 64 * MIB),
+        (curve((MIB, 90e9), (300 * MIB, 40e9), (1 << 40, 29e9)), 512 * MIB),
+        (curve((1 << 40, 5e9)), 2 * MIB),  # nothing is beyond two CPUs' L2
+        (curve((MIB, 90e9), (1 << 40, 29e9)), 2 * MIB),
+    ],
+)
+def test_the_last_level_is_measured_where_it_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rates: list[list[float]], size: int
+) -> None:
+    files = without(topology(cores=["0", "1"], l3=["0,1"]), "index3")
+    host = Host(lay(tmp_path, files), range(2))
+    monkeypatch.setattr(last_level, "Host", lambda: host)
+    monkeypatch.setattr(last_level, "_known", None)
+    monkeypatch.setattr(last_level, "available_memory_bytes", lambda _: 1 << 40)
+    monkeypatch.setattr(
+        last_level, "read_rates", lambda sizes, _: [rates[SIZES.index(s)] for s in sizes[:-1]] + rates[-1:]
+    )
+    found = last_level.last_level()
+    assert found.bytes == size
+    assert (found.doubt is None) != (found.found is None)
+    assert arrays.dram_bytes(1)[0] >= min(arrays.RULE * size, (sysfs.available_memory_bytes() or 0) // 4)
+
+
+def test_what_cannot_be_measured_is_never_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = Host(lay(tmp_path, without(topology(cores=["0"], l3=["0"]), "index3")), [0])
+    monkeypatch.setattr(last_level, "Host", lambda: host)
+    monkeypatch.setattr(last_level, "_known", None)
+    monkeypatch.setattr(last_level, "available_memory_bytes", lambda _: 300 * MIB)
+    ceilings = roofs.Ceilings([1], ["f32"], lambda *_: None, quick=True)
+    (reason,) = ceilings.untrusted
+    assert "no L3" in reason
+    assert "1 GiB" in reason
+
+
+def test_reading_tells_a_cache_from_memory() -> None:
+    """On this machine: what fits L1 is read faster than an array of many times all caches."""
+    rates = last_level.read_rates([16 << 10, 256 << 20], 1)
+    assert [len(each) for each in rates] == [last_level.ROUNDS] * 2
+    assert last_level.largest_faster([16 << 10], rates) == 16 << 10
+
+
+def test_one_note_for_what_many_cpus_lack(tmp_path: Path) -> None:
+    many = topology(cores=[str(cpu) for cpu in range(128)], l3=[",".join(map(str, range(128)))])
+    host = Host(lay(tmp_path, without(many, "index3/size", "topology", "cpu7/")), range(128))
+    notes = facts.describe(host)["notes"]
+    assert len(notes) < 30
+    assert len([note for note in notes if "index3/size" in note]) == 1
+    assert "unknown: no /sys/devices/system/cpu/cpu0-127/topology/thread_siblings_list" not in notes
+    assert f"unknown: no /{CPU}/cpu0-6,8-127/cache/index3/size" in notes
+    assert f"unknown: no /{CPU}/cpu7/cache/index0/level" in notes
+
+
+@pytest.mark.parametrize(
+    ("files", "pinned", "words"),
+    [
+        (HYBRID, [0, 2], "CPUs 0-3 (cpu_core), none on 4-7"),
+        (capacities(446, 446, 446, 446, 1024, 1024, 1024, 1024), [4, 5, 6, 7], "CPUs 4-7 (cpu_capacity 1024)"),
+        (capacities(250, 250, 250, 250, 800, 800, 800, 1024), [7], "CPUs 7 (cpu_capacity 1024)"),
+        (capacities(1024, 1009, 1024, 1009, 1024, 1009, 1024, 1009), list(range(8)), ""),  # favoured, but of one kind
+        ({**FLAT, **{f"{CPU}/cpu{cpu}/regs/identification/midr_el1": "0x411fd05" + "0b"[cpu > 2] for cpu in range(8)}},
+         [3, 4, 5, 6, 7], "CPUs 3-7 (0x411fd05b)"),
+        (FLAT, list(range(8)), ""),
+    ],
+)  # fmt: skip
+def test_a_team_is_of_like_cores(tmp_path: Path, files: dict[str, str], pinned: list[int], words: str) -> None:
+    host = Host(lay(tmp_path, files), range(8))
+    assert sysfs.one_cpu_per_core(host) == pinned
+    assert cpus.cpus_for(len(pinned), host) == pinned
+    assert any(words in note for note in host.notes) if words else not any("unlike" in note for note in host.notes)
+    with pytest.raises(BadInput, match="may use 1 to"):
+        cpus.cpus_for(9, host)
+
+
+def test_unlike_cores_of_a_mask_of_one_kind_are_alike(tmp_path: Path) -> None:
+    host = Host(lay(tmp_path, HYBRID), [4, 5])
+    assert sysfs.one_cpu_per_core(host) == [4, 5]
+    assert not any("unlike" in note for note in host.notes)
+
+
+@pytest.mark.parametrize("cores", [8, 2, 1])
+@pytest.mark.parametrize(
+    ("cgroup", "files", "quota"),
+    [
+        (V2, {"a/b/cpu.max": "50000 100000"}, 0.5),
+        (V2, {"a/b/cpu.max": "max 100000", "a/cpu.max": "250000 100000"}, 2.5),
+        (V1, {"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, 1.5),
+        (V2, {"a/b/cpu.max": "max 100000"}, None),
+    ],
+)
+def test_all_is_what_the_quota_is_worth(
+    tmp_path: Path, cgroup: dict[str, str], files: dict[str, str], quota: float | None, cores: int
+) -> None:
+    laid = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    host = Host(lay(tmp_path, {**FLAT, **cgroup, **laid}), range(cores))
+    fewer = quota is not None and quota < cores
+    assert cpus.all_threads(host) == (max(1, int(quota)) if fewer and quota else cores)
+    assert (cpus.quota_note(host) is not None) == fewer
+    assert f"{quota} of {cores} cores" in (cpus.quota_note(host) or f"{quota} of {cores} cores")
+
+
+LIMITS = "Limit                     Soft Limit           Hard Limit           Units"
+FREE = {"proc/meminfo": "MemAvailable: 90000 kB\nCommitLimit: 5000 kB\nCommitted_AS: 4000 kB"}
+STATUS = {**FREE, "proc/self/status": "Name:\tpython\nVmSize:\t 1000 kB\nVmData:\t 500 kB"}
+
+
+@pytest.mark.parametrize(
+    ("files", "left", "words"),
+    [
+        ({"proc/self/limits": f"{LIMITS}\nMax address space         3072000 unlimited bytes"}, 2000 << 10, "ulimit -v"),
+        ({"proc/self/limits": f"{LIMITS}\nMax data size             1024000 unlimited bytes"}, 500 << 10, "ulimit -d"),
+        ({"proc/self/limits": f"{LIMITS}\nMax address space         unlimited unlimited bytes"}, 90000 << 10, "memory"),
+        ({"proc/self/limits": f"{LIMITS}\nMax address space         1000 unlimited bytes"}, 0, "ulimit -v"),
+        ({"proc/sys/vm/overcommit_memory": "2"}, 1000 << 10, "overcommit"),
+        ({"proc/sys/vm/overcommit_memory": "1"}, 90000 << 10, "memory"),
+    ],
+)  # fmt: skip
+def test_every_limit_on_memory_counts(tmp_path: Path, files: dict[str, str], left: int, words: str) -> None:
+    host = Host(lay(tmp_path, {**V2, **STATUS, **files}), [0])
+    found, limit = sysfs.scarcest_memory(host)
+    assert found == sysfs.available_memory_bytes(host) == left
+    assert words in limit
+
+
+BOUND: list[dict[str, str]] = [
+    {"OMP_PROC_BIND": "true"},
+    {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"},
+    {"OMP_PLACES": "{0}"},
+    {"GOMP_CPU_AFFINITY": "0"},
+]
+
+
+@pytest.mark.parametrize("setting", BOUND, ids=str)
+def test_a_runtime_that_binds_leaves_the_session_its_cpus(python: Run, setting: dict[str, str]) -> None:
+    code = """
+import os
+import bench.host.placement as placement
+from bench.host.cpus import all_threads, cpus_for
+from kernels.backends import numba
+from kernels.backends.c import lib
+lib.stream_fill(1, 0, placement.ffi.NULL, 0.0)
+with placement.pinned(all_threads()):
+    print(len(cpus_for(all_threads())), numba.threads_available(), end=" ")
+print(sorted(os.sched_getaffinity(0)))
+"""
+    ran, free = python("-c", code, **setting), python("-c", code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == free.stdout
+    assert ran.stdout.startswith(f"{cpus.all_threads()} ")
+
+
+def test_kernels_alone_know_the_cpus_before_a_runtime_binds(python: Run) -> None:
+    code = "import kernels; from kernels.backends import c, numba; print(numba.threads_available())"
+    assert python("-c", code, OMP_PROC_BIND="true").stdout == f"{len(os.sched_getaffinity(0))}\n"
