@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import json
+import math
 import os
 import re
 import stat
@@ -10,30 +12,83 @@ from collections.abc import Iterator
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from bench.errors import BadInput
 
 MOST_BYTES = 64 << 20  # of a file that is read; a session of an hour is 1 MB
+DIGITS = 300  # a whole number of so many is a double
 
 
 def read_text(path: Path) -> str:
-    """The UTF-8 text of a regular file. Raises BadInput, naming it, for any other, one above MOST_BYTES, and a folder.
+    """The UTF-8 text of a regular file, without a byte order mark.
+
+    Raises BadInput as check_file(), for one above MOST_BYTES and for one that isn't UTF-8.
+    """
+    if check_file(path) > MOST_BYTES:
+        raise BadInput(f"{path}: over {MOST_BYTES >> 20} MiB")
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8
+        raise BadInput(f"{path}: {error}") from error
+
+
+def check_file(path: Path) -> int:
+    """A regular file's bytes. Raises BadInput, naming it, for any other, an empty one, and a folder.
 
     A FIFO would wait for a writer, a device never end, and files of /proc say that they are empty.
     """
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput(f"{path}: not a file, but {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}")
-        if not 0 < found.st_size <= MOST_BYTES:
-            raise BadInput(f"{path}: empty" if not found.st_size else f"{path}: over {MOST_BYTES >> 20} MiB")
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8-sig")  # a byte order mark is no text
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8; a path with a zero byte
+    except ValueError as error:  # a zero byte in the path
         raise BadInput(f"{path}: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(f"{path}: not a file, but {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}")
+    if not found.st_size:
+        raise BadInput(f"{path}: empty")
+    return found.st_size
+
+
+def parse_json(text: str, source: object) -> Any:
+    """A JSON document, whole numbers as int however they are written.
+
+    Raises BadInput, naming `source`, for anything else, numbers that aren't finite, and a key twice in one object.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # unparsable, cut off, nested without end
+        raise BadInput(f"{source}: not JSON, or cut off: {error}") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    """16.0 is 16: some tools write every number with a fraction, some none."""
+    value = float(text)
+    if math.isinf(value):
+        _refuse(text[:40])
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS and math.isinf(float(text)):
+        _refuse(f"{text[:40]}...")
+    return int(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"{twice[:40]!r} stands twice in one object")
+    return found
 
 
 def says(path: Path, format_: str) -> bool:

@@ -17,8 +17,6 @@ from bench.models.weights import Layer, Linear, Norm, Weights
 from bench.workloads.model import Model
 from kernels.types import DTYPES
 
-EPSILON = {False: 1e-12, True: 1e-5}  # BERT's and, for decoders, GPT-2's
-
 
 def _heads(x: np.ndarray, heads: int) -> np.ndarray:
     """[tokens, width] as [heads, tokens, head_dim], a view."""
@@ -57,7 +55,7 @@ class Pass:
         self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * d, d, f))
         self.scores = binder.empty(together(h, length, self.x.itemsize, binder.threads), length, length)
         self.scale = binder.scalar(model.head_dim**-0.5)
-        self.eps = binder.scalar(EPSILON[model.decoder])
+        self.eps = binder.scalar(model.epsilon)
         self.steps: list[Step] = []
 
     def run(self) -> None:
@@ -135,7 +133,7 @@ class Encoder(Pass):
             self.linear("o", self.context, w.o, self.r),
             self._add_norm(self.y, w.o, w.attention_norm, self.x),
             self.linear("ffn_up", self.x, w.ffn_up, self.inner),
-            step("gelu", "gelu", self.inner, w.ffn_up.bias, out=self.inner),
+            step("gelu", self.model.activation, self.inner, w.ffn_up.bias, out=self.inner),
             self.linear("ffn_down", self.inner, w.ffn_down, self.r),
             self._add_norm(self.x, w.ffn_down, w.ffn_norm, self.y),
         ]
@@ -183,7 +181,7 @@ class _Decoding(Pass):
             step("residual", "residual", self.x, self.r, w.o.bias, out=self.x),
             self.norm(self.x, w.ffn_norm, self.y),
             self.linear("ffn_up", self.y, w.ffn_up, self.inner),
-            step("gelu", "gelu_tanh", self.inner, w.ffn_up.bias, out=self.inner),
+            step("gelu", self.model.activation, self.inner, w.ffn_up.bias, out=self.inner),
             self.linear("ffn_down", self.inner, w.ffn_down, self.r),
             step("residual", "residual", self.x, self.r, w.ffn_down.bias, out=self.x),
         ]
@@ -192,7 +190,7 @@ class _Decoding(Pass):
         """The last token's logits, and the largest of them as the next token."""
         return [
             self.norm(self.x, self.weights.norm, self.y),
-            self.binder.step("lm_head", "gemv", self.weights.tokens, self.y[-1], out=logits, cold=0),
+            self.binder.step("lm_head", "gemv", self.weights.head, self.y[-1], out=logits, cold=0),
             Step("argmax", partial(np.argmax, logits, out=chosen[0, ...]), hot=logits.nbytes),
         ]
 

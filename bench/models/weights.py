@@ -1,5 +1,6 @@
-"""The weights of a whole model: random ones, or a checkpoint's in safetensors with the names of Hugging Face."""
+"""The weights of a whole model: random ones, or a checkpoint's with the names of Hugging Face."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import BadInput
+from bench.models.checkpoint import Tensors
 from bench.workloads.model import Model
 from kernels.arrays import aligned_empty
 
@@ -44,6 +46,7 @@ class Weights:
     """tokens[vocabulary,d], positions[positions,d], segment[d], the first segment's embedding (a decoder's: zeros).
 
     norm  that of the embeddings in an encoder, that behind the last layer in a decoder
+    head  the LM head [vocabulary,d]: `tokens` itself, unless the model is a decoder that isn't tied
     """
 
     tokens: np.ndarray
@@ -51,6 +54,7 @@ class Weights:
     segment: np.ndarray
     norm: Norm
     layers: tuple[Layer, ...]
+    head: np.ndarray
 
 
 Get = Callable[..., np.ndarray]
@@ -74,7 +78,8 @@ def _assemble(
     )
     segment = get("segments", model.segments, d)[0] if model.segments else np.zeros_like(layers[0].o.bias)
     tokens, positions = get("tokens", model.vocabulary, d), get("positions", model.positions, d)
-    return Weights(tokens, positions, np.ascontiguousarray(segment), norm("norm"), layers)
+    head = get("head", model.vocabulary, d) if model.decoder and not model.tied else tokens
+    return Weights(tokens, positions, np.ascontiguousarray(segment), norm("norm"), layers, head)
 
 
 def refuse(model: Model) -> None:
@@ -85,7 +90,6 @@ def refuse(model: Model) -> None:
         "its heads are wider or narrower than width / heads": model.heads_width != model.width,
         "its positions are rotated into Q and K": model.rotary,
         "it has no biases": not model.biases,
-        "its LM head isn't the token embedding": not model.tied,
     }
     for reason, true in odd.items():
         if true:
@@ -137,60 +141,99 @@ _GPT2 = {
     "ffn_norm": "ln_2",
 }
 _OLD = {"weight": "gamma", "bias": "beta"}  # what the first BERT checkpoints call a norm's
+_HEAD = "lm_head.weight"
+_UNUSED = re.compile(
+    r"(bert\.)?pooler\.dense\..*|(cls|classifier|qa_outputs|score|multiple_choice_head)\..*"  # heads that nothing runs
+    r"|(bert\.)?embeddings\.(position_ids|token_type_ids)|(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"  # buffers
+)
 
 
-def from_hugging_face(model: Model, tensors: Mapping[str, np.ndarray], source: str = "weights") -> Weights:
+def from_hugging_face(model: Model, tensors: Mapping[str, np.ndarray], source: object = "weights") -> Weights:
     """The tensors of a BertModel or GPT2Model, or of one with a head, as f32. They are BERT's where the model is an
-    encoder.
+    encoder, whose matrices are stored [n,k]; GPT-2's are [k,n].
 
-    Raises BadInput, naming `source`, where a tensor is missing or of another shape; and as refuse().
+    Raises BadInput, naming `source`, where a tensor is missing, of another shape or of no part of the model; and as
+    refuse() and bench.models.checkpoint.Tensors.
     """
     refuse(model)
     names = _GPT2 if model.decoder else _BERT
     body, layer = ("transformer.", "h.") if model.decoder else ("bert.", "encoder.layer.")
     prefix = body if any(name.startswith(body) for name in tensors) else ""
+    used: set[str] = set()
 
-    def tensor(name: str, kind: str, *shape: int) -> np.ndarray:
-        for full in (f"{prefix}{name}.{kind}", f"{prefix}{name}.{_OLD[kind]}"):
-            if full in tensors:
-                found = tensors[full]
-                if found.shape != shape:
-                    raise BadInput(f"{source}: {full} is {found.shape}, but {model.name} has {shape}")
-                return np.asarray(found, np.float32)
-        raise BadInput(f"{source}: no {prefix}{name}.{kind}, which {model.name} has")
+    def tensor(full: str, *shape: int) -> np.ndarray:
+        old = full.removesuffix(kind := full.rpartition(".")[2]) + _OLD[kind]
+        there = next((name for name in (full, old) if name in tensors), None)
+        if there is None:
+            raise BadInput(f"{source}: no {full}, which {model.name} has")
+        used.add(there)
+        found = tensors[there]
+        if found.shape != shape:
+            raise BadInput(f"{source}: {there} is {found.shape}, but {model.name} has {shape}")
+        return found
+
+    def part(name: str, kind: str, *shape: int) -> np.ndarray:
+        return tensor(f"{prefix}{name}.{kind}", *shape)
 
     def path(name: str) -> str:
-        number, _, part = name.partition(".")
-        return f"{layer}{number}.{names[part]}" if part else names[name]
+        number, _, rest = name.partition(".")
+        return f"{layer}{number}.{names[rest]}" if rest else names[name]
 
     def matrix(name: str, k: int, n: int) -> np.ndarray:
-        return tensor(name, "weight", k, n) if model.conv1d else tensor(name, "weight", n, k).T
+        return part(name, "weight", k, n) if model.decoder else part(name, "weight", n, k).T
 
     def linear(name: str, k: int, n: int) -> Linear:
-        number, _, part = name.partition(".")
-        if part in names:
-            weight, bias = matrix(path(name), k, n), tensor(path(name), "bias", n)
-        else:  # BERT's Q, K and V are three
-            each = [f"{layer}{number}.attention.self.{which}" for which in ("query", "key", "value")]
-            weight = np.concatenate([matrix(one, k, n // 3) for one in each], axis=1)
-            bias = np.concatenate([tensor(one, "bias", n // 3) for one in each])
-        return Linear(np.ascontiguousarray(weight), bias)
+        number, _, rest = name.partition(".")
+        if rest in names:
+            return Linear(_kept(matrix(path(name), k, n)), _kept(part(path(name), "bias", n)))
+        # BERT's Q, K and V are three
+        each = [f"{layer}{number}.attention.self.{which}" for which in ("query", "key", "value")]
+        weight = np.concatenate([matrix(one, k, n // 3) for one in each], axis=1)
+        return Linear(_kept(weight), _kept(np.concatenate([part(one, "bias", n // 3) for one in each])))
 
     def norm(name: str) -> Norm:
-        return Norm(tensor(path(name), "weight", model.width), tensor(path(name), "bias", model.width))
+        return Norm(_kept(part(path(name), "weight", model.width)), _kept(part(path(name), "bias", model.width)))
 
-    return _assemble(model, linear, norm, lambda name, *shape: tensor(names[name], "weight", *shape))
+    def get(name: str, *shape: int) -> np.ndarray:
+        return _kept(tensor(_HEAD, *shape) if name == "head" else part(names[name], "weight", *shape))
+
+    weights = _assemble(model, linear, norm, get)
+    tied = model.decoder and model.tied and _HEAD in tensors
+    if tied and not np.array_equal(tensor(_HEAD, *weights.tokens.shape), weights.tokens):
+        raise BadInput(f"{source}: {_HEAD} isn't the token embedding, as it is in {model.name}")
+    _all_used(model, set(tensors) - used, f"{prefix}{layer}", source)
+    return weights
+
+
+def _kept(found: np.ndarray) -> np.ndarray:
+    """A copy as f32, on large pages where random weights are on such, too."""
+    array = aligned_empty(found.shape, np.float32)
+    array[...] = found
+    return array
+
+
+def _all_used(model: Model, left: set[str], layers: str, source: object) -> None:
+    """Raises BadInput where tensors are left that belong to no part of the model, nor to one that isn't run."""
+    odd = sorted(name for name in left if not _UNUSED.fullmatch(name))
+    more = {int(n) for name in odd if (n := name.removeprefix(layers).partition(".")[0]).isdecimal()}
+    if more and max(more) >= model.layers:
+        raise BadInput(f"{source}: has {max(more) + 1} layers, but {model.name} has {model.layers}")
+    if odd:
+        others = f" and {len(odd) - 1} others" if odd[1:] else ""
+        raise BadInput(f"{source}: {odd[0][:100]}{others}: no part of {model.name}")
 
 
 def to_hugging_face(model: Model, weights: Weights) -> dict[str, np.ndarray]:
-    """The tensors by the names of a BertModel, which gets one segment, or a GPT2Model: mostly views. The inverse of
-    from_hugging_face().
+    """The tensors by the names of a BertModel, which gets one segment, or a GPT2LMHeadModel's body, without prefix, and
+    its head where that isn't tied: mostly views. The inverse of from_hugging_face().
     """
     names = _GPT2 if model.decoder else _BERT
     tables = [("tokens", weights.tokens), ("positions", weights.positions)]
     tensors = {f"{names[name]}.weight": table for name, table in tables}
     if model.segments:
         tensors[f"{names['segments']}.weight"] = weights.segment[np.newaxis]
+    if weights.head is not weights.tokens:
+        tensors[_HEAD] = weights.head
 
     def add(path: str, weight: np.ndarray, bias: np.ndarray) -> None:
         tensors[f"{path}.weight"], tensors[f"{path}.bias"] = weight, bias
@@ -203,7 +246,7 @@ def to_hugging_face(model: Model, weights: Weights) -> dict[str, np.ndarray]:
             add(at + names[name], norm.gain, norm.shift)
         for name in ("qkv", "o", "ffn_up", "ffn_down"):
             linear = getattr(layer, name)
-            weight = linear.weight if model.conv1d else linear.weight.T
+            weight = linear.weight if model.decoder else linear.weight.T
             if name in names:
                 add(at + names[name], weight, linear.bias)
             else:
@@ -213,24 +256,6 @@ def to_hugging_face(model: Model, weights: Weights) -> dict[str, np.ndarray]:
     return tensors
 
 
-def read_weights(model: Model, path: Path) -> Weights:
-    """A .safetensors file's weights, or those of the model.safetensors in a folder.
-
-    Raises BadInput for a file that can't be read and where safetensors isn't installed; and as from_hugging_face().
-    """
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise BadInput("--weights needs safetensors, which isn't installed: pip install -e '.[weights]'") from error
-    file = path / "model.safetensors" if path.is_dir() else path
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError, KeyError) as error:  # KeyError: a dtype that NumPy hasn't, such as bfloat16
-        raise BadInput(f"{file}: not safetensors that can be read: {error}") from error
-    return from_hugging_face(model, tensors, str(file))
-
-
 def weights_of(model: Model, path: Path | None, dtype: str = "float32") -> Weights:
-    """A checkpoint's, or random ones, the same in every process. Raises as read_weights()."""
-    return read_weights(model, path) if path else random_weights(model, dtype=dtype)
+    """A checkpoint's, or random ones, the same in every process. Raises as Tensors and from_hugging_face()."""
+    return from_hugging_face(model, Tensors(path), path) if path else random_weights(model, dtype=dtype)

@@ -1,16 +1,15 @@
 """Records as files: made and written, read and checked; nothing else writes or reads them."""
 
 import json
-import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from bench.errors import BadInput, plain
-from bench.files import read_text, replacing
+from bench.files import parse_json, read_text, replacing
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
 from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest, renewed
@@ -23,7 +22,6 @@ from bench.record.trust import ABOVE
 from bench.record.version_1 import upgraded
 
 MOST = 20  # problems of one record that are listed
-DIGITS = 300  # a whole number of so many is a double
 TOLERANCE = 1e-9  # relative: the same arithmetic on another machine may round another way
 
 
@@ -116,38 +114,12 @@ def parsed(path: Path) -> Any:
     Raises BadInput where it isn't JSON, or a key stands twice in an object.
     """
     text = read_text(path)
+    found = parse_json(text, path)
     try:
-        found = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
         if isinstance(found, dict) and isinstance(found.get("digest"), str) and found["digest"] != digest(found):
             found["digest"] = renewed(json.loads(text))
-        return found
-    except (ValueError, RecursionError) as error:  # unparsable, cut off, nested without end
+    except (ValueError, RecursionError) as error:  # a number that has no digest
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number in JSON")
-
-
-def _finite(text: str) -> float:
-    """16.0 is 16: some tools write every number with a fraction, some none."""
-    value = float(text)
-    if math.isinf(value):
-        _refuse(text[:40])
-    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
-
-
-def _whole(text: str) -> int:
-    if len(text) > DIGITS and math.isinf(float(text)):
-        _refuse(f"{text[:40]}...")
-    return int(text)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"{twice[:40]!r} stands twice in one object")
     return found
 
 

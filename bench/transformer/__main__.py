@@ -15,6 +15,7 @@ from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
 from bench.files import replacing, result_path
 from bench.models import BACKENDS, libraries
+from bench.models.checkpoint import model_of
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
 from bench.record.store import derived_from, load, save
@@ -46,6 +47,8 @@ def _lengths(text: str) -> list[int]:
 def _models(options: Any) -> list[tuple[Model, list[str]]]:
     """The models asked for, with those of their phases that are."""
     found = [find(options.model)] if options.model else list(MODELS)
+    if options.weights:
+        found = [model_of(options.weights, found[0] if options.model else None)]
     wanted = [(m, [p for p in m.phases if options.phase in (None, p)]) for m in found]
     if not any(phases for _, phases in wanted):
         model = found[0]
@@ -125,7 +128,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     parser.add_argument("--counts", action="store_true", help="count only, operator by operator; measure nothing")
-    parser.add_argument("--model", help="a model's name, or a TOML file with its numbers; BERT and GPT-2 if not given")
+    parser.add_argument(
+        "--model",
+        help="a model's name, or a TOML file with its numbers; BERT and GPT-2, or what --weights is of, if not given",
+    )
     parser.add_argument(
         "--length", help=f"tokens, separated by commas; {_listed(MEASURED)}, or with --counts {_listed(LENGTHS)}"
     )
@@ -135,7 +141,9 @@ def _parser() -> Parser:
     parser.add_argument("--full", action="store_true", help=f"measure at {_listed(LENGTHS)} tokens")
     add_thread_count(parser)
     add_seconds(parser, 1.0, "measuring time per model, phase and length, 3 runs at least", most=600)
-    parser.add_argument("--weights", type=Path, help="safetensors with Hugging Face's names; random if not given")
+    parser.add_argument(
+        "--weights", type=Path, help="a checkpoint of BERT or GPT-2 in safetensors, a file or its folder"
+    )
     parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
     parser.add_argument("--parts", action="store_true", help="print every model part by part, too; the page has it")
     parser.add_results()
@@ -154,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise BadInput("--full goes with neither --length nor --counts")
     if options.peers and (options.counts or options.dtype != "f32"):
         raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
+    if options.weights and options.dtype != "f32":
+        raise BadInput("--weights: in f32, without --dtype f64")
     if options.record:
         with derived_from(options.record):
             return _shown(options, load(options.record), None, options.record.with_suffix(""))

@@ -26,10 +26,6 @@ def todo(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Seque
             raise BadInput(f"--length {max(lengths)}: {model.name}'s weights are for 1 to {model.positions} tokens")
     if max(lengths) > LONGEST:
         raise BadInput(f"--length {max(lengths)}: at most {LONGEST} tokens are measured; --counts takes more")
-    if options.weights and (len(wanted) != 1 or options.dtype != "f32"):
-        raise BadInput("--weights: the weights of one model, in f32; name it with --model")
-    if options.weights and not options.weights.exists():
-        raise BadInput(f"--weights {options.weights}: no such file or folder")
     backends = (OURS,) if options.peers else BACKENDS if options.backend == "all" else (options.backend,)
     return [task for model, phases in wanted for task in tasks([model], lengths, backends) if task.phase in phases]
 

@@ -46,7 +46,8 @@ class Measuring:
     """Measures tasks in a session, in three passes.
 
     weights  a checkpoint's, for a single model; None: random ones
-    Raises BadInput for a model that can't be run, for one that a checkpoint isn't of, and where memory has no room.
+    Raises BadInput for a model that can't be run, a checkpoint that can't be read, or isn't of the model, and where
+    memory has no room.
     """
 
     def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
@@ -62,6 +63,8 @@ class Measuring:
                 raise BadInput(f"{task.label}: takes {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are available")
         every = sum(size * model.parameters() for model in {task.model for task in todo})
         self._keep = free is None or every + max(map(self.bytes, todo), default=0) < free
+        if weights:
+            self.weights(todo[0].model)  # whatever is wrong with them is said before anything is measured
 
     def bytes(self, task: Task) -> int:
         """The memory that a task takes."""

@@ -12,8 +12,25 @@ from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 
-from bench.errors import BadInput
+from bench.errors import BadInput, plain
+from bench.files import read_text
 from bench.workloads.shapes import PHASES, Case, Product, Shape
+
+MOST = {
+    "layers": 10**5,
+    "width": 10**6,
+    "heads": 10**6,
+    "ffn": 10**7,
+    "vocabulary": 10**8,
+    "positions": 10**8,
+    "segments": 10**6,
+    "kv_heads": 10**6,
+    "head_dim": 10**6,
+}
+"""The largest numbers that a model may have: what a record takes of them."""
+NAME = 200  # characters
+EPSILON = {False: 1e-12, True: 1e-5}  # BERT's and, for decoders, GPT-2's
+GELU = {False: "gelu", True: "gelu_tanh"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,8 @@ class Model:
     biases      matrices and norms have one; without, a norm is a gain alone (RMSNorm)
     rotary      positions are rotated into Q and K: there is no table of them
     tied        the LM head is the token embedding
+    epsilon     what a norm adds to the variance; 0: BERT's 1e-12, a decoder's 1e-5
+    activation  GELU by the error function, "gelu", or by tanh, "gelu_tanh"; "": as in BERT, or a decoder's
 
     Raises ValueError for numbers that make no model.
     """
@@ -53,14 +72,23 @@ class Model:
     biases: bool = True
     rotary: bool = False
     tied: bool = True
+    epsilon: float = 0.0
+    activation: str = ""
 
     def __post_init__(self) -> None:
+        if not self.name or self.name != plain(self.name) or len(self.name) > NAME:
+            raise ValueError(
+                f"name must be one printable line of 1 to {NAME} characters, not {plain(self.name)[:40]!r}"
+            )
         for name in ("layers", "width", "heads", "ffn", "vocabulary", "positions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("segments", "kv_heads", "head_dim"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} can't be negative, as {getattr(self, name)} is")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} can be {most} at most")
         if not self.head_dim:
             if self.width % self.heads:
                 raise ValueError(f"width {self.width} is no multiple of {self.heads} heads: give head_dim")
@@ -69,6 +97,14 @@ class Model:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv_heads evenly")
+        if not self.epsilon:
+            object.__setattr__(self, "epsilon", EPSILON[self.decoder])
+        if not 0 < self.epsilon < 1:
+            raise ValueError(f"epsilon must be between 0 and 1, not {self.epsilon}")
+        if not self.activation:
+            object.__setattr__(self, "activation", GELU[self.decoder])
+        if self.activation not in GELU.values():
+            raise ValueError(f"activation must be {' or '.join(GELU.values())}, not {plain(self.activation)[:40]!r}")
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -165,7 +201,7 @@ class Model:
             norms = [rows("residual", d, "residual", 2 * layers), rows("layer_norm", d, "norm", 2 * layers + 1)]
         else:
             norms = [rows("residual_norm", d, "norm", 2 * layers), rows("layer_norm", d, "norm", 1)]
-        return [*shared, *norms, rows("gelu_tanh" if self.decoder else "gelu", self.ffn, "gelu", layers)]
+        return [*shared, *norms, rows(self.activation, self.ffn, "gelu", layers)]
 
 
 MODELS = (
@@ -205,15 +241,15 @@ def from_toml(text: str, source: str) -> Model:
     """A model from TOML whose keys are Model's fields. Raises BadInput, naming `source`, for anything else."""
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{source}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # no TOML, an integer of over 4,300 digits, nested without end
+        raise BadInput(f"{source}: not TOML: {str(error)[:200]}") from error
     known = {field.name: field for field in fields(Model)}
     for key, value in given.items():
         if key not in known:
-            raise BadInput(f"{source}: unknown key {key!r}; a model has {', '.join(known)}")
+            raise BadInput(f"{source}: unknown key {key[:40]!r}; a model has {', '.join(known)}")
         wanted = known[key].type
         if type(value) is not wanted:  # a bool is an int, but none that counts layers
-            raise BadInput(f"{source}: {key} must be of type {getattr(wanted, '__name__', wanted)}, not {value!r}")
+            raise BadInput(f"{source}: {key} must be of type {getattr(wanted, '__name__', wanted)}, not {value!r:.40}")
     missing = [name for name, field in known.items() if field.default is MISSING and name not in given]
     if missing:
         raise BadInput(f"{source}: {', '.join(missing)} missing")
@@ -233,11 +269,8 @@ def shipped() -> tuple[Model, ...]:
 
 def find(name: str) -> Model:
     """The model of that name, in any case, or of a file NAME.toml. Raises BadInput for an unknown one."""
-    if name.endswith(".toml"):
-        try:
-            return from_toml(Path(name).read_text(encoding="utf-8"), name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{name}: {getattr(error, 'strerror', 'not UTF-8')}") from error
+    if name.lower().endswith(".toml"):
+        return from_toml(read_text(Path(name)), name)
     models = (*MODELS, *shipped())
     for model in models:
         if model.name.lower() == name.lower():

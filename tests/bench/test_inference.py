@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from scipy.special import erf
 from bench.errors import BadInput
 from bench.models.inference import Decoder, Encoder
 from bench.models.steps import BACKENDS, by_name, timed_steps
-from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights, read_weights
+from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights
 from bench.record.runs.work import work
 from bench.transformer.tasks import Task
 from bench.workloads.model import Model, find
+from support.needed import needed
 
 BERT = Model("tiny BERT", 3, 48, 4, 160, 101, 40, segments=2)
 GPT2 = Model("tiny GPT-2", 3, 48, 4, 192, 101, 96, decoder=True, fused_qkv=True, conv1d=True)
@@ -180,8 +180,7 @@ def test_refused() -> None:
 
 def hugging_face(model: Model, seed: int = 1):  # type: ignore[no-untyped-def]
     """A randomly initialised model of transformers with the same numbers, in f32."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    torch, transformers = needed("torch"), needed("transformers")
     torch.manual_seed(seed)
     if model.decoder:
         config = transformers.GPT2Config(
@@ -258,34 +257,6 @@ def test_full_size_encoder(name: str, backend: str) -> None:
 @each_backend
 def test_full_size_decoder(backend: str) -> None:
     compare_decoder(find("GPT-2"), 128, backend)
-
-
-@pytest.mark.parametrize("model", [BERT, GPT2], ids=["BERT", "GPT-2"])
-def test_weights_from_safetensors(model: Model, tmp_path: Path) -> None:
-    """A file, and a folder, as Hugging Face saves them."""
-    pytest.importorskip("safetensors", reason="safetensors is not installed")
-    from safetensors.numpy import save_file
-
-    _, theirs = hugging_face(model)
-    expected = from_hugging_face(model, arrays(theirs))
-    tensors = {name: np.ascontiguousarray(x) for name, x in arrays(theirs).items()}
-    save_file(tensors, tmp_path / "model.safetensors")
-    for path in (tmp_path, tmp_path / "model.safetensors"):
-        read = read_weights(model, path)
-        np.testing.assert_array_equal(read.layers[2].qkv.weight, expected.layers[2].qkv.weight)
-        np.testing.assert_array_equal(read.positions, expected.positions)
-
-
-def test_weights_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"x: no h\.0\.attn\.c_attn\.weight, which tiny GPT-2 has"):
-        from_hugging_face(GPT2, {}, "x")
-    with pytest.raises(BadInput, match=r"x: h.0.attn.c_attn.weight is \(3, 3\), but tiny GPT-2 has \(48, 144\)"):
-        from_hugging_face(GPT2, {"h.0.attn.c_attn.weight": np.zeros((3, 3))}, "x")
-    pytest.importorskip("safetensors", reason="safetensors is not installed")
-    (tmp_path / "cut.safetensors").write_text("no")
-    for name in ("cut.safetensors", "missing.safetensors"):
-        with pytest.raises(BadInput, match="not safetensors that can be read"):
-            read_weights(GPT2, tmp_path / name)
 
 
 # --- what a record derives again

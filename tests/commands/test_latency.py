@@ -211,9 +211,10 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--threads", "0"], "--threads 0"),
         (["--seconds", "0"], "--seconds 0"),
         (["--weights", "/no/x", "--model", "gpt-2"], "--weights /no/x: no such file"),
-        (["--weights", "x"], "--weights: the weights of one model"),
+        (["--weights", "."], "no config.json beside it says of what model"),
+        (["--weights", ".", "--dtype", "f64"], "--weights: in f32"),
         (
-            ["--weights", "x", "--model", "bert-base", "--length", "513"],
+            ["--weights", ".", "--model", "bert-base", "--length", "513"],
             "--length 513: BERT-Base's weights are for 1 to 512",
         ),
         (["--model", "bert-base", "--phase", "decode"], "BERT-Base has no phase decode"),

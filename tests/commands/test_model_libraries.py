@@ -29,6 +29,7 @@ from bench.transformer.tasks import Task, tasks
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 from support import records
+from support.needed import absent, needed
 from support.process import Run
 from support.runs import inference, roofs
 
@@ -45,7 +46,7 @@ COUNTS = [1, 2] if len(one_cpu_per_core()) > 1 else [1]
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
 def library(request: pytest.FixtureRequest) -> Library:
     if request.param.version() is None:
-        pytest.skip(next(line for line in libraries.missing() if line.startswith(f"{request.param.name}:")))
+        absent(request.param.name, next(x for x in libraries.missing() if x.startswith(f"{request.param.name}:")))
     return request.param  # type: ignore[no-any-return]
 
 
@@ -67,9 +68,7 @@ def test_results_are_this_projects(library: Library, threads: int) -> None:
 
 
 def test_a_checkpoints_weights_are_read_there(library: Library, tmp_path: Path) -> None:
-    pytest.importorskip("safetensors", reason="safetensors is not installed")
-    from safetensors.numpy import save_file
-
+    save_file = needed("safetensors.numpy").save_file
     tensors = to_hugging_face(GPT2, random_weights(GPT2, seed=8))
     save_file({name: np.ascontiguousarray(x) for name, x in tensors.items()}, tmp_path / "model.safetensors")
     task = Task(GPT2, "prefill", 7)

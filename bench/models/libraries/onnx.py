@@ -11,7 +11,6 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from bench.models.inference import EPSILON
 from bench.models.libraries import Result, Run
 from bench.models.weights import Layer, Linear, Norm, Weights
 from bench.workloads.model import Model
@@ -53,12 +52,16 @@ class _Graph:
 
     def norm(self, x: str, norm: Norm) -> str:
         inputs = (x, self.constant(norm.gain), self.constant(norm.shift))
-        return self.node("LayerNormalization", *inputs, own=False, axis=-1, epsilon=EPSILON[self.model.decoder])
+        return self.node("LayerNormalization", *inputs, own=False, axis=-1, epsilon=self.model.epsilon)
+
+    def gelu(self, x: str, bias: np.ndarray) -> str:
+        """GELU of x + bias."""
+        return self.node("FastGelu" if self.model.activation == "gelu_tanh" else "BiasGelu", x, self.constant(bias))
 
     def add_norm(self, x: str, y: str, bias: np.ndarray, norm: Norm) -> str:
         """The norm of x + y + bias, which is its .sum."""
         inputs = (x, y, self.constant(norm.gain), self.constant(norm.shift), self.constant(bias))
-        return self.node("SkipLayerNormalization", *inputs, outputs=4, epsilon=EPSILON[self.model.decoder])
+        return self.node("SkipLayerNormalization", *inputs, outputs=4, epsilon=self.model.epsilon)
 
     def embed(self, w: Weights) -> str:
         tokens = self.node("Gather", self.constant(w.tokens), "ids", own=False)
@@ -72,7 +75,7 @@ class _Graph:
             context = self.attention(x, layer)
             x = self.add_norm(x, self.product(context, layer.o.weight), layer.o.bias, layer.attention_norm)
             up = self.product(x, layer.ffn_up.weight)
-            up = self.node("BiasGelu", up, self.constant(layer.ffn_up.bias))
+            up = self.gelu(up, layer.ffn_up.bias)
             x = self.add_norm(x, self.product(up, layer.ffn_down.weight), layer.ffn_down.bias, layer.ffn_norm)
         return x
 
@@ -109,12 +112,12 @@ class _Graph:
             context = self.product(self.cached(y, layer), layer.o.weight)
             y = self.add_norm(x, context, layer.o.bias, layer.ffn_norm)
             x = f"{y}.sum"
-            up = self.node("FastGelu", self.product(y, layer.ffn_up.weight), self.constant(layer.ffn_up.bias))
+            up = self.gelu(self.product(y, layer.ffn_up.weight), layer.ffn_up.bias)
             down = self.product(up, layer.ffn_down.weight)
             y = self.add_norm(x, down, layer.ffn_down.bias, norm)
             x = f"{y}.sum"
         last = self.node("Gather", y, self.constant(np.array([self.tokens - 1])), own=False, axis=1)
-        logits = self.product(last, w.tokens.T)
+        logits = self.product(last, w.head.T)
         self.nodes.append(helper.make_node("ArgMax", [logits], ["chosen"], axis=2, keepdims=0))
         return logits
 

@@ -11,7 +11,6 @@ import openvino
 from openvino import opset13 as ops
 from openvino.op import util
 
-from bench.models.inference import EPSILON
 from bench.models.libraries import Result, Run
 from bench.models.weights import Layer, Linear, Norm, Weights
 from bench.workloads.model import Model
@@ -28,7 +27,7 @@ def _linear(x: Node, linear: Linear) -> Node:
 
 
 def _norm(x: Node, norm: Norm, model: Model) -> Node:
-    flat = ops.mvn(x, np.array([-1]), True, EPSILON[model.decoder], "INSIDE_SQRT")
+    flat = ops.mvn(x, np.array([-1]), True, model.epsilon, "INSIDE_SQRT")
     return ops.add(ops.multiply(flat, _constant(norm.gain)), _constant(norm.shift))
 
 
@@ -78,13 +77,16 @@ class _Graph:
         flat = ops.reshape(ops.transpose(context, swapped), np.array([1, self.tokens, model.width]), False)
         return _linear(flat, w.o)
 
+    def gelu(self, x: Node) -> Node:
+        return ops.gelu(x, "tanh" if self.model.activation == "gelu_tanh" else "erf")
+
     def layer(self, x: Node, w: Layer, name: str) -> Node:
         if self.model.decoder:
             x = ops.add(x, self.attention(_norm(x, w.attention_norm, self.model), w, name))
-            up = ops.gelu(_linear(_norm(x, w.ffn_norm, self.model), w.ffn_up), "tanh")
+            up = self.gelu(_linear(_norm(x, w.ffn_norm, self.model), w.ffn_up))
             return ops.add(x, _linear(up, w.ffn_down))
         x = _norm(ops.add(x, self.attention(x, w, name)), w.attention_norm, self.model)
-        up = ops.gelu(_linear(x, w.ffn_up), "erf")
+        up = self.gelu(_linear(x, w.ffn_up))
         return _norm(ops.add(x, _linear(up, w.ffn_down)), w.ffn_norm, self.model)
 
     def build(self, w: Weights) -> openvino.Model:
@@ -96,7 +98,7 @@ class _Graph:
             x = self.layer(x, layer, str(i))
         if self.model.decoder:
             last = ops.gather(x, ops.constant([self.tokens - 1], np.int64), ops.constant(1, np.int64))
-            x = ops.matmul(_norm(last, w.norm, self.model), _constant(w.tokens), False, True)
+            x = ops.matmul(_norm(last, w.norm, self.model), _constant(w.head), False, True)
         inputs = [self.ids, self.positions] + [self.beam] * self.stateful
         return openvino.Model([ops.result(y) for y in [x, *self.kept]], self.sinks, inputs)
 

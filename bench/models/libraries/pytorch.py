@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bench.models.inference import EPSILON
 from bench.models.libraries import Result, Run
 from bench.models.weights import Layer, Norm, Weights
 from bench.workloads.model import Model
@@ -33,9 +32,9 @@ def _linear(weight: np.ndarray, bias: np.ndarray | None, tokens: int, gelu: str 
     return lambda x: product(x, packed, b, *fused)
 
 
-def _norm(norm: Norm, decoder: bool) -> Product:
+def _norm(norm: Norm, epsilon: float) -> Product:
     gain, shift = torch.from_numpy(norm.gain), torch.from_numpy(norm.shift)
-    return lambda x: F.layer_norm(x, gain.shape, gain, shift, EPSILON[decoder])
+    return lambda x: F.layer_norm(x, gain.shape, gain, shift, epsilon)
 
 
 class _Layer:
@@ -44,8 +43,8 @@ class _Layer:
     def __init__(self, model: Model, w: Layer, tokens: int, cache: torch.Tensor | None = None) -> None:
         self.heads, self.cache, self.tokens = model.heads, cache, tokens
         self.qkv, self.o, self.down = (_linear(x.weight, x.bias, tokens) for x in (w.qkv, w.o, w.ffn_down))
-        self.up = _linear(w.ffn_up.weight, w.ffn_up.bias, tokens, "tanh" if model.decoder else "none")
-        self.attention_norm, self.ffn_norm = _norm(w.attention_norm, model.decoder), _norm(w.ffn_norm, model.decoder)
+        self.up = _linear(w.ffn_up.weight, w.ffn_up.bias, tokens, "tanh" if model.activation == "gelu_tanh" else "none")
+        self.attention_norm, self.ffn_norm = (_norm(x, model.epsilon) for x in (w.attention_norm, w.ffn_norm))
 
     def attention(self, x: torch.Tensor, position: int) -> torch.Tensor:
         """[tokens, width] to [tokens, width], O included."""
@@ -70,7 +69,7 @@ class _Layer:
 def _encoder(model: Model, w: Weights, tokens: torch.Tensor) -> Run:
     layers = [_Layer(model, layer, len(tokens)) for layer in w.layers]
     table, positions = torch.from_numpy(w.tokens), torch.from_numpy(w.positions)
-    segment, norm = torch.from_numpy(w.segment), _norm(w.norm, False)
+    segment, norm = torch.from_numpy(w.segment), _norm(w.norm, model.epsilon)
 
     def run() -> Result:
         x = norm(F.embedding(tokens, table) + positions[: len(tokens)] + segment)
@@ -86,8 +85,8 @@ def _decoder(model: Model, w: Weights, tokens: torch.Tensor, steps: int) -> Run:
     each = len(tokens) // steps
     cache = torch.zeros(model.layers, 2, model.heads, len(tokens), model.head_dim)
     layers = [_Layer(model, layer, each, cache[i]) for i, layer in enumerate(w.layers)]
-    table, positions, norm = torch.from_numpy(w.tokens), torch.from_numpy(w.positions), _norm(w.norm, True)
-    head = _linear(w.tokens.T, None, 1)
+    table, positions, norm = torch.from_numpy(w.tokens), torch.from_numpy(w.positions), _norm(w.norm, model.epsilon)
+    head = _linear(w.head.T, None, 1)
     chosen = torch.zeros(steps, 1, dtype=torch.int64)
 
     def run() -> Result:

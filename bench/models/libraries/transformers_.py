@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import transformers
 
-from bench.models.inference import EPSILON
 from bench.models.libraries import Result, Run
 from bench.models.weights import Weights, to_hugging_face
 from bench.workloads.model import Model
 
 torch.set_float32_matmul_precision("highest")  # no bfloat16 inside f32 products
+
+ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 
 def _gpt2(model: Model) -> Any:
@@ -26,7 +27,9 @@ def _gpt2(model: Model) -> Any:
         n_layer=model.layers,
         n_head=model.heads,
         n_inner=model.ffn,
-        layer_norm_epsilon=EPSILON[True],
+        activation_function=ACTIVATION[model.activation],
+        tie_word_embeddings=model.tied,
+        layer_norm_epsilon=model.epsilon,
         bos_token_id=None,
         eos_token_id=None,
     )
@@ -43,7 +46,8 @@ def _bert(model: Model) -> Any:
         intermediate_size=model.ffn,
         max_position_embeddings=model.positions,
         type_vocab_size=1,
-        layer_norm_eps=EPSILON[False],
+        hidden_act=ACTIVATION[model.activation],
+        layer_norm_eps=model.epsilon,
     )
     config._attn_implementation = "sdpa"
     return transformers.BertModel(config, add_pooling_layer=False)
@@ -63,8 +67,11 @@ def prepare(model: Model, weights: Weights, phase: str, tokens: np.ndarray, thre
         encode: Run = torch.inference_mode()(lambda: (bert(given).last_hidden_state[0], ()))
         return encode
     gpt2 = _gpt2(model).eval()
+    head = tensors.pop("lm_head.weight", None)
     _filled(gpt2.transformer, tensors)
     gpt2.tie_weights()
+    if head is not None:
+        _filled(gpt2.lm_head, {"weight": head})
     steps = len(tokens) if phase == "decode" else 1
     each = len(tokens) // steps
     cache = transformers.StaticCache(gpt2.config, max_cache_len=len(tokens))
