@@ -25,7 +25,7 @@ lint: build                         ## both formatters, the linter, the types
 	$(RUN) ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror $(C)
 	$(RUN) ruff check .
-	$(RUN) mypy kernels bench
+	$(RUN) mypy kernels bench ridgeline
 
 clean:
 	rm -rf $(VENV) build kernels/_native*.so

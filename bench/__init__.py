@@ -7,27 +7,12 @@ anything else is imported: long enough to stay awake between two calls in a row,
 """
 
 import os
-from importlib.machinery import PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 
-OWN = Path(__file__).resolve().parents[1]
+from ridgeline import one_tree
 
-
-def _one_tree() -> None:
-    """Exits where kernels, or the folder that Python searches first, belongs to another checkout than this package.
-
-    An editable install goes before every folder: in a second checkout it would bring the first one's kernels.
-    """
-    if find_spec("kernels") is None:
-        raise SystemExit(f"{OWN} has bench, but not the kernels beside it")
-    specs = [find_spec("kernels._native"), find_spec("kernels"), PathFinder.find_spec("bench")]
-    for spec in specs:
-        if spec and spec.origin and (other := Path(spec.origin).resolve().parents[1]) != OWN:
-            raise SystemExit(f"two checkouts, {OWN} and {other}: run `pip install -e .` in the one that is meant")
-
-
-_one_tree()
+PROJECT = "ridgeline"
+one_tree(Path(__file__).resolve().parents[1])
 
 from kernels.cpus import leave_unbound  # noqa: E402 - only now it is known to be this tree's
 

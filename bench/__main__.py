@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from importlib.resources import files
 
-from bench.cli import console
+from bench.cli import CALLED, console
 from bench.report.columns import Column
 from bench.report.tables import table
 
@@ -26,16 +26,14 @@ COMMANDS: Sequence[Column[tuple[str, str]]] = (
     Column("command", lambda c: c[0], "each has --help and --json", left=True),
     Column("", lambda c: c[1], left=True),
 )
-SESSION = (
-    "pytest bench/ --benchmark-only",
-    "the whole session: roofs, kernels on layer shapes, ridge, picture, record",
-)
+SESSION = "the whole session: roofs, kernels on layer shapes, ridge, picture, record"
 
 
-def main() -> None:
-    entries = [SESSION, *((f"python -m bench.{name}", line) for name, line in commands().items())]
+def listed(session: str = "pytest bench/ --benchmark-only", called: str = CALLED) -> None:
+    """Prints how the session and each command is called."""
+    entries = [(session, SESSION), *((f"{called}{name}", line) for name, line in commands().items())]
     console().print(table("Ridgeline", COMMANDS, entries))
 
 
 if __name__ == "__main__":
-    main()
+    listed()

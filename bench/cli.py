@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleDimensions
 from bench.errors import BadInput, plain
 
 CUT_SHORT = 130  # exit status after Ctrl-C or SIGTERM
+CALLED = "python -m bench."  # before a command's name; the command ridgeline sets its own
 
 
 def output(text: str) -> Path:
@@ -63,7 +64,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
-            prog=f"python -m bench.{command}",
+            prog=f"{CALLED}{command}",
             description=description,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )

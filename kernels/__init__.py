@@ -9,10 +9,14 @@ rows of the same kind: kernels.backends.libraries. Importing this package import
 its module when it is first used, so that operations, types and verify need neither the compiled module nor Numba.
 """
 
+import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from kernels import cpus as cpus  # now: what is loaded later may bind this thread
+
+PROJECT = "ridgeline"
 
 if TYPE_CHECKING:
     from kernels.operations import OPERATIONS as OPERATIONS
@@ -39,9 +43,24 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None and (theirs := _hidden()):
+        raise ImportError(f"{name} isn't in Ridgeline's {__file__}, which hides Hugging Face's {theirs}: {_APART}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_APART = "run outside of Ridgeline's folder, or give each an environment of its own"
+
+
+def _hidden() -> str | None:
+    """Where Hugging Face's package of this name is, which transformers imports; None where it isn't installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return os.path.abspath(str(distribution("kernels").locate_file("kernels/__init__.py")))
+    except PackageNotFoundError:
+        return None
 
 
 def __dir__() -> list[str]:

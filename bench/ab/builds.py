@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BadInput
+from bench.host.git import OWN, git
 
-OWN = Path(__file__).resolve().parents[2]
 MODULE = "_native*.so"
 
 
@@ -64,7 +64,7 @@ def _build(given: str, tree: Path, commit: str | None) -> Build:
 def _git(*arguments: str) -> bytes:
     """What git says of this checkout. Raises BadInput without git, CalledProcessError where git fails."""
     try:
-        return subprocess.run(["git", "-C", str(OWN), *arguments], check=True, capture_output=True).stdout
+        return git(*arguments, folder=OWN)
     except FileNotFoundError as error:
         raise BadInput("no git, which finds revisions: give folders") from error
 

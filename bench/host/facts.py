@@ -18,6 +18,7 @@ from typing import Any
 import archspec.cpu
 import threadpoolctl
 
+from bench.host.git import OWN, git
 from bench.host.sysfs import (
     CPUS,
     Host,
@@ -29,6 +30,7 @@ from bench.host.sysfs import (
     memory_limit_bytes,
 )
 
+GIT_SECONDS = 10
 SOURCES = {".py", ".c", ".h", ".def", ".csv"}
 LIBRARIES = ("numpy", "numba", "llvmlite", "scipy", "cffi", "threadpoolctl")
 # what DMI's vendor and product say inside a virtual machine, for architectures whose cpuinfo has no hypervisor flag
@@ -182,17 +184,17 @@ def _blas() -> list[dict[str, Any]]:
 
 
 def _commit(host: Host) -> str | None:
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():  # else an enclosing repository, say around a virtual environment, would answer
+    if not (OWN / ".git").exists():  # else an enclosing repository, say around a virtual environment, would answer
         host.note("unknown: commit, the package doesn't lie in a checkout")
         return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--tags", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(
-            command, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=10
-        ).stdout.strip()
+        if not git("ls-files", "--", "bench/host/facts.py", timeout=GIT_SECONDS):
+            host.note(f"unknown: commit, {OWN} is a checkout of something else")
+            return None
+        found = git("describe", "--always", "--tags", "--dirty", "--abbrev=12", timeout=GIT_SECONDS)
+        return found.decode(errors="replace").strip()
     except subprocess.CalledProcessError as error:
-        host.note(f"unknown: commit, git describe says: {error.stderr.strip()}")
+        host.note(f"unknown: commit, git says: {error.stderr.decode(errors='replace').strip()}")
     except (OSError, subprocess.TimeoutExpired) as error:
         host.note(f"unknown: commit, git doesn't run: {error}")
     return None

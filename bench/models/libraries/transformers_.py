@@ -4,15 +4,23 @@ While decoding, keys and values go into a StaticCache with room for all tokens; 
 every new one.
 """
 
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from bench.models.libraries import Result, Run
 from bench.models.weights import Weights, to_hugging_face
 from bench.workloads.model import Model
+
+_ours = sys.modules["kernels"]
+sys.modules["kernels"] = None  # type: ignore[assignment]  # else it takes ours for Hugging Face's, where that's installed
+try:
+    import transformers
+    import transformers.modeling_utils
+finally:
+    sys.modules["kernels"] = _ours
 
 torch.set_float32_matmul_precision("highest")  # no bfloat16 inside f32 products
 
