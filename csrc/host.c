@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,12 +24,66 @@ int64_t dependent_adds(int64_t count) {
     return x;
 }
 
+/* A set of CPUs of any number: a cpu_set_t ends at 1023. */
 static int pin_self(int count, const int *cpus) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    for (int i = 0; i < count; i++) CPU_SET(cpus[i], &set);
-    return sched_setaffinity(0, sizeof set, &set) ? errno : 0;
+    int last = 0;
+    for (int i = 0; i < count; i++) last = cpus[i] > last ? cpus[i] : last;
+    cpu_set_t *set = CPU_ALLOC(last + 1);
+    if (!set) return ENOMEM;
+    const size_t size = CPU_ALLOC_SIZE(last + 1);
+    CPU_ZERO_S(size, set);
+    for (int i = 0; i < count; i++) CPU_SET_S(cpus[i], size, set);
+    const int error = sched_setaffinity(0, size, set) ? errno : 0;
+    CPU_FREE(set);
+    return error;
 }
+
+/* This thread's CPUs; *size in bytes, which Linux wants to have room for all CPUs that there could be. CPU_FREE() it.
+ */
+static cpu_set_t *own_cpus(size_t *size) {
+    for (int most = 1024; most <= 1 << 20; most *= 2) {
+        cpu_set_t *set = CPU_ALLOC(most);
+        if (!set) return NULL;
+        *size = CPU_ALLOC_SIZE(most);
+        CPU_ZERO_S(*size, set);
+        if (!sched_getaffinity(0, *size, set)) return set;
+        const int error = errno;
+        CPU_FREE(set);
+        errno = error;
+        if (error != EINVAL) return NULL;
+    }
+    return NULL;
+}
+
+static void *wait_for(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+int can_start(int threads) {
+    pthread_t *others = malloc(threads * sizeof *others);
+    if (!others) return ENOMEM;
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&gate);
+    int error = 0, started = 0;
+    while (started < threads - 1 && !(error = pthread_create(&others[started], NULL, wait_for, &gate))) started++;
+    pthread_mutex_unlock(&gate);
+    while (started) pthread_join(others[--started], NULL);
+    free(others);
+    return error;
+}
+
+int team_started(int threads) {
+    if (omp_get_dynamic()) return 0;
+    int team = 0;
+#pragma omp parallel num_threads(threads)
+#pragma omp single
+    team = omp_get_num_threads();
+    return team;
+}
+
+int bound_places(void) { return omp_get_num_places(); }
 
 /* CPU clocks of the threads pinned last: readable from any thread, and after a thread's end an error, not a fault. */
 static clockid_t team_clock[1024];
@@ -112,24 +167,26 @@ static double ping_once(int cpu_a, int cpu_b, int rounds) {
 }
 
 double ping_seconds(int cpu_a, int cpu_b, int rounds, int repeats) {
-    cpu_set_t before;
-    if (sched_getaffinity(0, sizeof before, &before)) return -errno;
+    size_t size;
+    cpu_set_t *before = own_cpus(&size);
+    if (!before) return -errno;
     double best = 1e9;
     for (int i = 0; i < repeats && best > 0; i++) {
         double once = ping_once(cpu_a, cpu_b, rounds);
         if (once < best) best = once;
     }
-    sched_setaffinity(0, sizeof before, &before);
+    sched_setaffinity(0, size, before);
+    CPU_FREE(before);
     return best;
 }
 
 /* One instance's size from sysfs, read once. Where sysfs has none, the smallest sizes in use on server cores: blocks
  * that are too small cost a few percent, blocks that are too large far more. */
-static struct caches caches = {32 << 10, 256 << 10, 2 << 20};
+static struct caches caches;
 
-static int read_sysfs(int index, const char *name, const char *format, void *value) {
-    char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+static int read_sysfs(const char *root, int cpu, int index, const char *name, const char *format, void *value) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%d/cache/index%d/%s", root, cpu, index, name);
     FILE *file = fopen(path, "r");
     if (!file) return 0;
     const int found = fscanf(file, format, value) == 1;
@@ -137,17 +194,30 @@ static int read_sysfs(int index, const char *name, const char *format, void *val
     return found;
 }
 
-__attribute__((constructor)) static void read_cache_sizes(void) {
-    int64_t *const sizes[] = {&caches.l1, &caches.l2, &caches.l3};
+struct caches read_caches(const char *root, int cpu) {
+    struct caches found = {32 << 10, 256 << 10, 2 << 20};
+    int64_t *const sizes[] = {&found.l1, &found.l2, &found.l3};
     for (int index = 0; index < 8; index++) {
         char type[16] = "";
         int level = 0;
         long kib = 0;
-        if (read_sysfs(index, "level", "%d", &level) && read_sysfs(index, "type", "%15s", type) &&
-            read_sysfs(index, "size", "%ldK", &kib) && level >= 1 && level <= 3 && kib > 0 &&
+        if (read_sysfs(root, cpu, index, "level", "%d", &level) && read_sysfs(root, cpu, index, "type", "%15s", type) &&
+            read_sysfs(root, cpu, index, "size", "%ldK", &kib) && level >= 1 && level <= 3 && kib > 0 &&
             strcmp(type, "Instruction") != 0)
             *sizes[level - 1] = kib << 10;
     }
+    if (found.l2 < found.l1) found.l2 = found.l1; /* where one of them is not from sysfs */
+    if (found.l3 < found.l2) found.l3 = found.l2;
+    return found;
+}
+
+__attribute__((constructor)) static void read_cache_sizes(void) {
+    size_t size;
+    cpu_set_t *set = own_cpus(&size);
+    int first = 0;
+    while (set && first < (int)(8 * size) - 1 && !CPU_ISSET_S(first, size, set)) first++;
+    if (set) CPU_FREE(set);
+    caches = read_caches("", set ? first : 0);
 }
 
 const struct caches *host_caches(void) { return &caches; }

@@ -148,9 +148,14 @@ const double *exp_coefficients(int element_bytes, int *count);
 const double *tail_coefficients(int element_bytes, int *count);
 
 /* --- the machine ----------------------------------------------------------------------------- host.c */
-const struct caches *host_caches(void);
-int64_t cache_bytes(int level);        /* 1 (data), 2, 3: one instance's size as used for blocking */
+const struct caches *host_caches(void);               /* of the first CPU that this process may use */
+int64_t cache_bytes(int level);                       /* 1 (data), 2, 3: one instance's size as used for blocking */
+struct caches read_caches(const char *root, int cpu); /* a CPU's, as root/sys tells; small ones where it doesn't */
 int64_t dependent_adds(int64_t count); /* a chain of adds, one cycle each: count / seconds = clock in Hz */
+/* 0, or the errno with which one of so many threads, this one included, can't be made: OpenMP would end the process. */
+int can_start(int threads);
+int team_started(int threads); /* the size of OpenMP's team if it is asked for so many; 0 where that may change */
+int bound_places(void);        /* to which OpenMP's runtime binds threads, as it was told to; 0: it doesn't */
 /* Lets OpenMP thread t run on cpus[t * each .. t * each + each - 1]; 0, or the errno of the first failure. */
 int pin_threads(int threads, int each, const int *cpus);
 /* CPU seconds so far of the threads that pin_threads() pinned last, at most `most` of them, into used[]; how many. */

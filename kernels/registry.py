@@ -18,6 +18,7 @@ from kernels.backends import blas, numba
 from kernels.backends import c as native
 from kernels.operations import OPERATIONS
 from kernels.packing import Packed
+from kernels.teams import check_team
 from kernels.types import TYPES, Types, accumulator, label
 
 ISA_VARIABLE = "RIDGELINE_ISA"
@@ -63,12 +64,18 @@ class Kernel:
     def __str__(self) -> str:
         return self.name
 
+    def _check_threads(self, threads: Any) -> int:
+        check_threads(threads, self.most_threads)
+        if self.backend in ("c", "numba"):
+            check_team(threads)
+        return int(threads)
+
     def pack(self, weights: np.ndarray, threads: int = 1) -> Packed:
         """Weights, such as b[k,n], in this kernel's order; TypeError unless its operation takes them packed."""
         if self._pack is None:
             raise TypeError(f"{self.name} takes plain weights: it has no pack()")
         ready = check_weights(self.operation, self.types, weights)
-        data = self._pack(ready, check_threads(threads, self.most_threads))
+        data = self._pack(ready, self._check_threads(threads))
         element = TYPES[self.types[OPERATIONS[self.operation].weights or ""]]
         return Packed(data, element.shape(ready.shape), self.label, (self.backend, self.isa))
 
@@ -83,7 +90,7 @@ class Kernel:
             raise UnavailableISA(f"{self.name}: {self.reason}")
         ready, dims = check_inputs(self.operation, self.types, inputs, (self.backend, self.isa))
         check_output(self.operation, self.types, out, ready, dims)
-        check_threads(threads, self.most_threads)
+        self._check_threads(threads)
         return self._bind(ready, out=out, threads=threads, **options)
 
     def __call__(self, *inputs: Any, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
@@ -161,12 +168,13 @@ def _numba_rows() -> list[Kernel]:
 
 def _blas_rows() -> list[Kernel]:
     def bind(operation: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
+        blas.check_threads(threads)
         return blas.bind(operation, ready, out)  # the threads are the pool's
 
     rows = []
     for operation, element in blas.OPERATIONS:
         types = OPERATIONS[operation].types_for(element)
-        rows.append(Kernel(operation, types, "blas", blas.name(), None, MANY, partial(bind, operation)))
+        rows.append(Kernel(operation, types, "blas", blas.name(), blas.missing(), MANY, partial(bind, operation)))
     return rows
 
 

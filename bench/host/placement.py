@@ -11,6 +11,8 @@ from bench.host.cpus import cpus_for
 try:
     from kernels import arrays, registry  # now, before threads are pinned: Numba counts the CPUs that it may use
     from kernels.backends.c import ffi, lib
+    from kernels.cpus import BINDING, unset
+    from kernels.teams import refusal
 except ImportError as error:  # not built: every measuring command comes through here
     raise SystemExit(str(error)) from error
 
@@ -29,6 +31,18 @@ def pages_in_use() -> str:
         return arrays.pages()
     except ValueError as error:
         raise BadInput(str(error)) from error
+
+
+def team_in_use(threads: int) -> None:
+    """Raises BadInput where OpenMP doesn't start as many threads as it is asked for, or binds them itself."""
+    if lib.bound_places():
+        found = [f"{name}={value}" for name, value in {**os.environ, **unset()}.items() if name in BINDING]
+        raise BadInput(
+            "threads can't be pinned: an OpenMP runtime was loaded before this project, and binds them itself: unset "
+            f"{', '.join(found) or 'what it was told'}"
+        )
+    if reason := refusal(threads):
+        raise BadInput(f"--threads {threads}: {reason}")
 
 
 @contextmanager

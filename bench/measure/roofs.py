@@ -9,7 +9,7 @@ from typing import cast
 
 from bench.host.conditions import Conditions
 from bench.host.cpus import cpus_for, quota_note
-from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned
+from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned, team_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.last_level import last_level
@@ -57,6 +57,8 @@ class Ceilings:
         self.placements: list[Pair] = []
         self.conditions: list[Condition] = []
         self.cpus = {t: cpus_for(t) for t in self.threads}
+        for count in self.threads:
+            team_in_use(count)
         last = last_level()
         if last.doubt:
             self.distrust(f"which cache is the last isn't known: {last.doubt}")

@@ -30,6 +30,26 @@ def set_threads(threads: int) -> None:
     _pools().limit(limits=threads)  # not used as a context manager: the size stays until the next call
 
 
+def missing() -> str | None:
+    """Why it can't be measured here, or None: its threads have to be known."""
+    return (
+        None if _pools().info() else "NumPy's BLAS has no thread pool that threadpoolctl knows: its size can't be set"
+    )
+
+
+@cache
+def _most(threads: int) -> int:
+    """The smallest pool that is had where so many threads are asked for; the pools are left as they were."""
+    with _pools().limit(limits=threads):
+        return min(int(pool["num_threads"]) for pool in _pools().info())
+
+
+def check_threads(threads: int) -> None:
+    """Raises ValueError where the pool can't have so many threads."""
+    if (most := _most(threads)) != threads:
+        raise ValueError(f"{name()} has a pool of {most} where it is asked for {threads} threads")
+
+
 def bind(operation: str, inputs: list[Any], out: np.ndarray) -> Callable[[], Any]:
     """The call; it runs on as many threads as set_threads() said last."""
     if operation == "gemm_batch_t":

@@ -218,6 +218,25 @@ print(sorted(os.sched_getaffinity(0)))
     assert ran.stdout.startswith(f"{cpus.all_threads()} ")
 
 
+def test_a_runtime_that_was_bound_before_is_refused_by_name(python: Run) -> None:
+    code = "from bench.peak import run, main; run(main)"
+    ran = python("-c", code, "--threads", "1", LD_PRELOAD="libgomp.so.1", OMP_PROC_BIND="true")
+    assert ran.returncode != 0
+    assert len(ran.stderr.splitlines()) == 1
+    assert "unset OMP_PROC_BIND=true" in ran.stderr
+
+
+@pytest.mark.skipif(cpus.all_threads() < 2, reason="one core: no team")
+@pytest.mark.parametrize("setting", ["OMP_THREAD_LIMIT=1", "OMP_DYNAMIC=true", "OMP_MAX_ACTIVE_LEVELS=0"])
+def test_a_session_is_refused_before_it_measures(python: Run, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    ran = python("-m", "bench.stream", "--threads", "2", **{name: value})
+    assert ran.returncode != 0
+    assert ran.stdout == ""
+    assert len(ran.stderr.splitlines()) == 1
+    assert f"unset {setting}" in ran.stderr
+
+
 def test_kernels_alone_know_the_cpus_before_a_runtime_binds(python: Run) -> None:
     code = "import kernels; from kernels.backends import c, numba; print(numba.threads_available())"
     assert python("-c", code, OMP_PROC_BIND="true").stdout == f"{len(os.sched_getaffinity(0))}\n"

@@ -39,20 +39,65 @@ for operation in ("gemm", "gemm_prepacked"):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_fewer_threads_than_asked(python: Run) -> None:
-    """OpenMP may start a smaller team than it is asked for: the work of the missing threads is still done."""
-    code = """
+REFUSED = """
+import numpy as np
 import kernels
-from support.cases import make_inputs, verify
-for kernel in kernels.available():
-    if kernel.backend == "c":
+a = np.ones((8, 8), np.float32)
+for backend in ("c", "numba"):
+    kernel = kernels.find("gemm", "f32", backend)
+    print((kernel(a, a, threads=1) == 8).all(), end=" ")
+    for call in (lambda: kernel(a, a, threads=2), lambda: kernels.find("gemm_prepacked", "f32", "c").pack(a, 2)):
         try:
-            verify(kernel, make_inputs(kernel, {"m": 50, "n": 70, "k": 60}), 3)
-        except Exception as error:
-            print(kernel.name, error)
+            call()
+        except ValueError as error:
+            print(error, end=" ")
 """
-    ran = python("-c", code, OMP_THREAD_LIMIT="2")
-    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OMP_THREAD_LIMIT", "1"),
+        ("OMP_DYNAMIC", "true"),
+        ("OMP_MAX_ACTIVE_LEVELS", "0"),
+    ],
+)
+def test_a_setting_that_makes_teams_smaller_is_refused_by_name(python: Run, name: str, value: str) -> None:
+    """What ran on one thread would be recorded, and held against roofs, as if it had run on two."""
+    ran = python("-c", REFUSED, **{name: value}, NUMBA_NUM_THREADS="2")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("True") == 2
+    assert ran.stdout.count(f"unset {name}={value}") == 4
+
+
+def test_a_limit_that_leaves_enough_threads_is_none(python: Run) -> None:
+    ran = python("-c", REFUSED, OMP_THREAD_LIMIT="2", OMP_MAX_ACTIVE_LEVELS="1", NUMBA_NUM_THREADS="2")
+    assert (ran.returncode, ran.stdout) == (0, "True True "), ran.stderr
+
+
+def test_threads_that_cannot_be_made_are_refused(python: Run) -> None:
+    """OpenMP would end the process: here, a thousand stacks don't fit into its address space."""
+    code = """
+import resource, numpy as np, kernels
+kernel, a = kernels.find("gemm", "f32", "c"), np.ones((8, 8), np.float32)
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+try:
+    kernel(a, a, threads=1024)
+except ValueError as error:
+    print(error, (kernel(a, a, threads=2) == 8).all())
+"""
+    ran = python("-c", code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("can't start 1024 threads: ")
+    assert ran.stdout.endswith("True\n")
+
+
+def test_a_blas_pool_that_ends_earlier_is_refused() -> None:
+    """Pools are built for so many CPUs: asked for more, they take what they have and say nothing."""
+    a = np.ones((8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"has a pool of \d+ where it is asked for 1024 threads"):
+        kernels.find("gemm", "f32", "blas")(a, a, threads=1024)
 
 
 @contextmanager
