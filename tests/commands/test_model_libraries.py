@@ -60,7 +60,7 @@ def test_results_are_this_projects(library: Library, threads: int) -> None:
             if task.model == model:
                 values, made = ours(task, weights, threads)[0]()
                 there = worker.prepare(task, (np.array(values), list(made)))
-                assert timed(there, 0, 2, waken=True) > 0
+                assert timed(there, 0, 2, waken=True).seconds > 0
                 worker.check_again()
                 with pytest.raises(WrongResult, match=library.name):
                     worker.prepare(task, (np.array(values) * 1.01, list(made)))

@@ -24,10 +24,11 @@ from bench.record import store
 from bench.transformer import __main__ as transformer
 from bench.wall import __main__ as wall
 from support import battery, odd
+from support.fuzz import thinned
 from support.process import ROOT, Run
 
 LEAST = 250
-THINNED = 7  # of 1,600 bad values of fields one in so many is tried: all take 20 s
+THINNED = thinned(7)  # of 1,600 bad values of fields one in so many is tried: all take 20 s
 SECONDS = 300  # whatever takes longer hangs
 GOOD = battery.whole()
 ODD = list(odd.odd())
@@ -84,7 +85,7 @@ def test_every_file_is_refused_in_one_line(files: list[tuple[str, Path]]) -> Non
 
 
 def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.CaptureFixture[str]) -> None:
-    some = files[::7]
+    some = files[:: thinned(7)]
     with soon():
         assert check.main([str(path) for _, path in some]) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -101,7 +102,7 @@ def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str
     """By the same reader, so a few will do: those of every class."""
     good = tmp_path / "good.json"
     store.save(GOOD, good)  # type: ignore[arg-type]
-    for name, path in files[::41]:
+    for name, path in files[:: thinned(41)]:
         arguments = [str(good), str(path)] if main is compare.main else [str(path)]
         assert refused(lambda arguments=arguments: main(arguments)), f"{name}: not refused"
 
@@ -140,7 +141,7 @@ def test_what_nobody_measured_is_shown_or_refused(
     """Records that keep every rule of the schema, of extreme and senseless measurements: no exception, no warning."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"drawn"))  # takes a second each
-    for name, document in itertools.islice(ODD, 0, None, every):
+    for name, document in itertools.islice(ODD, 0, None, thinned(every)):
         Path("r.json").write_text(json.dumps(document))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
