@@ -3,8 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python -m
-C = $(wildcard csrc/*.[ch] csrc/*/*.h)
-SOURCES = pyproject.toml CMakeLists.txt $(C) $(wildcard csrc/*.def)
+C = $(wildcard csrc/*.[ch] csrc/*/*.h tests/native/*.[ch])
+SOURCES = pyproject.toml CMakeLists.txt tests/native/CMakeLists.txt $(C) $(wildcard csrc/*.def)
 
 .PHONY: build bench test lint clean
 

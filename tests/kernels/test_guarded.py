@@ -1,5 +1,6 @@
 """No kernel touches memory outside its operands and its workspace, neither behind them nor before them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,17 +9,49 @@ import sys
 import pytest
 
 import kernels
-from support.process import Run
+from kernels.backends import c as native
+from support.process import ROOT, Run
 
-ROWS = sorted({(k.backend, k.isa) for k in kernels.KERNELS.values() if k.backend != "blas"})
+SELFTEST = ROOT / "build" / "selftest"
+"""C's kernels, without Python: tests/native."""
+NUMBA = sorted({k.isa for k in kernels.KERNELS.values() if k.backend == "numba"})
 
 
-@pytest.mark.parametrize(("backend", "isa"), ROWS)
-def test_nothing_outside_is_touched(backend: str, isa: str, python: Run) -> None:
-    """In another process, which a touched guard page ends; its last line names the kernel."""
+def skip_unless_it_runs(backend: str, isa: str) -> None:
     if reason := next(k.reason for k in kernels.KERNELS.values() if (k.backend, k.isa) == (backend, isa)):
         pytest.skip(reason)
-    ran = python("-m", "support.guarded", backend, isa)
+
+
+def selftest(*options: str) -> subprocess.CompletedProcess[str]:
+    assert SELFTEST.exists(), f"{SELFTEST} is missing: make build"
+    env = os.environ | {"OMP_WAIT_POLICY": "passive"}
+    return subprocess.run([SELFTEST, *options], capture_output=True, text=True, env=env, timeout=600)
+
+
+@pytest.mark.parametrize("isa", native.ISAS)
+def test_c_touches_nothing_outside(isa: str) -> None:
+    """Operands between guard pages, and every byte beside them looked at."""
+    skip_unless_it_runs("c", isa)
+    ran = selftest("--isa", isa, "--every", "3")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert int(ran.stdout.split()[-4]) > 1000, "hardly any calls"
+
+
+@pytest.mark.parametrize("isa", native.ISAS)
+def test_offsets_beyond_32_bits(isa: str) -> None:
+    """Rows, and matrices of a batch, whose offsets in elements exceed 2^32."""
+    skip_unless_it_runs("c", isa)
+    ran = selftest("--isa", isa, "--far")
+    if ran.returncode == 77:
+        pytest.skip(ran.stderr.strip())
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("isa", NUMBA)
+def test_numba_touches_nothing_outside(isa: str, python: Run) -> None:
+    """In another process, which a touched guard page ends; its last line names the kernel."""
+    skip_unless_it_runs("numba", isa)
+    ran = python("-m", "support.guarded", "numba", isa)
     *_, last = ran.stdout.splitlines() or [""]
     assert (ran.returncode, last) == (0, "done"), f"{last}\n{ran.stderr}"
 
