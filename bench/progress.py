@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal; what is shorter says nothing
 
@@ -44,6 +46,8 @@ class Bar:
 
     def _draw(self, text: str, share: float, left: str) -> None:
         if self._live is None:
+            from rich.progress import BarColumn, Progress, TextColumn  # 30 ms, and only for a terminal
+
             self._live = Progress(
                 BarColumn(24),
                 TextColumn("{task.percentage:3.0f} %"),

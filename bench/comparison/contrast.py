@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # scipy.special, 0.2 s, is imported when it is first used
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from bench.comparison.spread import Floats, Ints, Spread, centred, means, moderated, squares
 
@@ -49,12 +49,12 @@ class Estimate(NamedTuple):
     @property
     def p(self) -> Floats:
         """Two-sided, of no difference."""
-        result: Floats = 2 * stdtr(self.freedom, -np.abs(self.value) / self.error)
+        result: Floats = 2 * scipy.special.stdtr(self.freedom, -np.abs(self.value) / self.error)
         return result
 
     def half(self, error: Floats | float) -> Floats:
         """Half of the interval that misses with this probability."""
-        result: Floats = stdtrit(self.freedom, 1 - np.asarray(error) / 2) * self.error
+        result: Floats = scipy.special.stdtrit(self.freedom, 1 - np.asarray(error) / 2) * self.error
         return result
 
     def sessions(self, effect: float, error: Floats | float) -> Ints:
@@ -64,8 +64,8 @@ class Estimate(NamedTuple):
         """
         counts = np.arange(1, MOST_SESSIONS + 1)
         freedom = np.minimum(self.freedom[:, None] + 2 * (counts - 1), HEAVY)
-        critical = stdtrit(freedom, 1 - np.broadcast_to(np.asarray(error), self.value.shape)[:, None] / 2)
-        found = stdtr(freedom, effect / (self.single[:, None] / np.sqrt(counts)) - critical) >= POWER
+        critical = scipy.special.stdtrit(freedom, 1 - np.broadcast_to(np.asarray(error), self.value.shape)[:, None] / 2)
+        found = scipy.special.stdtr(freedom, effect / (self.single[:, None] / np.sqrt(counts)) - critical) >= POWER
         return np.where(found.any(axis=1), counts[found.argmax(axis=1)], MOST_SESSIONS + 1)
 
 

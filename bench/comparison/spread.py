@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # scipy.special, 0.2 s, is imported when it is first used
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -106,12 +106,12 @@ def fit_prior(variances: Floats, freedom: Floats) -> tuple[float, float]:
     By the moments of their logarithms. variances: at least two, positive, of normal draws.
     """
     half = freedom / 2
-    logs = np.log(variances) - digamma(half) + np.log(half)
-    excess = float(logs.var(ddof=1) - polygamma(1, half).mean())
+    logs = np.log(variances) - scipy.special.digamma(half) + np.log(half)
+    excess = float(logs.var(ddof=1) - scipy.special.polygamma(1, half).mean())
     if excess <= 0:
         return float(np.exp(logs.mean())), np.inf
     prior = 2 * _trigamma_inverse(excess)
-    return float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))), prior
+    return float(np.exp(logs.mean() + scipy.special.digamma(prior / 2) - np.log(prior / 2))), prior
 
 
 def _trigamma_inverse(value: float) -> float:
@@ -122,8 +122,8 @@ def _trigamma_inverse(value: float) -> float:
         return 1 / value
     x = 0.5 + 1 / value
     for _ in range(50):
-        at = float(polygamma(1, x))
-        step = at * (1 - at / value) / float(polygamma(2, x))
+        at = float(scipy.special.polygamma(1, x))
+        step = at * (1 - at / value) / float(scipy.special.polygamma(2, x))
         x += step
         if -step / x < 1e-9:
             break

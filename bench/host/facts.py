@@ -15,9 +15,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import archspec.cpu
-import threadpoolctl
-
 from bench.host.git import OWN, git
 from bench.host.sysfs import (
     CPUS,
@@ -43,6 +40,8 @@ def cpu(host: Host | None = None) -> dict[str, Any]:
     On Arm: implementer, architecture, part, and rNpM (variant and revision); most have no model. The microarchitecture
     is the newest whose features are all visible, so one that a hypervisor masks looks older.
     """
+    import archspec.cpu
+
     host = host or Host()
     info = host.fields("/proc/cpuinfo")
     arm = info.keys() >= {"CPU variant", "CPU revision"}
@@ -177,6 +176,7 @@ def _version(host: Host, library: str) -> str | None:
 
 def _blas() -> list[dict[str, Any]]:
     import numpy  # noqa: F401 - threadpoolctl sees only what is loaded
+    import threadpoolctl
 
     names = ("version", "threading_layer", "architecture")
     loaded = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from bench.record.format import VERSION
 from bench.record.probes import LOOPS
 from kernels.operations import OPERATIONS
@@ -37,25 +35,41 @@ def schema(version: int = VERSION) -> dict[str, Any]:
 
 def invalid(record: Mapping[str, Any], version: int = VERSION, derived: bool = True) -> str | None:
     """The field that breaks the schema and how, in one line; None where it holds. derived: look at DERIVED, too."""
-    validator = _validator(version, derived)
     if _good(version, derived)(record):
         return None
-    worst = jsonschema.exceptions.best_match(validator.iter_errors(record))
+    import jsonschema  # takes 0.1 s, and only says what is wrong
+
+    worst = jsonschema.exceptions.best_match(_validator(version, derived).iter_errors(record))
     return f"{worst.json_path}: {' '.join(worst.message.split())[:200]}" if worst else None
 
 
 @cache
-def _validator(version: int, derived: bool) -> Any:
+def _schema(version: int, derived: bool) -> Any:
+    """Without references."""
     found = schema(version)
     if not derived:
         found = found | {
             "required": [name for name in found["required"] if name not in DERIVED],
             "properties": found["properties"] | dict.fromkeys(DERIVED, True),
         }
+    return _inlined(found, found.get("$defs", {}))
+
+
+@cache
+def _validator(version: int, derived: bool) -> Any:
+    import jsonschema
+
+    def matches(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
+        """As jsonschema's "pattern", but a line break at the end, which Python's $ passes over, counts."""
+        if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+            yield jsonschema.ValidationError(f"{instance!a:.100} does not match {pattern!r:.40}")
+
     draft = jsonschema.Draft202012Validator
     kinds = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # a float is no index
-    strict = jsonschema.validators.extend(draft, {"pattern": _pattern}, type_checker=kinds)
-    return strict(_inlined(found, found.get("$defs", {})), format_checker=_FORMATS)
+    strict = jsonschema.validators.extend(draft, {"pattern": matches}, type_checker=kinds)
+    formats = jsonschema.FormatChecker(formats=())
+    formats.checks("date-time")(_is_moment)
+    return strict(_schema(version, derived), format_checker=formats)
 
 
 def _inlined(node: Any, known: Mapping[str, Any]) -> Any:
@@ -68,18 +82,14 @@ def _inlined(node: Any, known: Mapping[str, Any]) -> Any:
     return {key: _inlined(value, known) for key, value in {**meant, **node}.items() if key not in ("$ref", "$defs")}
 
 
-def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
-    """jsonschema's "pattern", but a line break at the end, which Python's $ passes over, counts."""
-    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
-        yield jsonschema.ValidationError(f"{instance!a:.100} does not match {pattern!r:.40}")
-
-
 def _is_moment(value: object) -> bool:
-    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
-
-
-_FORMATS = jsonschema.FormatChecker(formats=())
-_FORMATS.checks("date-time", raises=ValueError)(_is_moment)
+    """Whether it is a date and a time with its offset from UTC; what is no text has another error."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 # --- what is good isn't shown to jsonschema, which takes some 30 us a value: it says what is wrong
@@ -94,7 +104,7 @@ _KNOWN |= {"properties", "required", "additionalProperties", "propertyNames", "m
 
 @cache
 def _good(version: int, derived: bool) -> Test:
-    return _test(_validator(version, derived).schema)
+    return _test(_schema(version, derived))
 
 
 def _test(of: Any) -> Test:
@@ -127,9 +137,7 @@ def _text(of: Mapping[str, Any]) -> Test:
     pattern = re.compile(of.get("pattern", ".*"), re.DOTALL)
     moment = of.get("format") == "date-time"
     return lambda value: (
-        least <= len(value) <= most
-        and pattern.fullmatch(value) is not None
-        and (not moment or _FORMATS.conforms(value, "date-time"))
+        least <= len(value) <= most and pattern.fullmatch(value) is not None and (not moment or _is_moment(value))
     )
 
 

@@ -11,8 +11,8 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from scipy.stats import linregress
-from scipy.stats import t as student
+import numpy as np
+import scipy  # scipy.special, 0.2 s, is imported when it is first used
 
 from bench.files import csv_rows
 from bench.record.intervals import CONFIDENCE, Interval
@@ -88,10 +88,12 @@ def trend(one: Series) -> Trend:
     count = len(one.values)
     if count < 3:
         raise ValueError(f"{one.name}: {count} points leave no error to tell an interval from")
-    fit = linregress([years(day) for day in one.dates], [math.log10(value) for value in one.values])
-    reach = float(student.ppf((1 + CONFIDENCE) / 2, count - 2) * fit.stderr)
-    rate = Interval(*(float(10 ** (2 * slope)) for slope in (fit.slope, fit.slope - reach, fit.slope + reach)))
-    return Trend(rate, count, float(fit.rvalue**2), float(fit.slope), float(fit.intercept))
+    x, y = np.array([years(day) for day in one.dates]), np.log10(one.values)
+    (slope, intercept), covariance = np.polyfit(x - x[0], y, 1, cov=True)
+    intercept -= slope * x[0]
+    reach = float(scipy.special.stdtrit(count - 2, (1 + CONFIDENCE) / 2) * math.sqrt(covariance[0, 0]))
+    rate = Interval(*(float(10 ** (2 * of)) for of in (slope, slope - reach, slope + reach)))
+    return Trend(rate, count, float(np.corrcoef(x, y)[0, 1] ** 2), float(slope), float(intercept))
 
 
 def balance(days: Sequence[date]) -> list[float]:

@@ -253,7 +253,7 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_another_archspec_keeps_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     first = facts.machine_id()
-    monkeypatch.setattr(facts.archspec.cpu, "host", lambda: SimpleNamespace(name="renamed"))
+    monkeypatch.setattr("archspec.cpu.host", lambda: SimpleNamespace(name="renamed"))
     assert facts.cpu()["microarchitecture"] == "renamed"
     assert facts.machine_id() == first
 
