@@ -1,5 +1,6 @@
 /* Which kernels were compiled in, which ISAs run here, and the call of one. */
 #include "plan.h"
+#include "built.h"
 #include "per_isa/polynomials.h"
 
 /* built.def, made by CMake: ISA_ROW(name, whether this CPU has it), narrowest first; TABLE(isa, type). */
