@@ -86,7 +86,8 @@ def _outputs(options: Any, metrics: Metrics) -> tuple[Path, Path]:
 
 def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> int:
     record, machine = metrics.record, machine_line(metrics.record["machine"], metrics.record["session"])
-    beside, rows = beside_libraries(metrics), rows_of(metrics)
+    beside = beside_libraries(metrics)
+    rows = rows_of(metrics, whole=bool(beside))
     stem, pictures = options.picture or stem, []
     if not beside:
         pictures = draw(rows, stem, [machine, *_circumstances(metrics)])

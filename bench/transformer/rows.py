@@ -35,9 +35,9 @@ def inference(metrics: Metrics) -> list[tuple[Run, RunFigures]]:
     return [pair for pair in metrics.run_pairs if pair[0]["what"] == "inference"]
 
 
-def rows_of(metrics: Metrics) -> list[dict[str, Any]]:
+def rows_of(metrics: Metrics, whole: bool = False) -> list[dict[str, Any]]:
     """A row per run on this project's kernels, as measured; parts included. Raises BadInput where there is none, and
-    where one was timed as a whole.
+    where one was timed as a whole, unless `whole` allows it: beside libraries no parts are timed.
 
     seconds      the median with its interval
     normalised   over BERT-Base's at 128 tokens in the same rounds; None where that wasn't measured
@@ -48,7 +48,7 @@ def rows_of(metrics: Metrics) -> list[dict[str, Any]]:
     found = [_row(metrics, *pair) for pair in inference(metrics) if pair[0]["backend"] in BACKENDS]
     if not found:
         raise BadInput("the record has no latency of a whole model")
-    if not all(part["seconds"] for row in found for part in row["parts"]):
+    if not whole and not all(part["seconds"] for row in found for part in row["parts"]):
         raise BadInput("the record has a model on this project's kernels whose parts weren't timed")
     return found
 

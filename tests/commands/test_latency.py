@@ -23,7 +23,9 @@ from bench.transformer.tasks import tasks
 from bench.transformer.visits import permuted
 from bench.transformer.words import page, words
 from bench.workloads.model import Model, find
-from support import records
+from support import checkpoints, records
+from support.checkpoints import write
+from support.needed import needed
 from support.runs import inference, roofs
 
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
@@ -187,6 +189,22 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -
     assert f"record: {record}" in out
     assert load(record).record["machine"]["id"] == record.parent.name
     assert {p.name.removeprefix(record.stem) for p in record.parent.iterdir()} == {".json", ".md", ".png", ".svg"}
+
+
+def test_a_checkpoint_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    """Its model is that of config.json, with its folder's name."""
+    needed("safetensors")
+    for name in ("finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    monkeypatch.setattr(Session, "start", roofs)
+    folder = write(tmp_path / "mine", checkpoints.GPT2)
+    arguments = ["--weights", str(folder), "--length", "8", "--threads", "1", "--backend", "c", "--seconds", "0.001"]
+    assert transformer.main([*arguments, "--json", "--results", str(tmp_path)]) == 0
+    runs = json.loads(capsys.readouterr().out)["record"]["runs"]
+    numbers = {"name": "mine", "layers": 2, "width": 32, "ffn": 128, "heads": 4, "vocabulary": 61}
+    assert [(run["phase"], run["model"]) for run in runs] == [("prefill", numbers), ("decode", numbers)]
+    assert transformer.main(["--weights", str(folder), "--counts", "--length", "8"]) == 0
+    assert "mine" in capsys.readouterr().out
 
 
 # --- refused

@@ -29,6 +29,7 @@ from bench.transformer.tasks import Task, tasks
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 from support import records
+from support.checkpoints import bytes_of, tensors
 from support.needed import absent, needed
 from support.process import Run
 from support.runs import inference, roofs
@@ -67,15 +68,29 @@ def test_results_are_this_projects(library: Library, threads: int) -> None:
         worker.close()
 
 
-def test_a_checkpoints_weights_are_read_there(library: Library, tmp_path: Path) -> None:
-    save_file = needed("safetensors.numpy").save_file
-    tensors = to_hugging_face(GPT2, random_weights(GPT2, seed=8))
-    save_file({name: np.ascontiguousarray(x) for name, x in tensors.items()}, tmp_path / "model.safetensors")
-    task = Task(GPT2, "prefill", 7)
-    values, made = ours(task, weights_of(GPT2, tmp_path), 1)[0]()
-    worker = ModelWorker(library, cpus_for(1), GPT2, tmp_path)
+@pytest.mark.parametrize(
+    ("model", "odd"),
+    [
+        (BERT, {"activation": "gelu_tanh", "epsilon": 0.5}),
+        (GPT2, {"activation": "gelu", "epsilon": 0.5, "tied": False}),
+    ],
+    ids=["BERT", "GPT-2"],
+)
+def test_a_checkpoints_weights_are_read_there(
+    model: Model, odd: dict[str, Any], library: Library, tmp_path: Path
+) -> None:
+    """And its GELU, epsilon and head are honoured there, too: the usual ones give another result."""
+    needed("safetensors")
+    task = Task(replace(model, **odd), model.phases[0], 7)
+    (tmp_path / "model.safetensors").write_bytes(bytes_of(tensors(task.model, scale=4)))
+    values, made = ours(task, weights_of(task.model, tmp_path), 1)[0]()
+    worker = ModelWorker(library, cpus_for(1), task.model, tmp_path)
     worker.prepare(task, (np.array(values), list(made)))
     worker.close()
+    for name in ("activation", "epsilon"):
+        usual = replace(task, model=replace(task.model, **{name: getattr(model, name)}))
+        with pytest.raises(WrongResult):
+            compare("x", ours(usual, weights_of(usual.model, tmp_path), 1)[0](), (np.array(values), list(made)))
 
 
 @pytest.mark.parametrize("model", [BERT, GPT2], ids=["BERT", "GPT-2"])

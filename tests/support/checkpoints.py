@@ -42,13 +42,13 @@ def tensor(x: np.ndarray, kind: str | None = None) -> Tensor:
     return kind or KINDS[x.dtype.name], x.shape, np.ascontiguousarray(x).tobytes()
 
 
-def tensors(model: Model) -> dict[str, Tensor]:
-    """A model's, random, with Hugging Face's names."""
+def tensors(model: Model, scale: float = 1) -> dict[str, Tensor]:
+    """A model's, random, with Hugging Face's names; by `scale` larger than usual."""
     arrays = to_hugging_face(model, random_weights(model))
     if model.segments:
         name = "embeddings.token_type_embeddings.weight"
         arrays[name] = np.repeat(arrays[name], model.segments, axis=0)
-    return {name: tensor(x) for name, x in arrays.items()}
+    return {name: tensor(x * np.float32(scale)) for name, x in arrays.items()}
 
 
 def bytes_of(all_: Mapping[str, Tensor]) -> bytes:
