@@ -19,3 +19,4 @@ from kernels.cpus import leave_unbound  # noqa: E402 - only now it is known to b
 leave_unbound()  # the session pins its threads itself, and in turn to one core and to all
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # turns of a pause loop: under 1 ms
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # 2^20 cycles: under 1 ms
+os.environ["MPLBACKEND"] = "agg"  # pictures are files: a Jupyter kernel's, which its children inherit, may not be here

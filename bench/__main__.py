@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from importlib.resources import files
 
-from bench.cli import CALLED, console
+from bench.cli import CALLED, console, run
 from bench.report.columns import Column
 from bench.report.tables import table
 
@@ -36,4 +36,4 @@ def listed(session: str = "pytest bench/ --benchmark-only", called: str = CALLED
 
 
 if __name__ == "__main__":
-    listed()
+    run(lambda _: listed())

@@ -4,9 +4,11 @@ import argparse
 import codecs
 import json
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -14,8 +16,8 @@ from rich.console import Console, ConsoleDimensions
 
 from bench.errors import BadInput, plain
 
-CUT_SHORT = 130  # exit status after Ctrl-C or SIGTERM
 CALLED = "python -m bench."  # before a command's name; the command ridgeline sets its own
+CUT_SHORT = 130  # exit status after one of ENDINGS
 
 
 def output(text: str) -> Path:
@@ -89,40 +91,78 @@ class Parser(argparse.ArgumentParser):
         options.arguments = given
         return options
 
+    def print_help(self, file: Any = None) -> None:
+        (file or sys.stdout).write(self.format_help())  # argparse's says nothing of a disk that is full
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {plain(message)}\n")
 
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C; what Slurm, Kubernetes and time-outs of CI send; a terminal that closes."""
+
+
+@contextmanager
+def endings(handler: Callable[[int, Any], Any]) -> Iterator[None]:
+    """A block with a handler for all of ENDINGS; those that are ignored (nohup, a shell's background) stay so."""
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    before = {number: known for number, known in before.items() if known not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
 def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
-    """Runs a command's main() as a process: exit 2 on bad input, 1 on a failed check, 130 on Ctrl-C.
+    """Runs a command's main() as a process: exit 2 on bad input, 1 on a failed check, 130 on Ctrl-C and its like.
 
     Output that can't be written, to a full disk or a stdout that is closed, is one line and exit 2, too.
     """
-    path = Path(sys.argv[0])
-    command = path.parent.name if path.stem == "__main__" else path.stem
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file that is opened would take the diagnostics
+            os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
-        sys.exit(_complain(command, "stdout is closed", 2))
+        complain("stdout is closed")
+        sys.exit(2)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="ridgeline")  # its encoding may be ASCII, an argument no UTF-8
+    status: Any = 0
     try:
-        status = main(None) or 0
-        sys.stdout.flush()
-        sys.exit(status)
+        with endings(signal.default_int_handler):
+            try:
+                status = main(None) or 0
+            except SystemExit as exit_:  # of --help
+                status = exit_.code
+            sys.stdout.flush()
     except BadInput as error:
-        sys.exit(_complain(command, str(error), 2))
+        complain(error)
+        status = 2
     except KeyboardInterrupt:
-        sys.exit(_complain(command, "interrupted", CUT_SHORT))
+        complain("interrupted")
+        status = CUT_SHORT
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer can't be written
-        if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
-            sys.exit(0)
-        sys.exit(_complain(command, f"{error.filename or 'output'}: {error.strerror}", 2))
+        if not isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
+            complain(error)
+            status = 2
+    sys.exit(status)
 
 
-def _complain(command: str, message: str, status: int) -> int:
+def complain(error: object) -> None:
+    """One line on stderr; of an error of the system, about which file."""
+    if isinstance(error, OSError):
+        error = f"{error.filename or 'output'}: {error.strerror}"
+    path = Path(sys.argv[0])
+    command = path.parent.name if path.stem == "__main__" else path.stem
     if sys.stderr is not None:
-        print(f"bench.{command}: {plain(message)}", file=sys.stderr)
-    return status
+        with suppress(OSError):  # nobody is there to read it
+            alone = command in ("bench", "pytest", "ridgeline")
+            print(f"{'bench' if alone else f'bench.{command}'}: {plain(error)}", file=sys.stderr)
 
 
 ASCII = str.maketrans({"±": "+-", "²": "^2", "█": "#"})
@@ -140,6 +180,11 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("ridgeline", _in_ascii)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # BrokenPipeError: rich would exit, whatever is still to be written
+
+
 def console(stderr: bool = False) -> Console:
     """A rich console: as wide as the terminal, as COLUMNS says, or 180 columns where the output is no terminal.
 
@@ -148,7 +193,7 @@ def console(stderr: bool = False) -> Console:
     """
     stream = sys.stderr if stderr else sys.stdout
     shown = stream is not None and stream.isatty()
-    made = Console(
+    made = _Console(
         stderr=stderr, highlight=False, markup=False, emoji=False, force_interactive=None if shown else False
     )
     if not shown or made.is_dumb_terminal:
@@ -178,15 +223,55 @@ def shown(
     document: Any,
     show: Callable[[Console], None],
     record: Path | None = None,
-    pictures: Sequence[Path] = (),
+    draw: Callable[[], Sequence[Path]] | None = None,
+    failed: bool = False,
 ) -> int:
-    """Prints the document, with --json, or what show() does and the names of files. Returns the exit status."""
-    if options.json:
-        print_json(document)
-    else:
-        show(console())
-        for path in pictures:
-            print(f"picture: {plain(path)}")
-        if record:
-            print(f"record: {plain(record)}")
-    return 0 if complete else CUT_SHORT
+    """Prints the document, with --json, or what show() does; pictures come last. Returns the exit status.
+
+    record  where it was written, before this
+    draw    writes pictures and pages and returns their paths, which become the document's "pictures". A failure is one
+            line on stderr and exit status 2
+    failed  whether something was that before
+    """
+    lost: OSError | None = None
+    if not options.json:
+        try:
+            show(console())
+            sys.stdout.flush()
+        except OSError as error:  # pictures and pages all the same
+            lost = error
+    files: list[Path] = []
+    try:
+        if draw:
+            files, undrawn = drawn(draw)
+            failed = failed or undrawn
+        if options.json:
+            pictures = {"pictures": [str(path) for path in files if path.suffix != ".md"]} if draw else {}
+            print_json({**document, **pictures} if pictures else document)
+    finally:
+        for path in [] if lost or options.json else [*files, *([record] if record else [])]:
+            print(f"{kind(path)}: {plain(path)}")
+    if lost:
+        raise lost
+    return 2 if failed else 0 if complete else CUT_SHORT
+
+
+def drawn(draw: Callable[[], Sequence[Path]]) -> tuple[list[Path], bool]:
+    """The files that draw() wrote and whether it failed, which is one line on stderr."""
+    try:
+        return list(draw()), False
+    except (BadInput, OSError) as error:
+        complain(error)
+    except Exception as error:  # matplotlib's: settings, fonts, memory
+        complain(f"the picture can't be drawn: {type(error).__name__}: {error}")
+    return [], True
+
+
+def kind(path: Path) -> str:
+    """What a file is that a command wrote."""
+    return {".json": "record", ".md": "page"}.get(path.suffix, "picture")
+
+
+def sayable(text: str, encoding: str) -> str:
+    """The text as an output in this encoding can have it."""
+    return text.encode(encoding, "ridgeline").decode(encoding)

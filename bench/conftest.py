@@ -8,26 +8,25 @@ storage and comparison work on the same samples, and bench.measure.timing stays 
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli import console, output_folder
+from bench.cli import console, drawn, endings, kind, output_folder, sayable
 from bench.errors import BadInput, plain
 from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
+from bench.measure.run import written
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries, nothing_of
 from bench.options import dtypes
 from bench.progress import Bar
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
-from bench.record.store import save
-from bench.report.roofline_plot import roofline
 from bench.report.screen import page, summary
 from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import SWEEPS, Sweep
@@ -95,7 +94,6 @@ class Plan:
         self.groups: dict[tuple[Shape, str, int], Group] = {}
         self.wrong: dict[Group, WrongResult] = {}
         self.shown: list[tuple[dict[str, Any], Row]] = []
-        self.files: list[Path] = []
 
     @contextmanager
     def uncaptured(self) -> Iterator[None]:
@@ -145,26 +143,38 @@ class Plan:
         return session.rows_of(group)[kernel]
 
     def finish(self) -> None:
-        """Figures into pytest-benchmark's extra_info, record and picture to disk."""
+        """The record to disk, while signals wait; then figures into pytest-benchmark's extra_info."""
         if self.session is None or not self.session.measured():
             return
-        metrics = self.session.metrics()
-        record = metrics.record
+        with endings(lambda number, frame: None):
+            metrics = self.session.metrics()
+            path = result_path(self.config.getoption("--results"), metrics.record["machine"]["id"])
+            self.saved = written(metrics, path)
+        self.path, self.failed = self.saved or path, self.saved != path
         by_row = {id(row): f for row, f in metrics.pairs}
         for info, row in self.shown:
             info.update(by_row.get(id(row), {}))
             info["trust"] = metrics.trust["grade"]
-        self.files = [result_path(self.config.getoption("--results"), record["machine"]["id"])]
-        save(record, self.files[0])
-        if any(roofs.ridges for roofs in metrics.roofs.values()):
-            self.files += roofline([metrics], self.files[0].with_suffix(""))
         self.metrics = metrics
-        text = page(metrics, self.files[1:])
-        self.files.append(self.files[0].with_suffix(".md"))
-        with replacing(self.files[-1]) as handle:
+
+    def draw(self) -> list[Path]:
+        """Picture and page, beside the record."""
+        from bench.report.roofline_plot import roofline
+
+        assert self.metrics
+        found = []
+        if any(roofs.ridges for roofs in self.metrics.roofs.values()):
+            found += roofline([self.metrics], self.path.with_suffix(""))
+        text = page(self.metrics, found)
+        with replacing(self.path.with_suffix(".md")) as handle:
             handle.write(text)
+        return [*found, self.path.with_suffix(".md")]
 
     metrics: Metrics | None = None
+    path = Path()
+    saved: Path | None = None
+    of: pytest.Session
+    failed = False
     unmeasured: Session | None = None
     offered = False  # whether there were kernels to choose from
 
@@ -174,7 +184,9 @@ PLAN = pytest.StashKey[Plan]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[PLAN] = Plan(config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was measured is kept
+    listening = ExitStack()
+    listening.enter_context(endings(signal.default_int_handler))  # whatever ends it, what was measured is kept
+    config.add_cleanup(listening.close)
     if not config.getoption("benchmark_compare", None):
         config.option.benchmark_quiet = True  # its table has neither GB/s nor GFLOP/s columns; ours takes its place
 
@@ -256,7 +268,9 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Before pytest-benchmark writes its JSON: the final figures belong into it."""
-    session.config.stash[PLAN].finish()
+    plan = session.config.stash[PLAN]
+    plan.of = session
+    plan.finish()
     return (yield)
 
 
@@ -268,9 +282,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     with out.capture() as captured:
         out.print(summary(plan.metrics, config.getoption("--rows")))
     terminalreporter.section("ridgeline")
-    terminalreporter.write_line(captured.get())
+    terminalreporter.write_line(sayable(captured.get(), out.encoding))
     if not plan.metrics.record["complete"]:
         terminalreporter.write_line("interrupted: the record holds what was measured until then")
-    for path in plan.files:
-        kind = {".json": "record", ".md": "page"}.get(path.suffix, "picture")
-        terminalreporter.write_line(f"{kind}: {os.path.relpath(path)}")
+    files, failed = drawn(plan.draw)
+    for path in [*files, *filter(None, [plan.saved])]:
+        terminalreporter.write_line(sayable(f"{kind(path)}: {plain(os.path.relpath(path))}", out.encoding))
+    if plan.failed or failed:
+        plan.of.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -113,35 +113,41 @@ _KINDS = {
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a temporary file beside `path` and renames it there at the end: readers see the old file or the whole new
-    one.
+    """Opens a new file that takes the place of `path` at the end: readers see the old file or the whole new one.
 
+    Until then it has no name, where the file system knows such files: of a process that is killed nothing is left.
     Raises BadInput where the folder can't be written, and where the path is a folder, a device or the like.
     """
-    handle = None
+    name = None
     try:
         if path.exists() and not path.is_file():
             raise BadInput(f"can't write {path}: it is no file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115  # closed below, before the rename
-            mode,
-            encoding=None if "b" in mode else "utf-8",
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            delete=False,
-        )
-        with handle:
+        number, name = _nameless(path)
+        with open(number, mode, encoding=None if "b" in mode else "utf-8") as handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(handle.name, 0o644)
-        os.replace(handle.name, path)
+            os.fsync(number)
+            os.fchmod(number, 0o644)
+            if name is None:
+                name = tempfile.mktemp(prefix=f".{path.name[:80]}.", dir=path.parent)  # link() takes none that is there
+                os.link(f"/proc/self/fd/{number}", name, src_dir_fd=number)  # follows that link only with a folder
+        os.replace(name, path)
     except BaseException as error:
-        if handle is not None:
-            os.unlink(handle.name)
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         if isinstance(error, OSError):
             raise BadInput(f"can't write {path}: {error.strerror}") from error
         raise
+
+
+def _nameless(path: Path) -> tuple[int, str | None]:
+    """A new file in the path's folder to read and write, and its name where it has to have one."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # not on every file system; a full disk is told below
+            return os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o644), None
+    return tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
 
 
 def result_path(folder: Path, machine: str, suffix: str = "") -> Path:

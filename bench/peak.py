@@ -103,8 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     isas = _isas(options.isa)
     with measuring("peak", options, options.threads, options.dtype, first="FMA peak") as session:
         measure(session, options.threads, isas, options.dtype, options.seconds)
-    metrics = kept(session, options.save)
-    return shown(options, session.complete, metrics.record, lambda out: _print(out, metrics), record=options.save)
+    done = kept(session, options)
+    metrics = done.metrics
+    return shown(
+        options, session.complete, metrics.record, lambda out: _print(out, metrics), done.saved, failed=done.failed
+    )
 
 
 if __name__ == "__main__":

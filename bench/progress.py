@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -30,13 +30,13 @@ class Bar:
         if share is not None and self._share_began is None:
             self._share_began = now
         left = self._left(now, share)
-        with self._around():
+        with self._around(), suppress(OSError):  # a closed terminal or a full disk is no reason to stop measuring
             if self._out.is_interactive:
                 self._draw(text, share or 0.0, left)
             elif now - self._said >= PLAIN_SECONDS:
                 done = "" if share is None else f"{100 * share:3.0f} %, {left} left: "
-                self._out.print(f"{now - self._began:5.0f} s  {done}{text}", markup=False)
                 self._said = now
+                self._out.print(f"{now - self._began:5.0f} s  {done}{text}", markup=False)
 
     def _left(self, now: float, share: float | None) -> str:
         if not share or self._share_began is None:
@@ -67,6 +67,6 @@ class Bar:
     def close(self) -> None:
         """Takes the line away."""
         if self._live is not None:
-            with self._around():
+            with self._around(), suppress(OSError):
                 self._live.stop()
             self._live = None

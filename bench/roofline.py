@@ -6,10 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cli import Parser, run, shown
-from bench.errors import plain
 from bench.files import replacing
 from bench.record.store import derived_from, load
-from bench.report.roofline_plot import roofline
 from bench.report.screen import page, summary
 from bench.report.words import answer
 
@@ -22,12 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     records = [load(path) for path in options.record]
     with derived_from(*options.record):
-        pictures = roofline(records, options.picture)
         text = Path(f"{options.picture}.md")
-        with replacing(text) as handle:
-            handle.write("\n".join(page(metrics, pictures[:1]) for metrics in records))
         document = {
-            "pictures": list(map(str, pictures)),
             "page": str(text),
             "words": [answer(metrics) for metrics in records],
             "figures": [metrics.as_dict() for metrics in records],
@@ -35,9 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         def show(out: Console) -> None:
             out.print(*(summary(metrics, options.rows) for metrics in records), sep="\n")
-            out.print(f"page: {plain(text)}", soft_wrap=True)
 
-        return shown(options, True, document, show, pictures=pictures)
+        def drawn() -> Sequence[Path]:
+            from bench.report.roofline_plot import roofline
+
+            with derived_from(*options.record):
+                pictures = roofline(records, options.picture)
+                with replacing(text) as handle:
+                    handle.write("\n".join(page(metrics, pictures[:1]) for metrics in records))
+                return [text, *pictures]
+
+        return shown(options, True, document, show, draw=drawn)
 
 
 if __name__ == "__main__":

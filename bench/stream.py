@@ -245,10 +245,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measure_levels(session, options.threads)
         else:
             measure(session, options.threads, options.size, options.backend, options.seconds)
-    metrics = kept(session, options.save)
+    done = kept(session, options)
+    metrics = done.metrics
     levels = options.threads if options.levels else ()
     return shown(
-        options, session.complete, metrics.record, lambda out: _print(out, metrics, levels), record=options.save
+        options,
+        session.complete,
+        metrics.record,
+        lambda out: _print(out, metrics, levels),
+        done.saved,
+        failed=done.failed,
     )
 
 

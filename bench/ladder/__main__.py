@@ -12,8 +12,6 @@ from rich.console import Console
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
-from bench.files import result_path
-from bench.ladder.plot import draw
 from bench.ladder.steps import BACKENDS, Step, climb, headline
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
@@ -90,12 +88,6 @@ def _parser() -> Parser:
     return parser
 
 
-def _measured(options: Any) -> Metrics:
-    from bench.ladder.measuring import measured  # records are drawn where nothing was compiled
-
-    return measured(options)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.record:
@@ -104,28 +96,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.save:
                 save(metrics.record, options.save)
             return _shown(options, metrics, options.save, options.record.with_suffix(""))
-    metrics = _measured(options)
-    saved = options.save or result_path(options.results, metrics.record["machine"]["id"], "-ladder")
-    save(metrics.record, saved)
-    return _shown(options, metrics, saved, saved.with_suffix(""))
+    from bench.ladder.measuring import measured  # records are drawn where nothing was compiled
+
+    done = measured(options)
+    return _shown(options, done.metrics, done.saved, done.stem, done.failed)
 
 
-def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> int:
+def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, failed: bool = False) -> int:
     """stem: of the picture, unless --picture has another."""
     try:
         steps = climb(metrics)
     except ValueError as error:
         raise BadInput(f"{options.record}: {error}") from error
-    pictures = draw(metrics, steps, headline(metrics), options.picture or stem)
-    complete = metrics.record["complete"]
-    if options.markdown and not options.json:
-        return shown(options, complete, None, lambda out: print(for_page(metrics, steps)))
-    document = {
-        "record": metrics.record,
-        "steps": [s.as_dict() for s in steps],
-        "pictures": list(map(str, pictures)),
-    }
-    return shown(options, complete, document, lambda out: _print(out, metrics, steps), saved, pictures)
+
+    def show(out: Console) -> None:
+        if options.markdown:
+            print(for_page(metrics, steps))
+        else:
+            _print(out, metrics, steps)
+
+    def drawn() -> Sequence[Path]:
+        from bench.ladder.plot import draw
+
+        with derived_from(*filter(None, [options.record])):
+            return draw(metrics, steps, headline(metrics), options.picture or stem)
+
+    document = {"record": metrics.record, "steps": [s.as_dict() for s in steps]}
+    return shown(options, metrics.record["complete"], document, show, saved, drawn, failed)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from bench.host.sysfs import available_memory_bytes, cache_bytes
 from bench.ladder.steps import BACKENDS, RUNGS
 from bench.measure.groups import Group
 from bench.measure.probes import fma_probe
-from bench.measure.run import kept, measuring
+from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
-from bench.record.metrics import Metrics
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from kernels.types import DTYPES
@@ -76,9 +75,9 @@ def product(model: str, layer: str, m: int, n: int | None, k: int | None, dtype:
     return replace(whole, weight=weight and n * k * DTYPES[dtype].itemsize > (cache_bytes(2) or 0))
 
 
-def measured(options: Any) -> Metrics:
+def measured(options: Any) -> Kept:
     """The climb that the command's options ask for."""
     case = product(options.model, options.layer, options.m, options.n, options.k, options.dtype)
     with measuring("ladder", options, {1, options.threads}, [options.dtype], first="the climb") as session:
         measure(session, case, options.dtype, options.seconds)
-    return kept(session, None)
+    return kept(session, options, "-ladder")

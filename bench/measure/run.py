@@ -6,19 +6,21 @@ parser.add_save()
 options = parser.parse_args(arguments)
 with measuring("peak", options, options.threads) as session:
     ...
-metrics = kept(session, options.save)
-return shown(options, session.complete, metrics.record, lambda out: out.print(...), options.save)
+done = kept(session, options)
+return shown(options, session.complete, done.metrics.record, lambda out: out.print(...), done.saved, failed=done.failed)
 """
 
 import signal
+import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from bench.cli import console
+from bench.cli import complain, console, endings
 from bench.errors import BadInput
+from bench.files import result_path
 from bench.measure.session import Session
 from bench.progress import Bar
 from bench.record.metrics import Metrics
@@ -29,20 +31,24 @@ Taking = TypeVar("Taking", bound=Collection[Any])
 
 
 class Interruptible:
-    """A block that Ctrl-C or SIGTERM ends early, but not what follows it. complete: whether it came to its end."""
+    """A block that Ctrl-C and the others of ENDINGS end early, but not what follows it. complete: whether it came to
+    its end.
+    """
 
     complete = False
 
     def __enter__(self) -> "Interruptible":
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._listening = endings(signal.default_int_handler)
+        self._listening.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> bool:
-        signal.signal(signal.SIGTERM, self._before)
+        self._listening.__exit__(None, None, None)
         self.complete = kind is None
         if kind is not KeyboardInterrupt:
             return False
-        console(stderr=True).print("interrupted: what was measured so far follows")
+        with suppress(OSError):  # the terminal may be gone
+            console(stderr=True).print("interrupted: what was measured so far follows")
         return True
 
 
@@ -55,7 +61,7 @@ def measuring(
     first: str = "roofs",
     others: Iterable[str] = (),
 ) -> Iterator[Session]:
-    """A session to measure in, in a block that Ctrl-C or SIGTERM may end early; others' processes end with it.
+    """A session to measure in, in a block that Ctrl-C and its like may end early; others' processes end with it.
 
     command  as behind python -m bench.
     options  what the command's Parser returned, for the record
@@ -91,11 +97,55 @@ def take_part(missing: Iterable[str], present: Taking) -> Taking:
     return present
 
 
-def kept(session: Session, path: Path | None) -> Metrics:
-    """The session's metrics; the record is written to `path`. Raises KeyboardInterrupt where nothing was measured."""
-    metrics = session.metrics()
-    if not metrics.rows:
-        raise KeyboardInterrupt
-    if path:
+class Kept(NamedTuple):
+    """What a session leaves. path: where its record was to be; saved: where it is, if anywhere."""
+
+    metrics: Metrics
+    path: Path | None
+    saved: Path | None
+
+    @property
+    def failed(self) -> bool:
+        return self.saved != self.path
+
+    @property
+    def stem(self) -> Path:
+        """Beside the record: what pictures and pages are called, without .png and the like."""
+        path = self.saved or self.path
+        assert path
+        return path.with_suffix("")
+
+
+def kept(session: Session, options: Any, suffix: str = "") -> Kept:
+    """The session's metrics and record, which is written before anything else is; signals wait until it is.
+
+    It is written to the file of --record or, where there is a suffix, to one in the folder of --results that ends in
+    it. Raises KeyboardInterrupt where nothing was measured.
+    """
+    with endings(lambda number, frame: None):
+        metrics = session.metrics()
+        if not metrics.rows:
+            raise KeyboardInterrupt
+        path = getattr(options, "save", None)
+        if path is None and suffix:
+            path = result_path(options.results, metrics.record["machine"]["id"], suffix)
+        return Kept(metrics, path, written(metrics, path) if path else None)
+
+
+def written(metrics: Metrics, path: Path) -> Path | None:
+    """Where the record was written: a full disk mustn't take it along. stderr tells where it isn't the path."""
+    try:
         save(metrics.record, path)
-    return metrics
+        return path
+    except BadInput as error:
+        try:
+            with ExitStack() as failed:
+                folder = Path(tempfile.mkdtemp(prefix="ridgeline-"))
+                failed.callback(folder.rmdir)
+                save(metrics.record, folder / path.name)
+                failed.pop_all()
+        except (BadInput, OSError):
+            complain(error)
+            return None
+        complain(f"{error}; the record is {folder / path.name}")
+        return folder / path.name

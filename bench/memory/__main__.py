@@ -13,15 +13,14 @@ from rich.console import Console
 
 from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
-from bench.files import replacing, result_path
+from bench.files import replacing
 from bench.memory.experiment import CLAIM, compared, sizes_of, verdict
-from bench.memory.plot import draw
 from bench.memory.sizes import Disagreement, Sizes
 from bench.memory.tables import own_table, step_columns, steps_table, training_table
 from bench.memory.training import held, training_rows
 from bench.options import add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load, save
+from bench.record.store import derived_from, load
 from bench.report.tables import caption_of, markdown
 from bench.report.text import machine_line, trust_text
 from bench.workloads.model import find
@@ -92,23 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _own(options.model, options.length, options.batch)  # refused, if it is, before anything is measured
     if not options.rounds:
         return _shown(options, None, None, None)
+    from bench.memory.measuring import measured  # records are drawn where nothing was compiled
+
     try:
-        metrics = _measured(options, sizes, intervals)
+        done = measured(options, sizes, intervals)
     except (Disagreement, WrongResult) as error:
         console(stderr=True).print(f"bench.memory: {error}", markup=False)
         return 1
-    path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-memory")
-    save(metrics.record, path)
-    return _shown(options, metrics, path, path.with_suffix(""))
+    return _shown(options, done.metrics, done.saved, done.stem, done.failed)
 
 
-def _measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Metrics:
-    from bench.memory.measuring import measured  # records are drawn where nothing was compiled
-
-    return measured(options, sizes, intervals)
-
-
-def _shown(options: Any, metrics: Metrics | None, saved: Path | None, stem: Path | None) -> int:
+def _shown(options: Any, metrics: Metrics | None, saved: Path | None, stem: Path | None, failed: bool = False) -> int:
     """The analytic side and, of a session's metrics, the measured one; page and picture are written beside its record.
 
     Raises BadInput for a record without training.
@@ -127,15 +120,21 @@ def _shown(options: Any, metrics: Metrics | None, saved: Path | None, stem: Path
     why = f": {trust['reasons'][0]}" if trust["reasons"] else ""
     headings = [machine, f"{record['ended'][:10]}, trust {trust['grade'] or 'without a grade'}{why}"]
     stem = options.picture or stem
-    pictures = draw(sizes, rows, stem, headings) if rows else []
     chain = {**asdict(sizes), "threads": steps[0]["threads"], "fixed_bytes": sizes.fixed_bytes, "steps": rows}
-    document |= {"record": record, "rematerialisation": chain if rows else None, "pictures": list(map(str, pictures))}
+    document |= {"record": record, "rematerialisation": chain if rows else None}
     said = f"Claimed: {CLAIM[1]:.0f}x less memory for {CLAIM[0]:.0f} % more compute; {verdict(rows)}." if rows else ""
-    if rows:
-        columns = step_columns(sizes.layers)
+
+    def drawn() -> Sequence[Path]:
+        from bench.memory.plot import draw
+
+        if not rows:
+            return []
+        columns, text = step_columns(sizes.layers), stem.with_name(f"{stem.name}.md")
         lines = ["# Rematerialisation", "", *headings, "", said, "", *markdown(columns, rows), "", caption_of(columns)]
-        with replacing(stem.with_name(f"{stem.name}.md")) as handle:
-            handle.write("\n".join([*lines, *(f"- {reason}" for reason in trust["reasons"]), ""]))
+        with derived_from(*filter(None, [options.record])):
+            with replacing(text) as handle:
+                handle.write("\n".join([*lines, *(f"- {reason}" for reason in trust["reasons"]), ""]))
+            return [text, *draw(sizes, rows, stem, headings)]
 
     def show(out: Console) -> None:
         out.print(first)
@@ -145,7 +144,7 @@ def _shown(options: Any, metrics: Metrics | None, saved: Path | None, stem: Path
             out.print(said)
         out.print(trust_text(metrics))
 
-    return shown(options, record["complete"], document, show, saved, pictures)
+    return shown(options, record["complete"], document, show, saved, drawn, failed)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ from typing import Any
 
 from bench.host.placement import pinned
 from bench.measure.groups import VISITS
-from bench.measure.run import kept, measuring
+from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import OPENMP, Samples, collect
 from bench.memory.chain import Chain, account
 from bench.memory.experiment import NAME
 from bench.memory.sizes import Sizes
-from bench.record.metrics import Metrics
 from bench.record.runs.run import ModelNumbers, Run, add_run, make_run
 
 LEVELS = ("L1", "L2", "L3", "DRAM")
@@ -21,7 +20,7 @@ MIXED = "numpy"
 """The pool of a step: between products NumPy computes on one thread, and the others' CPU clocks stand still."""
 
 
-def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Metrics:
+def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Kept:
     """The session's metrics. Raises Disagreement and WrongResult as account() does, KeyboardInterrupt where no step was
     timed; Ctrl-C and SIGTERM leave the rounds that have been.
     """
@@ -35,7 +34,7 @@ def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Metrics:
         session.finish()
     if not session.runs:
         raise KeyboardInterrupt
-    return kept(session, None)
+    return kept(session, options, "-memory")
 
 
 def experiment(session: Session, chain: Chain, held: dict[int, tuple[int, int]], rounds: int) -> None:

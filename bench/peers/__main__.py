@@ -17,14 +17,9 @@ from bench.report.libraries import as_dict, summary
 from kernels.backends import libraries
 
 
-def _shown(options: Any, metrics: Metrics) -> int:
-    return shown(options, metrics.record["complete"], as_dict(metrics), lambda out: out.print(summary(metrics)))
-
-
-def _measured(options: Any) -> Metrics:
-    from bench.peers.measuring import measured  # records are shown where nothing was compiled
-
-    return measured(options)
+def _shown(options: Any, metrics: Metrics, saved: Path | None = None, failed: bool = False) -> int:
+    document, complete = as_dict(metrics), metrics.record["complete"]
+    return shown(options, complete, document, lambda out: out.print(summary(metrics)), saved, failed=failed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise BadInput(f"{options.record}: no other library took part in it")
         with derived_from(options.record):
             return _shown(options, metrics)
-    return _shown(options, _measured(options))
+    from bench.peers.measuring import measured  # records are shown where nothing was compiled
+
+    done = measured(options)
+    return _shown(options, done.metrics, done.saved, done.failed)
 
 
 if __name__ == "__main__":

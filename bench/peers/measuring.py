@@ -3,14 +3,11 @@
 from typing import Any
 
 import kernels
-from bench.files import result_path
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import kept, measuring, take_part
+from bench.measure.run import Kept, kept, measuring, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
-from bench.record.metrics import Metrics
-from bench.record.store import save
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import Sweep, layer_cases
@@ -64,13 +61,9 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     session.finish()
 
 
-def measured(options: Any) -> Metrics:
+def measured(options: Any) -> Kept:
     """What the command's options ask for; its record is written. Raises BadInput where no library is installed."""
     present = take_part(libraries.missing(), {row.backend for row in libraries.rows() if row.reason is None})
     with measuring("peers", options, options.threads, [options.dtype], others=present) as session:
         measure(session, options.dtype, options.seconds, options.full)
-    metrics = kept(session, None)
-    path = result_path(options.results, metrics.record["machine"]["id"], "-peers")
-    save(metrics.record, path)
-    session.progress(f"record: {path}")
-    return metrics
+    return kept(session, options, "-peers")

@@ -1,7 +1,11 @@
 """What every picture shares: colours and markers, and how it is written."""
 
+import os
 from pathlib import Path
 
+os.environ["MPLBACKEND"] = (
+    "agg"  # files only; a Jupyter kernel's, which its children inherit, is in no other environment
+)
 import matplotlib
 
 from bench.files import replacing
@@ -10,6 +14,8 @@ matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+matplotlib.rcdefaults()  # a user's matplotlibrc, with LaTeX, say, or fonts that aren't here, is for other figures
 
 __all__ = ["LOOKS", "literal", "plt", "write"]
 

@@ -13,15 +13,14 @@ from rich.console import Console
 
 from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
-from bench.files import replacing, result_path
+from bench.files import replacing
 from bench.models import BACKENDS, libraries
 from bench.models.checkpoint import model_of
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load, save
+from bench.record.store import derived_from, load
 from bench.report.text import compiled_text, machine_line, trust_text
 from bench.transformer.analytic import analytic
-from bench.transformer.plot import draw
 from bench.transformer.rows import beside_libraries, rows_of
 from bench.transformer.tables import beside_table, counts_table, latency_table, parts_table
 from bench.transformer.words import library_words, page, words
@@ -72,27 +71,20 @@ def _counted(options: Any, lengths: Sequence[int]) -> int:
     return shown(options, True, [row for _, _, rows in found for row in rows], show)
 
 
-def _measured(options: Any, lengths: Sequence[int]) -> Metrics:
-    from bench.transformer.measuring import measured  # records are drawn where nothing was compiled
-
-    return measured(options, _models(options), lengths)
-
-
-def _outputs(options: Any, metrics: Metrics) -> tuple[Path, Path]:
-    """Where the record goes, and what page and picture are called unless told otherwise: dated, by machine."""
-    path = options.save or result_path(options.results, metrics.record["machine"]["id"], "-transformer")
-    return path, path.with_suffix("")
-
-
-def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> int:
+def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, failed: bool = False) -> int:
     record, machine = metrics.record, machine_line(metrics.record["machine"], metrics.record["session"])
     beside = beside_libraries(metrics)
     rows = rows_of(metrics, whole=bool(beside))
-    stem, pictures = options.picture or stem, []
-    if not beside:
-        pictures = draw(rows, stem, [machine, *_circumstances(metrics)])
-    with replacing(stem.with_name(f"{stem.name}.md")) as handle:
-        handle.write(page(metrics, rows, beside))
+    stem = options.picture or stem
+
+    def drawn() -> Sequence[Path]:
+        from bench.transformer.plot import draw
+
+        with derived_from(*filter(None, [options.record])):
+            text = stem.with_name(f"{stem.name}.md")
+            with replacing(text) as handle:
+                handle.write(page(metrics, rows, beside))
+            return [text, *([] if beside else draw(rows, stem, [machine, *_circumstances(metrics)]))]
 
     def show(out: Console) -> None:
         out.print(machine)
@@ -108,8 +100,8 @@ def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path) -> in
             out.print(sentence, markup=False)
         out.print(trust_text(metrics))
 
-    document = {"record": record, "latency": rows, "libraries": beside, "pictures": list(map(str, pictures))}
-    return shown(options, record["complete"], document, show, saved, pictures)
+    document = {"record": record, "latency": rows, "libraries": beside}
+    return shown(options, record["complete"], document, show, saved, drawn, failed)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -172,14 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lengths = _lengths(_listed(default) if options.length is None else options.length)
     if options.counts:
         return _counted(options, lengths)
+    from bench.transformer.measuring import measured  # records are drawn where nothing was compiled
+
     try:
-        metrics = _measured(options, lengths)
+        done = measured(options, _models(options), lengths)
     except WrongResult as error:
         console(stderr=True).print(str(error), style="red", markup=False)
         return 1
-    saved, stem = _outputs(options, metrics)
-    save(metrics.record, saved)
-    return _shown(options, metrics, saved, stem)
+    return _shown(options, done.metrics, done.saved, done.stem, done.failed)
 
 
 if __name__ == "__main__":

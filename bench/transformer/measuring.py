@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import BadInput
-from bench.measure.run import kept, measuring, take_part
+from bench.measure.run import Kept, kept, measuring, take_part
 from bench.models import BACKENDS, libraries
 from bench.models.weights import refuse
-from bench.record.metrics import Metrics
 from bench.record.runs.faults import mark
 from bench.transformer.latency import Latency
 from bench.transformer.libraries import LibraryLatency
@@ -30,8 +29,8 @@ def todo(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Seque
     return [task for model, phases in wanted for task in tasks([model], lengths, backends) if task.phase in phases]
 
 
-def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Sequence[int]) -> Metrics:
-    """The session's metrics. Raises BadInput as todo() and where --peers finds no library, KeyboardInterrupt where
+def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Sequence[int]) -> Kept:
+    """What the session leaves. Raises BadInput as todo() and where --peers finds no library, KeyboardInterrupt where
     nothing was measured, WrongResult where a library computes something else.
     """
     chosen = todo(options, wanted, lengths)
@@ -47,4 +46,4 @@ def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: S
     if not any(run["seconds"] for run in session.runs):
         raise KeyboardInterrupt
     mark(session.runs)
-    return kept(session, None)
+    return kept(session, options, "-transformer")

@@ -14,30 +14,24 @@ from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.files import result_path
 from bench.options import add_thread_count
-from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load, save
+from bench.record.store import derived_from, load
 from bench.report.tables import table
 from bench.wall.growth import CAVEATS, growth_rows
 from bench.wall.hosts import DTYPE, SOURCE, host
-from bench.wall.plot import draw
 from bench.wall.tables import GROWTH, HOSTS
 
 MOST = 25  # records: every host has a letter, and the machine itself may come first
 
 
-def _measured(options: Any) -> Metrics:
-    """Roofs of this machine, by a short session, in visits."""
+def _measured(options: Any) -> Any:
+    """bench.measure.run.Kept: roofs of this machine, by a short session, in visits."""
     from bench.measure.run import kept, measuring  # records are drawn where nothing was compiled
 
     with measuring("wall", options, [options.threads], [DTYPE], first="roofs") as session:
         session.start()
         session.run((), 0)
         session.finish()
-    return kept(session, None)
-
-
-def _path(options: Any, metrics: Metrics) -> Path:
-    return result_path(options.results, metrics.record["machine"]["id"], "-wall")
+    return kept(session, options, "-wall")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,31 +48,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loaded = [load(path) for path in options.records]
     with derived_from(*options.records):
         hosts = [host(metrics, str(path)) for path, metrics in zip(options.records, loaded, strict=True)]
-    complete, saved = True, None
+    complete, done = True, None
     if options.measure or not options.records:
-        metrics = _measured(options)
-        complete = metrics.record["complete"]
-        loaded.insert(0, metrics)
-        hosts.insert(0, host(metrics, "this session" if complete else "this session, cut short"))
-        saved = options.save or _path(options, metrics)
-        save(metrics.record, saved)
+        done = _measured(options)
+        complete = done.metrics.record["complete"]
+        hosts.insert(0, host(done.metrics, "this session" if complete else "this session, cut short"))
     elif options.save:
         raise BadInput(f"--record {options.save}: nothing is measured; add --measure")
-    with derived_from(*options.records):
-        stem = options.picture or (saved or _path(options, loaded[0])).with_suffix("")
-        pictures = draw(hosts, stem)
+
+    def drawn() -> Sequence[Path]:
+        from bench.wall.plot import draw
+
+        machine = loaded[0].record["machine"]["id"] if loaded else ""
+        stem = done.stem if done else result_path(options.results, machine, "-wall").with_suffix("")
+        with derived_from(*options.records):
+            return draw(hosts, options.picture or stem)
+
     document = {
         "growth": growth_rows(),
         "hosts": [one.as_dict() for one in hosts],
         "caveats": [CAVEATS, SOURCE],
-        "pictures": list(map(str, pictures)),
     }
 
     def show(out: Console) -> None:
         out.print(table("Growth per two years", GROWTH, growth_rows()))
         out.print(table("Hosts on these lines", HOSTS, hosts))
 
-    return shown(options, complete, document, show, saved, pictures)
+    return shown(options, complete, document, show, done and done.saved, drawn, bool(done and done.failed))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 import csv
 import io
-import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,6 @@ from bench.ladder import __main__ as ladder
 from bench.measure.run import Interruptible, kept, measuring
 from bench.memory import __main__ as memory
 from bench.options import add_seconds, add_thread_count, add_threads
-from bench.record import store
 from bench.report.columns import KERNELS, RIDGES, Column
 from bench.report.tables import csv_text, kernels_table, markdown, ridges_of, table
 from bench.transformer import __main__ as transformer
@@ -85,16 +82,16 @@ def test_records_tables() -> None:
 # --- narrow terminals
 
 ROOT_RECORD, LADDER = ROOT / "tests" / "record" / "record-2.json", ROOT / "docs" / "ladder.json"
-SHOWING = {
-    "list": (menu, []),
-    "roofline": (roofline, [ROOT_RECORD, "--rows", "--picture", "p"]),
-    "ladder": (ladder, [LADDER, "--picture", "p"]),
-    "wall": (wall, [ROOT_RECORD, "--picture", "p"]),
-    "layers": (layers, []),
-    "machine": (machine, []),
-    "compare": (compare, [ROOT_RECORD, ROOT_RECORD, "--rows"]),
-    "counts": (transformer, ["--counts", "--length", "128,4096"]),
-    "training": (memory, ["--model", "gpt-2", "--rounds", "0"]),
+SHOWING: dict[str, tuple[Callable[[list[str]], object], list[object]]] = {
+    "list": (lambda _: menu.listed(), []),
+    "roofline": (roofline.main, [ROOT_RECORD, "--rows", "--picture", "p"]),
+    "ladder": (ladder.main, [LADDER, "--picture", "p"]),
+    "wall": (wall.main, [ROOT_RECORD, "--picture", "p"]),
+    "layers": (layers.main, []),
+    "machine": (machine.main, []),
+    "compare": (compare.main, [ROOT_RECORD, ROOT_RECORD, "--rows"]),
+    "counts": (transformer.main, ["--counts", "--length", "128,4096"]),
+    "training": (memory.main, ["--model", "gpt-2", "--rounds", "0"]),
 }
 
 
@@ -104,11 +101,11 @@ def test_a_narrow_terminal_hides_nothing(
 ) -> None:
     """Every word and number of a wide one is there, whole; no line is wider than the terminal."""
     monkeypatch.chdir(tmp_path)
-    module, arguments = SHOWING[command]
+    main, arguments = SHOWING[command]
 
     def words(columns: int) -> tuple[Counter[str], int]:
         monkeypatch.setenv("COLUMNS", str(columns))
-        module.main([str(one) for one in arguments]) if arguments or command != "list" else module.main()
+        main([str(one) for one in arguments])
         text = capsys.readouterr().out
         return Counter(text.split()), max(map(len, text.splitlines()))
 
@@ -207,30 +204,6 @@ def test_an_output_without_unicode_has_words_for_it(encoding: str, monkeypatch: 
 # --- the frame
 
 
-@pytest.fixture
-def interrupts() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, as in a command; one of several test processes ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_measured_is_kept(
-    number: int, interrupts: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with measuring("test", NOTHING, [1], first="now") as session:
-        session.rows.append(records.read())
-        os.kill(os.getpid(), number)
-        raise AssertionError("the block goes on")
-    assert signal.getsignal(signal.SIGTERM) is before
-    metrics = kept(session, tmp_path / "r.json")
-    assert not metrics.record["complete"]
-    assert store.load(tmp_path / "r.json").record == metrics.record
-    assert "interrupted: what was measured so far follows" in capsys.readouterr().err
-
-
 def test_a_whole_block_is_complete_and_errors_pass() -> None:
     with Interruptible() as block:
         pass
@@ -244,7 +217,7 @@ def test_nothing_measured_is_no_record() -> None:
     with measuring("test", NOTHING, [1]) as session:
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        kept(session, None)
+        kept(session, NOTHING)
 
 
 def test_options_are_checked_once() -> None:
