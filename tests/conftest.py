@@ -11,7 +11,7 @@ import pytest
 import bench  # noqa: F401 (refuses the kernels of another checkout)
 from kernels import KERNELS, Kernel
 from kernels.backends import c as native
-from support.process import Run, run_python
+from support.process import ROOT, Run, run_python
 
 REQUIRED = {isa for isa in os.environ.get("REQUIRE_ISA", "").split(",") if isa}
 
@@ -48,3 +48,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return kernel[0] if kernel else nodeid.split("::")[0]
 
     return ByKernel(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """--benchmark-only without a folder means bench/, but pytest would look here, skip everything and be done."""
+    named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    if config.getoption("benchmark_only", False) and ROOT / "bench" not in [*named, *(p.parent for p in named)]:
+        raise pytest.UsageError("--benchmark-only: no benchmarks in tests/; it is `pytest bench/ --benchmark-only`")

@@ -276,6 +276,20 @@ def test_bad_options_of_benchmarks_are_one_line(python: Run, option: list[str]) 
     assert option[0] in lines[0]
 
 
+def test_roofs_can_be_chosen_alone(python: Run) -> None:
+    ran = python(*BENCH, "--collect-only", "-q", "--sweep", "quick", "--threads", "1", "-k", "test_roof")
+    ids = [line.partition("::")[2] for line in ran.stdout.splitlines() if "::" in line]
+    assert ids == ["test_roof[peak_f32-1]", "test_roof[read-1]"]
+
+
+def test_benchmarks_are_looked_for_where_they_are(python: Run) -> None:
+    """Without a folder pytest takes tests/, skips all of it and says nothing."""
+    ran = python("-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, ROOT / "tests", "--benchmark-only")
+    assert (ran.returncode, ran.stdout) == (4, "")
+    assert "pytest bench/ --benchmark-only" in ran.stderr
+    assert ran.stderr.strip().count("\n") == 0
+
+
 # --- bench.stream.plateaus: the levels of a curve, without measuring one
 
 
