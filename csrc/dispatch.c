@@ -1,4 +1,7 @@
 /* Which kernels were compiled in, which ISAs run here, and the call of one. */
+#include <errno.h>
+#include <stddef.h>
+
 #include "plan.h"
 #include "built.h"
 #include "per_isa/polynomials.h"
@@ -45,9 +48,32 @@ int kernel_count(void) {
     return count;
 }
 
-static const struct kernel *kernel_of(const void *arguments) { return *(const struct kernel *const *)arguments; }
-void kernel_run(const void *arguments) { kernel_of(arguments)->run(arguments); }
-int64_t kernel_workspace_bytes(const void *arguments) { return kernel_of(arguments)->workspace_bytes(arguments); }
+/* How every argument struct begins. */
+struct head {
+    const struct kernel *kernel;
+    int64_t threads, running;
+};
+#define ARITHMETIC 1
+#define STREAM 1
+#define NONTEMPORAL 1
+#define KERNEL(name, arguments, workspace)                                                                             \
+    _Static_assert(offsetof(struct arguments, threads) == offsetof(struct head, threads) &&                            \
+                       offsetof(struct arguments, running) == offsetof(struct head, running),                          \
+                   "another beginning of an argument struct");
+#include "kernels.def"
+#undef KERNEL
+
+int kernel_run(void *arguments) {
+    struct head *head = arguments;
+    if (__atomic_exchange_n(&head->running, 1, __ATOMIC_ACQUIRE)) return EBUSY;
+    const int error = enter_team(head->threads);
+    if (!error) head->kernel->run(arguments);
+    __atomic_store_n(&head->running, 0, __ATOMIC_RELEASE);
+    return error;
+}
+int64_t kernel_workspace_bytes(const void *arguments) {
+    return ((const struct head *)arguments)->kernel->workspace_bytes(arguments);
+}
 
 const double *exp_coefficients(int element_bytes, int *count) {
     *count = EXP_TERMS(element_bytes == sizeof(float));

@@ -61,21 +61,53 @@ static void *wait_for(void *gate) {
     return NULL;
 }
 
+/* Bytes of stack that OpenMP's threads have, as it reads its variable: in KiB unless a letter follows; 0: not said. */
+static size_t openmp_stack(void) {
+    const char *said = getenv("OMP_STACKSIZE");
+    if (!said) said = getenv("GOMP_STACKSIZE");
+    if (!said) return 0;
+    char *end;
+    const size_t size = strtoul(said, &end, 10);
+    while (*end == ' ') end++;
+    const char letters[] = "bkmg", *unit = *end ? strchr(letters, *end | 32) : letters + 1;
+    return unit ? size << 10 * (unit - letters) : 0;
+}
+
 int can_start(int threads) {
     pthread_t *others = malloc(threads * sizeof *others);
     if (!others) return ENOMEM;
+    pthread_attr_t like;
+    pthread_attr_init(&like);
+    const size_t stack = openmp_stack();
+    if (stack) pthread_attr_setstacksize(&like, stack); /* one too small is left as it is, by OpenMP too */
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&gate);
     int error = 0, started = 0;
-    while (started < threads - 1 && !(error = pthread_create(&others[started], NULL, wait_for, &gate))) started++;
+    while (started < threads - 1 && !(error = pthread_create(&others[started], &like, wait_for, &gate))) started++;
     pthread_mutex_unlock(&gate);
     while (started) pthread_join(others[--started], NULL);
+    pthread_attr_destroy(&like);
     free(others);
     return error;
 }
 
+/* A fork copies the thread that calls it, and what it knows of its team, but none of the others. */
+static _Thread_local int has_team;
+static int forked;
+
+static void in_child(void) { forked = has_team; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+
+int forked_team(void) { return forked; }
+
+int enter_team(int64_t threads) {
+    if (threads == 1) return 0; /* without a team there is nothing to wait for */
+    has_team = 1;
+    return forked ? EDEADLK : 0;
+}
+
 int team_started(int threads) {
-    if (omp_get_dynamic()) return 0;
+    if (omp_get_dynamic() || enter_team(threads)) return 0;
     int team = 0;
 #pragma omp parallel num_threads(threads)
 #pragma omp single
@@ -90,7 +122,8 @@ static clockid_t team_clock[1024];
 static int team_size;
 
 int pin_threads(int threads, int each, const int *cpus) {
-    int failed = 0;
+    int failed = enter_team(threads);
+    if (failed) return failed;
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num();
@@ -116,7 +149,9 @@ int team_seconds(int most, double *used) {
     return known;
 }
 
-void stream_fill(int threads, int64_t n, double *x, double base) {
+int stream_fill(int threads, int64_t n, double *x, double base) {
+    const int error = enter_team(threads);
+    if (error) return error;
 #pragma omp parallel num_threads(threads)
     {
         int t = omp_get_thread_num(), team = omp_get_num_threads();
@@ -124,6 +159,7 @@ void stream_fill(int threads, int64_t n, double *x, double base) {
         for (int64_t i = share(n, CACHE_LINE / sizeof(double), t, team); i < end; i++)
             x[i] = base + (double)(i % 1024) / 1024;
     }
+    return 0;
 }
 
 struct bounce {

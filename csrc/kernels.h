@@ -4,7 +4,8 @@
  * kernel: fill it, allocate the workspace that it needs, and kernel_run() it as often as you like. Matrices are
  * row-major, sizes are in elements, ld<operand> is the distance between rows and stride_<operand> between the matrices
  * of a batch. Outputs don't overlap inputs. A kernel allocates nothing: `workspace` is 64-byte aligned and its own
- * until the call is over. threads >= 1. What an operation means: kernels/operations.py.
+ * until the call is over. threads >= 1, running is 0: kernel_run()'s own. What an operation means:
+ * kernels/operations.py.
  */
 
 /* --- what was built, what runs here ------------------------------------------------------- dispatch.c */
@@ -38,14 +39,16 @@ struct kernel {
 int kernel_count(void);
 const struct kernel *kernel_at(int index);
 
-/* Both take an argument struct, whose first member is the kernel. Of workspace_bytes: all but pointers is filled in. */
-void kernel_run(const void *arguments);
+/* Both take an argument struct, whose first members are the kernel, threads and running. kernel_run() returns 0, or,
+ * with nothing computed, EBUSY: another thread runs the call with the same struct, or EDEADLK: see forked_team(). Of
+ * workspace_bytes: all but pointers is filled in. */
+int kernel_run(void *arguments);
 int64_t kernel_workspace_bytes(const void *arguments);
 
 /* --- argument structs, by the operands' names in kernels/operations.py ---------------------------------- */
 struct gemm { /* gemm, gemm_prepacked (b is packed, no ldb), gemm_packed, gemm_tiled, gemm_naive */
     const struct kernel *kernel;
-    int64_t threads, m, n, k;
+    int64_t threads, running, m, n, k;
     const void *a, *b;
     void *c;
     int64_t lda, ldb, ldc;
@@ -53,14 +56,14 @@ struct gemm { /* gemm, gemm_prepacked (b is packed, no ldb), gemm_packed, gemm_t
 };
 struct pack { /* b[k,n] as gemm_prepacked reads it: packed_elements() */
     const struct kernel *kernel;
-    int64_t threads, n, k;
+    int64_t threads, running, n, k;
     const void *b;
     void *packed;
     int64_t ldb;
 };
 struct gemm_batch { /* gemm_batch, gemm_batch_t; matrices may interleave */
     const struct kernel *kernel;
-    int64_t threads, batch, m, n, k;
+    int64_t threads, running, batch, m, n, k;
     const void *a, *b;
     void *c;
     int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
@@ -68,7 +71,7 @@ struct gemm_batch { /* gemm_batch, gemm_batch_t; matrices may interleave */
 };
 struct gemv { /* gemv: y = w x, gemv_t: y = x w */
     const struct kernel *kernel;
-    int64_t threads, n, k;
+    int64_t threads, running, n, k;
     const void *w, *x;
     void *y;
     int64_t ldw;
@@ -76,35 +79,35 @@ struct gemv { /* gemv: y = w x, gemv_t: y = x w */
 };
 struct softmax { /* softmax, softmax_causal: in place */
     const struct kernel *kernel;
-    int64_t threads, batch, m, n;
+    int64_t threads, running, batch, m, n;
     void *s;
     int64_t lds, stride_s;
     const void *scale;
 };
 struct norm { /* layer_norm (no r, no bias), residual_norm */
     const struct kernel *kernel;
-    int64_t threads, m, n;
+    int64_t threads, running, m, n;
     const void *x, *r, *bias, *gain, *shift, *eps;
     void *y;
     int64_t ldx, ldr, ldy;
 };
 struct rows { /* gelu, gelu_tanh, bias (no r), residual: in place */
     const struct kernel *kernel;
-    int64_t threads, m, n;
+    int64_t threads, running, m, n;
     void *x;
     const void *r, *bias;
     int64_t ldx, ldr;
 };
 struct stream { /* STREAM's operations and reads, `passes` times over n elements; s: the sum that a read makes */
     const struct kernel *kernel;
-    int64_t threads, passes, n;
+    int64_t threads, running, passes, n;
     double scalar;
     void *a, *b, *c, *s;
     void *workspace;
 };
 struct peak { /* `iterations` rounds of 2 * chains * lanes FLOPs on each thread; total depends on all of them */
     const struct kernel *kernel;
-    int64_t threads, iterations;
+    int64_t threads, running, iterations;
     double *total;
 };
 
@@ -155,12 +158,15 @@ int64_t dependent_adds(int64_t count); /* a chain of adds, one cycle each: count
 /* 0, or the errno with which one of so many threads, this one included, can't be made: OpenMP would end the process. */
 int can_start(int threads);
 int team_started(int threads); /* the size of OpenMP's team if it is asked for so many; 0 where that may change */
-int bound_places(void);        /* to which OpenMP's runtime binds threads, as it was told to; 0: it doesn't */
+/* Is this a child forked from a thread that had a team? OpenMP would wait for its other threads, which aren't here. */
+int forked_team(void);
+int bound_places(void); /* to which OpenMP's runtime binds threads, as it was told to; 0: it doesn't */
 /* Lets OpenMP thread t run on cpus[t * each .. t * each + each - 1]; 0, or the errno of the first failure. */
 int pin_threads(int threads, int each, const int *cpus);
 /* CPU seconds so far of the threads that pin_threads() pinned last, at most `most` of them, into used[]; how many. */
 int team_seconds(int most, double *used);
 /* A cache line bounced between two CPUs: seconds per round trip, best of `repeats`; negative: errno. */
 double ping_seconds(int cpu_a, int cpu_b, int rounds, int repeats);
-/* First touch by the threads that the STREAM kernels give each element to: x[i] = base + (i mod 1024) / 1024. */
-void stream_fill(int threads, int64_t n, double *x, double base);
+/* First touch by the threads that the STREAM kernels give each element to: x[i] = base + (i mod 1024) / 1024. 0 or an
+ * errno, as of kernel_run(). */
+int stream_fill(int threads, int64_t n, double *x, double base);

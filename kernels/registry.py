@@ -18,7 +18,7 @@ from kernels.backends import blas, numba
 from kernels.backends import c as native
 from kernels.operations import OPERATIONS
 from kernels.packing import Packed
-from kernels.teams import check_team
+from kernels.teams import check_team, exclusive
 from kernels.types import TYPES, Types, accumulator, label
 
 ISA_VARIABLE = "RIDGELINE_ISA"
@@ -84,6 +84,10 @@ class Kernel:
 
         The call writes `out`, returns nothing of use, releases the GIL and may be repeated; the arrays stay alive
         with it. The BLAS backend's calls run on the pool that set_threads() sized last.
+        A call, its workspace and its output belong to one Python thread at a time: in C and Numba a call that another
+        thread is running raises RuntimeError and computes nothing. So does one with more than one thread in a process
+        that was forked after such a call. Calls with outputs of their own may run side by side, unless they share a
+        kernels.arrays.Scratch.
         Raises TypeError or ValueError naming the argument, UnavailableISA where `reason` is set.
         """
         if self.reason:
@@ -152,7 +156,7 @@ def _numba_rows() -> list[Kernel]:
     def bind(operation: str, element: str, ready: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
         given = ready[1:] if OPERATIONS[operation].in_place else ready  # the first is `out` itself
         inputs = [x.data if isinstance(x, Packed) else x for x in given]
-        return numba.binder(operation, element)(*inputs, out=out, threads=threads)
+        return exclusive(numba.binder(operation, element)(*inputs, out=out, threads=threads), threads)
 
     def pack(element: str, b: np.ndarray, threads: int) -> Any:
         return numba.pack(b, element, threads)

@@ -9,7 +9,7 @@ from bench.errors import BadInput
 from bench.host.sysfs import available_memory_bytes
 from bench.measure.last_level import last_level
 from kernels.arrays import aligned_empty
-from kernels.backends.c import ffi, lib
+from kernels.backends.c import FORKED, ffi, lib
 
 RULE = 8
 """A DRAM array is at least this many times the last-level caches in reach. Of 4 times they were seen to keep a
@@ -63,7 +63,8 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     except MemoryError as error:
         raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
-        lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base)
+        if lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
+            raise BadInput(FORKED)
     return arrays
 
 

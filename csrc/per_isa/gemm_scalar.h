@@ -62,15 +62,19 @@ SCALAR static void scalar_tile(int64_t k, const T *restrict a, const T *restrict
             if (i < rows && j < columns) c[i * ldc + j] = acc[i][j] + (accumulate ? c[i * ldc + j] : 0);
 }
 
+/* Elements of workspace of one thread: a block of B, and a panel of A. 132 KiB in f64, too much for a thread's stack.
+ */
+#define PACKED_THREAD round_up((TILED_N + NV + MR) * TILED_K, LINE)
+
 /* The blocks of tiled, copied into the order in which the tile reads them: B in panels k x NV, A in panels k x MR, each
  * contiguous and padded with zeros. Every thread has its own columns of B and C. */
 SCALAR static void gemm_packed(int threads, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda, const T *b,
-                               int64_t ldb, T *c, int64_t ldc) {
+                               int64_t ldb, T *c, int64_t ldc, T *workspace) {
 #pragma omp parallel num_threads(threads)
     {
-        T panels[(TILED_N + NV) * TILED_K], rows[MR * TILED_K];
         const int t = omp_get_thread_num(), team = omp_get_num_threads();
         const int64_t first = share(n, LINE, t, team), end = share(n, LINE, t + 1, team);
+        T *panels = workspace + t * PACKED_THREAD, *rows = panels + (TILED_N + NV) * TILED_K;
         for (int64_t j0 = first; j0 < end; j0 += TILED_N)
             for (int64_t p0 = 0; p0 < k; p0 += TILED_K) {
                 const int64_t nb = min(end - j0, TILED_N), kb = min(k - p0, TILED_K);
@@ -90,4 +94,8 @@ SCALAR static void gemm_packed(int threads, int64_t m, int64_t n, int64_t k, con
 #define OPERANDS(x) x->threads, x->m, x->n, x->k, x->a, x->lda, x->b, x->ldb, x->c, x->ldc
 static void run_gemm_naive(const struct gemm *call) { gemm_naive(OPERANDS(call)); }
 static void run_gemm_tiled(const struct gemm *call) { gemm_tiled(OPERANDS(call)); }
-static void run_gemm_packed(const struct gemm *call) { gemm_packed(OPERANDS(call)); }
+static void run_gemm_packed(const struct gemm *call) { gemm_packed(OPERANDS(call), call->workspace); }
+
+static int64_t gemm_packed_workspace(const struct gemm *call) {
+    return call->threads * PACKED_THREAD * (int64_t)sizeof(T);
+}

@@ -4,8 +4,8 @@ What there is, the compiled module says: its kernels, and the argument struct of
 in by their names: a dimension, an operand, ld<operand>, stride_<operand>, threads, passes, scalar, workspace.
 """
 
+import errno
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,8 @@ def _arguments(kernel: Any, operands: dict[str, Any], numbers: dict[str, Any]) -
             setattr(arguments, name, _pointer(operands[name]))
         elif name in numbers:
             setattr(arguments, name, numbers[name])
+        elif name == "running":
+            arguments.running = 0
         elif name.startswith(("ld", "stride_")):
             setattr(arguments, name, _distance(name, operands))
         elif field.type.kind != "pointer":  # of an operand that a call may lack: NULL
@@ -122,11 +124,25 @@ def _arguments(kernel: Any, operands: dict[str, Any], numbers: dict[str, Any]) -
     return arguments
 
 
+FORKED = (
+    "this process was forked from a thread that had started a team, and has none of its threads: "
+    "start it by spawn or forkserver, or fork before the first call with more than one thread"
+)
+BUSY = "another thread is running this call: a bound call, with its workspace and output, is one thread's at a time"
+
+
+def _check_run(error: int) -> None:
+    """Raises RuntimeError for what kernel_run() returns when it computed nothing."""
+    if error:
+        raise RuntimeError(BUSY if error == errno.EBUSY else FORKED)
+
+
 def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
     """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
     (k, n), kernel = b.shape, _KERNELS["pack", element, isa]
     packed = Arena.take(lib.packed_elements(kernel.target, n, k), TYPES[element].storage)
-    lib.kernel_run(_arguments(kernel, {"b": b, "packed": packed}, {"threads": threads, "n": n, "k": k}))
+    arguments = _arguments(kernel, {"b": b, "packed": packed}, {"threads": threads, "n": n, "k": k})
+    _check_run(lib.kernel_run(arguments))
     return packed
 
 
@@ -136,7 +152,7 @@ def peak(isa: str, element: str, threads: int, iterations: int) -> Callable[[], 
     arguments.total = total = ffi.new("double *")
 
     def call() -> float:
-        lib.kernel_run(arguments)
+        _check_run(lib.kernel_run(arguments))
         return float(total[0])
 
     return call
@@ -165,6 +181,11 @@ def bind(
         workspace = Scratch.take(size)
         arguments.workspace = _pointer(workspace)
         given.append(workspace)
-    call = partial(lib.kernel_run, arguments)
+    run = lib.kernel_run
+
+    def call() -> None:
+        if error := run(arguments):
+            _check_run(error)
+
     call.keep = given  # type: ignore[attr-defined]  # the pointers are only as good as the arrays are alive
     return call
