@@ -1,7 +1,7 @@
 """Which CPUs threads get, and the words for how many threads there are."""
 
 from bench.errors import BadInput
-from bench.host.sysfs import Host, alike, cpu_quota, one_cpu_per_core, ranges
+from bench.host.sysfs import UNLIKE, Host, alike, cpu_quota, one_cpu_per_core, ranges
 
 
 def cpus_for(threads: int, host: Host | None = None) -> list[int]:
@@ -23,9 +23,11 @@ def all_threads(host: Host | None = None) -> int:
     return _all_threads(host)[0]
 
 
-def quota_note(host: Host | None = None) -> str | None:
-    """What a CPU quota changes, in words; None where it changes nothing."""
-    return _all_threads(host)[1]
+def remarks(host: Host | None = None) -> list[str]:
+    """Why threads don't run on all cores of the affinity mask, in words: a CPU quota, cores that are slower."""
+    host = host or Host()
+    note = _all_threads(host)[1]
+    return [text for text in host.notes if text.startswith(UNLIKE)] + ([note] if note else [])
 
 
 def _all_threads(host: Host | None) -> tuple[int, str | None]:

@@ -14,6 +14,7 @@ from kernels.cpus import started_with
 
 CPUS = "/sys/devices/system/cpu"
 UNKNOWN_LEVEL = "unknown: the last-level cache, "  # what a note begins with
+UNLIKE = "unlike cores: "
 MOST_CACHES = 8  # index0 to index7, of which some may be missing
 ALIKE = 0.9  # of the highest capacity: favoured cores of one kind differ by a few per cent
 # cgroup v1 has no word for "no limit", only LONG_MAX rounded down to a page; nothing real comes near 2^62 bytes
@@ -155,7 +156,7 @@ def alike(host: Host | None = None) -> Host:
         how, taken = max(of_part.items(), key=lambda one: len(one[1]), default=("", mask))
     if taken == mask:
         return host
-    host.note(f"unlike cores: threads run on CPUs {ranges(taken)} ({how}), none on {ranges(mask - taken)}")
+    host.note(f"{UNLIKE}threads run on CPUs {ranges(taken)} ({how}), none on {ranges(mask - taken)}")
     chosen = Host(host.root, sorted(taken))
     chosen._notes = host._notes
     return chosen

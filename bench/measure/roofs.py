@@ -8,7 +8,7 @@ from statistics import median
 from typing import cast
 
 from bench.host.conditions import Conditions
-from bench.host.cpus import cpus_for, quota_note
+from bench.host.cpus import cpus_for, remarks
 from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned, team_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
@@ -22,6 +22,7 @@ from bench.record.roofs import Roofs, Series, is_peak, is_read, roofs
 from bench.record.row import Level, Row, add_samples, arithmetic, counted, per_second
 from bench.record.trust import AGREE
 from kernels.backends import c
+from kernels.cpus import unset
 
 Say = Callable[..., None]
 FEW = 3  # of the read patterns, where there are many sizes
@@ -64,7 +65,10 @@ class Ceilings:
             self.distrust(f"which cache is the last isn't known: {last.doubt}")
         if last.found:
             self.remark(f"which cache is the last was measured: {last.found}")
-        self.remarks += filter(None, [quota_note()])
+        self.remarks += remarks()
+        self.remarks += [
+            f"{name}={value} is of no effect: the session pins its threads" for name, value in unset().items()
+        ]
         self._watch = Conditions(own=self.cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
 

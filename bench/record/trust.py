@@ -1,8 +1,9 @@
 """How far a session's figures can be relied on: the size of what moved them, the reasons in words, the grade.
 
 What disturbs a session shows in its figures: they were measured in several visits, spread over it, and differ from one
-to the next. The grade goes by that difference alone. Steal time, other processes and the like are its causes: they are
-named where the figures did move.
+to the next. The grade goes by that difference. Steal time, other processes and the like are its causes: they are named
+where the figures did move. Only a throttled cgroup is an effect itself: it stands still in every visit alike, for the
+share of time that figures may be off by.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,10 +69,12 @@ def trust(
     if not (roofs_moved or rows_moved):
         return {"grade": "D" if fatal else None, "effect": None, "reasons": [*fatal, NO_EVIDENCE, *session["remarks"]]}
     typical = half(median(rows_moved)) if rows_moved else 0.0
-    effect = max([typical, *map(half, roofs_moved.values())])
+    cpus = max((len(each) for each in session["cpus"].values()), default=1)
+    throttled = _mean("throttled_share", [_rates(sample, cpus) for sample in session["conditions"]]) or 0.0
+    effect = max([typical, throttled, *map(half, roofs_moved.values())])
     reasons = _moved(roofs_moved, typical, _clock(session["conditions"]))
-    if reasons:
-        reasons += judge(session["conditions"]) + _placed(session["placements"])
+    if effect >= GRADES[0][1]:
+        reasons += judge(session["conditions"], cpus) + _placed(session["placements"])
     found = "D" if fatal else grade(effect)
     return {"grade": found, "effect": effect, "reasons": fatal + reasons + session["remarks"]}
 
@@ -110,31 +113,34 @@ def _placed(pairs: Sequence[Pair]) -> list[str]:
     ][:1]
 
 
-def judge(samples: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What disturbed a session that went as `samples`, the figures of bench.host.conditions.
+def judge(samples: Iterable[Mapping[str, Any]], cpus: int = 1) -> list[str]:
+    """What disturbed a session that went as `samples`, the figures of bench.host.conditions, on so many CPUs at most.
 
     Means over the session, weighted by wall time. What no sample knows is said, too.
     """
-    rates = [_rates(sample) for sample in samples]
+    rates = [_rates(sample, cpus) for sample in samples]
     if not rates:
         return ["its causes are unknown: no conditions were sampled"]
     reasons = []
     for limit in LIMITS:
-        known = [(seconds, value) for seconds, rate in rates if (value := rate[limit.figure]) is not None]
-        if not known:
+        mean = _mean(limit.figure, rates)
+        if mean is None:
             reasons.append(f"{limit.figure.replace('_', ' ')} unknown")
-            continue
-        mean = sum(seconds * value for seconds, value in known) / sum(seconds for seconds, _ in known)
-        if mean > limit.most:
+        elif mean > limit.most:
             reasons.append(limit.text.format(value=limit.scale * mean))
     return reasons
 
 
-def _rates(sample: Mapping[str, Any]) -> tuple[float, dict[str, float | None]]:
-    """A sample's wall seconds, and its figures per second where they are sums."""
+def _mean(figure: str, rates: Sequence[tuple[float, dict[str, float | None]]]) -> float | None:
+    known = [(seconds, value) for seconds, rate in rates if (value := rate[figure]) is not None]
+    return sum(seconds * value for seconds, value in known) / sum(seconds for seconds, _ in known) if known else None
+
+
+def _rates(sample: Mapping[str, Any], cpus: int) -> tuple[float, dict[str, float | None]]:
+    """A sample's wall seconds, and its figures per second where they are sums, of all CPUs where they are theirs."""
     wall, throttled = sample["wall_seconds"], sample["throttled_seconds"]
     return wall, {
         "steal_share": sample["steal_share"],
         "other_share": sample["other_share"],
-        "throttled_share": None if throttled is None else throttled / wall,
+        "throttled_share": None if throttled is None else min(1.0, throttled / (wall * cpus)),
     }

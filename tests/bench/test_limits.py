@@ -136,7 +136,7 @@ def test_a_team_is_of_like_cores(tmp_path: Path, files: dict[str, str], pinned: 
     host = Host(lay(tmp_path, files), range(8))
     assert sysfs.one_cpu_per_core(host) == pinned
     assert cpus.cpus_for(len(pinned), host) == pinned
-    assert any(words in note for note in host.notes) if words else not any("unlike" in note for note in host.notes)
+    assert [words in remark for remark in cpus.remarks(host)] == [True] * bool(words)
     with pytest.raises(BadInput, match="may use 1 to"):
         cpus.cpus_for(9, host)
 
@@ -164,8 +164,7 @@ def test_all_is_what_the_quota_is_worth(
     host = Host(lay(tmp_path, {**FLAT, **cgroup, **laid}), range(cores))
     fewer = quota is not None and quota < cores
     assert cpus.all_threads(host) == (max(1, int(quota)) if fewer and quota else cores)
-    assert (cpus.quota_note(host) is not None) == fewer
-    assert f"{quota} of {cores} cores" in (cpus.quota_note(host) or f"{quota} of {cores} cores")
+    assert [f"{quota} of {cores} cores" in remark for remark in cpus.remarks(host)] == [True] * fewer
 
 
 LIMITS = "Limit                     Soft Limit           Hard Limit           Units"

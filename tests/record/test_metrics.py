@@ -171,6 +171,31 @@ def test_causes_are_named_where_the_figures_moved() -> None:
 
 
 @pytest.mark.parametrize(
+    ("throttled", "cpus", "grade"),
+    [
+        (0.9, 1, "D"),
+        (0.12, 1, "C"),
+        (0.07, 1, "B"),
+        (0.03, 1, "A"),
+        (0.0, 1, "A"),
+        (7.2, 8, "D"),
+        (0.56, 8, "B"),
+        (9.0, 1, "D"),
+    ],
+)
+def test_throttling_is_an_effect_even_where_figures_agree(throttled: float, cpus: int, grade: str) -> None:
+    """Each visit stands still for as long: none of them differs, and all of them are too slow."""
+    second = {"round": 0, "clock_hertz": 3e9, "wall_seconds": 1.0, "steal_share": 0.0, "other_share": 0.0}
+    second |= {"throttled_seconds": throttled, "throttled_periods": 9, "involuntary_switches": 0}
+    around = {"conditions": [second], "cpus": {str(n): list(range(n)) for n in {1, cpus}}}
+    trust = records.make([], **around).trust
+    assert trust["grade"] == grade
+    assert [
+        f"throttled for {100 * min(1, throttled / cpus):.2g} % of the time" in text for text in trust["reasons"]
+    ] == ([] if grade == "A" else [True])
+
+
+@pytest.mark.parametrize(
     ("fma", "read", "nanoseconds", "found"),
     [
         (0.51, 0.60, 116, "one core"),  # whatever the distance says
