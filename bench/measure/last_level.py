@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ FIRST = 1 << 18  # bytes for each thread: where the search begins if no cache is
 SAMPLE_BYTES = 1 << 24  # a sample reads this much: 1 to 2 ms
 SMALL_SAMPLES = 8  # in a round, of a size below that
 ROUNDS = 5
+FASTEST = 20
 FASTER = 1.25  # than memory: below the size of a cache, reads are; at twice its size 1.05 to 1.15 times
 CLEAR = 2  # times the size found: what is that much larger has to be memory
 
@@ -75,17 +75,17 @@ def _measured(host: Host, reason: str) -> LastLevel:
     return replace(last, found=f"{reason}; reads of {_mib(first)} to {_mib(top)} show {_mib(last.bytes)} at most")
 
 
-def largest_faster(sizes: Sequence[int], rates: Sequence[Sequence[float]]) -> int | None:
-    """The largest size that is read FASTER than the last in most rounds: rates[i][round], the last are memory's."""
-    faster = [median(a / b for a, b in zip(each, rates[-1], strict=True)) >= FASTER for each in rates[:-1]]
-    return max((size for size, is_faster in zip(sizes, faster, strict=False) if is_faster), default=None)
+def largest_faster(sizes: Sequence[int], rates: Sequence[float]) -> int | None:
+    """The largest size that is read FASTER than the last, which is memory's rate; sizes has one less."""
+    return max((size for size, rate in zip(sizes, rates, strict=False) if rate >= FASTER * rates[-1]), default=None)
 
 
-def read_rates(sizes: Sequence[int], threads: int) -> list[list[float]]:
-    """Bytes/s of reading the first bytes of one array again and again: of each size in each round the median sample.
+def read_rates(sizes: Sequence[int], threads: int) -> list[float]:
+    """Bytes/s of reading the first bytes of one array again and again: of each size what the fastest samples reach.
 
     Every sample reads as much, so that what disturbs it disturbs all sizes alike: a small array several times, of a
-    large one a piece, once all of its pieces were read.
+    large one a piece, once all of its pieces were read. A sample takes less than a time slice: on a busy machine, too,
+    one in FASTEST meets nobody.
     """
     pieces = [aligned_empty(SAMPLE_BYTES // 8, np.float64) for _ in range(-(-sizes[-1] // SAMPLE_BYTES))]
     for piece in pieces:
@@ -101,8 +101,8 @@ def read_rates(sizes: Sequence[int], threads: int) -> list[list[float]]:
                 calls = [kernel.bind(pieces[0][: size // 8], out=out, threads=threads, passes=passes)] * SMALL_SAMPLES
             for call in calls:
                 call()
-            found.append(min(size, SAMPLE_BYTES) * passes / median(map(_seconds, calls)))
-    return rates
+            found += [min(size, SAMPLE_BYTES) * passes / _seconds(call) for call in calls]
+    return [sorted(found)[-1 - len(found) // FASTEST] for found in rates]
 
 
 def _seconds(call: Callable[[], Any]) -> float:
