@@ -181,6 +181,10 @@ codecs.register_error("ridgeline", _in_ascii)
 
 
 class _Console(Console):
+    def print(self, *objects: Any, **style: Any) -> None:
+        with suppress(*[OSError] if self.stderr else []):  # nobody has to be there to read it
+            super().print(*objects, **style)
+
     def on_broken_pipe(self) -> None:
         raise  # BrokenPipeError: rich would exit, whatever is still to be written
 

@@ -207,7 +207,8 @@ def serve(pipe: socket.socket, tree: str, inputs: Inputs) -> None:
 
 def main() -> None:
     plan = json.loads(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the first process's affair, also where all of a job get it
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.sched_setaffinity(0, plan["cpus"])
     inputs = Inputs(Path(plan["folder"]))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import kernels
+from bench.cli import ENDINGS
 from bench.errors import BadInput
 from bench.measure.last_level import LastLevel, inherit, last_level
 from bench.measure.problem import Problem
@@ -175,7 +176,8 @@ def _serve(
 ) -> None:
     inherit_cpus(known[0])  # what this process was started with is one CPU, that of the thread that started it
     inherit(known[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's affair
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)  # the first process's affair, which may get it alone, or all of a group
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process wouldn't see the pipe close
     gc.disable()
     os.sched_setaffinity(0, cpus)  # before a library is imported: some count the CPUs then

@@ -13,7 +13,7 @@ return shown(options, session.complete, done.metrics.record, lambda out: out.pri
 import signal
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -47,8 +47,7 @@ class Interruptible:
         self.complete = kind is None
         if kind is not KeyboardInterrupt:
             return False
-        with suppress(OSError):  # the terminal may be gone
-            console(stderr=True).print("interrupted: what was measured so far follows")
+        console(stderr=True).print("interrupted: what was measured so far follows")
         return True
 
 

@@ -31,16 +31,15 @@ class _Part:
 
 
 class _Band:
-    """What stands on one line of each row: parts and widths. What is left goes to words first, then to headings."""
+    """What stands on one line of each row: parts and widths. What is left goes to words first, the longest of them."""
 
     def __init__(self, parts: Sequence[_Part], indent: int, most: int) -> None:
         self.parts, self.indent = parts, indent
         self.widths = [min(part.narrow, most - indent) for part in parts]
-        left = most - self.taken
-        for i in sorted(range(len(parts)), key=lambda i: parts[i].numbers):
-            more = max(0, min(left, parts[i].wide - self.widths[i]))
-            self.widths[i] += more
-            left -= more
+        for _ in range(most - self.taken):
+            could = [i for i, part in enumerate(parts) if self.widths[i] < part.wide]
+            if could:
+                self.widths[max(could, key=lambda i: (not parts[i].numbers, parts[i].wide / self.widths[i]))] += 1
 
     @property
     def taken(self) -> int:
