@@ -101,6 +101,7 @@ def test_a_narrow_terminal_hides_nothing(
 ) -> None:
     """Every word and number of a wide one is there, whole; no line is wider than the terminal."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.cli.drawn", lambda draw: ([], False))  # pictures take seconds
     main, arguments = SHOWING[command]
 
     def words(columns: int) -> tuple[Counter[str], int]:

@@ -84,6 +84,26 @@ def test_processes_that_compile_at_once_share_a_cache(python: Run, tmp_path: Pat
     assert ran.returncode == 0, ran.stderr
 
 
+FULL = """
+import resource, sys
+import numpy as np
+import kernels
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+w, x = np.ones((5, 9), np.float32), np.ones(9, np.float32)
+print(kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.float32)))
+"""
+
+
+@pytest.mark.parametrize("cache", [None, "/proc/none"])
+def test_without_a_place_for_the_cache_the_kernels_run(cache: str | None, python: Run, tmp_path: Path) -> None:
+    """A disk that takes no file of 8 KiB, /tmp neither; and a folder that can't be made."""
+    folder = cache or str(tmp_path / "cache")
+    ran = python("-c", FULL, 8192, NUMBA_CACHE_DIR=folder, TMPDIR=folder if cache else str(tmp_path))
+    assert (ran.returncode, ran.stdout) == (0, "[9. 9. 9. 9. 9.]\n"), ran.stderr
+    assert not list(tmp_path.rglob("*.nb?"))
+
+
 CALLS = """
 import sys
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder

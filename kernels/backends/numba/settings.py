@@ -44,25 +44,40 @@ def cache_name(package: Path = Path(__file__).parent) -> str:
     return f"numba-{numba.__version__}-{llvm.get_host_cpu_name()}-{digest.hexdigest()[:12]}"
 
 
-def _cache_folder() -> str:
+ROOM = 16 << 20  # bytes; all that Numba compiles of this project takes 7 MiB
+
+
+def _cache_folder() -> str | None:
     """The cache folder, made if need be, inside NUMBA_CACHE_DIR if that is set.
 
-    A temporary one if that can't be written or, on some network file systems, not be locked.
+    A temporary one if that can't be written, is on a full disk or, on some network file systems, can't be locked. None
+    where that is so of both: then everything is compiled anew.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ridgeline"
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or home) / cache_name()
-    try:
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            return str(folder)
-    except OSError:
+        _try(folder)
+        return str(folder)
+    with contextlib.suppress(OSError):
         folder = Path(tempfile.mkdtemp(prefix="ridgeline-numba-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _try(folder)
         return str(folder)
+    return None
 
 
-_folder = _config.CACHE_DIR = _cache_folder()
+def _try(folder: Path) -> None:
+    """Raises OSError where a file of ROOM can't be made, or not be locked."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.posix_fallocate(file.fileno(), 0, ROOM)
+
+
+_folder = _cache_folder()
+CACHED = _folder is not None
+if _folder:
+    _config.CACHE_DIR = _folder
 _config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
 
 _one_thread = threading.Lock()
@@ -75,12 +90,13 @@ def cache_lock() -> Iterator[None]:
     Numba reads the index of a function's cached versions, adds one under the next free number and writes it back: of
     two processes that do so at once, one finds its number filled with the other's machine code, from then on.
     """
-    with _one_thread, open(Path(_folder, "lock"), "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _one_thread, open(Path(_folder, "lock"), "wb") if _folder else contextlib.nullcontext() as file:
+        if file:
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-jit = functools.partial(njit, cache=True, nogil=True, error_model="numpy")
+jit = functools.partial(njit, cache=CACHED, nogil=True, error_model="numpy")
 # Into Numba's own code of the caller: as a function each would be linked, optimised and generated once more.
 inlined = functools.partial(jit, inline="always")
 # Unfused: Numba can't see that a call in one prange writes what a call in the next one reads.

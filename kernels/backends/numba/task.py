@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.arrays import Scratch
-from kernels.backends.numba.settings import cache_lock, jit, parallel, use_threads
+from kernels.backends.numba.settings import CACHED, cache_lock, jit, parallel, use_threads
 from kernels.types import DTYPES
 
 Call = Callable[[], Any]
@@ -76,7 +76,7 @@ def c_function(name: str, function: Callable[..., None], *kinds: Any) -> Any:
     """A C function without a result, compiled or from the cache; the time goes to FIRST_CALLS under that name."""
     with cache_lock():
         start = time.perf_counter()
-        compiled = cfunc(types.void(*kinds), cache=True, error_model="numpy")(function)
+        compiled = cfunc(types.void(*kinds), cache=CACHED, error_model="numpy")(function)
         FIRST_CALLS[name] = time.perf_counter() - start
     return compiled
 
