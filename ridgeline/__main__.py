@@ -21,9 +21,9 @@ def main() -> None:
     cli.CALLED = "ridgeline "
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        listed("ridgeline bench", cli.CALLED)
+        cli.run(lambda _: listed("ridgeline bench", cli.CALLED))
     elif name == "--version":
-        print(_version())
+        cli.run(lambda _: print(_version()))
     elif name == "bench":
         sys.exit(_session(arguments))
     elif name in commands():

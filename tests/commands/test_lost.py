@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.cli import BadInput, Parser, console, endings, shown
 from bench.files import replacing
 from bench.measure import run
+from bench.measure.process import Process
 from bench.measure.run import kept, measuring
 from bench.progress import Bar
 from bench.record import store
@@ -120,6 +121,19 @@ def test_a_file_is_replaced_whole(nameless: bool, tmp_path: Path, monkeypatch: p
         raise ZeroDivisionError
     assert [one.read_bytes() for one in path.parent.iterdir()] == ["second, ±".encode()]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_a_library_s_process_leaves_signals_to_the_session(number: int) -> None:
+    """Slurm, systemd and a terminal send them to all processes of a job: a session that lost one keeps nothing."""
+    process = Process("other", sorted(os.sched_getaffinity(0))[:1], dict)
+    try:
+        assert process._ask("get", "key", 1) == 1
+        assert process._process.pid
+        os.kill(process._process.pid, number)
+        assert process._ask("get", "key", 2) == 2
+    finally:
+        process.close()
 
 
 # --- a disk that is full, and other places that take nothing
