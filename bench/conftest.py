@@ -18,7 +18,7 @@ from bench.cli import console, drawn, endings, kind, output_folder, sayable
 from bench.errors import BadInput, plain
 from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
-from bench.host.placement import isa_in_use
+from bench.host.placement import backends_in_use, isa_in_use
 from bench.measure.groups import Group
 from bench.measure.run import written
 from bench.measure.session import Session
@@ -30,7 +30,7 @@ from bench.record.row import Row, call_seconds
 from bench.report.screen import page, summary
 from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import SWEEPS, Sweep
-from kernels import Kernel
+from kernels import BACKENDS, Kernel
 from kernels.backends import libraries
 from kernels.verify import WrongResult
 
@@ -79,6 +79,7 @@ class Plan:
         try:
             self.threads = thread_counts(config.getoption("--threads"))
             self.isa = isa_in_use()
+            self.backends, self.left_out = backends_in_use(BACKENDS, self.threads)
             output_folder(config.getoption("--results"))
             full = self.sweep is SWEEPS["full"]
             self.dtypes = dtypes(config.getoption("--dtype") or ("f32,f64" if full else "f32"))
@@ -191,6 +192,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_quiet = True  # its table has neither GB/s nor GFLOP/s columns; ours takes its place
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [f"left out: {line}" for line in config.stash[PLAN].left_out]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     plan = metafunc.config.stash[PLAN]
     if "ceiling" in metafunc.fixturenames:
@@ -199,7 +204,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "entry" not in metafunc.fixturenames:
         return
     which = metafunc.function.__name__.removeprefix("test_")
-    found = list(entries(which, plan.sweep, plan.dtypes, plan.threads, plan.isa, plan.others))
+    found = list(entries(which, plan.sweep, plan.dtypes, plan.backends, plan.isa, plan.others))
     plan.offered = True
     metafunc.parametrize("entry", [entry for _, entry in found], ids=[name for name, _ in found])
 

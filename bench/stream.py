@@ -4,7 +4,7 @@ Kernels and byte counts after McCalpin's STREAM, plus read-only and update; regu
 (which can't emit non-temporal stores). Arrays are 8 times the last-level cache in reach unless --size says otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
 from bench.measure.last_level import last_level
 from bench.measure.probes import MAKE
-from bench.measure.run import kept, measuring
+from bench.measure.run import kept, left_out, measuring
 from bench.measure.session import Session
 from bench.measure.visits import measure_probes
 from bench.options import add_pages, add_seconds, add_threads
@@ -51,12 +51,14 @@ def _level(session: Session, size: int, threads: int, times: int) -> Level:
     return "L3" if level == "DRAM" and (cache_bytes(3) or last.beyond) and size < times * last.bytes else level
 
 
-def measure(session: Session, counts: Sequence[int], size: int | None, backends: Sequence[str], budget: float) -> None:
+def measure(session: Session, backends: Mapping[int, Sequence[str]], size: int | None, budget: float) -> None:
     """Adds a row per thread count, kernel, backend and store flavour to the session.
 
-    size    bytes of an array; None: the rule, and read bandwidth of arrays twice as large has to agree
-    budget  seconds for each row
+    backends  by thread count
+    size      bytes of an array; None: the rule, and read bandwidth of arrays twice as large has to agree
+    budget    seconds for each row
     """
+    counts = list(backends)
     by_rule, trusted = dram_bytes(3 * len(counts))
     if size is None and not trusted:
         session.distrust(
@@ -68,7 +70,7 @@ def measure(session: Session, counts: Sequence[int], size: int | None, backends:
         level = _level(session, bytes_, threads, LEAST)
         with pinned(threads):
             arrays = stream_arrays(3, bytes_ // 8, threads)
-            groups[threads] = [MAKE[n](b, arrays, threads, level) for b in backends for n in _variants(b)]
+            groups[threads] = [MAKE[n](b, arrays, threads, level) for b in backends[threads] for n in _variants(b)]
     measure_probes(session, groups, budget, "bandwidth")
     for threads in counts if size is None else ():
         session.progress(f"arrays twice as large, {of_threads(threads)}")
@@ -240,11 +242,12 @@ def _parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    backends = left_out(options.backend, options.threads)
     with measuring("stream", options, options.threads, first="bandwidth") as session:
         if options.levels:
             measure_levels(session, options.threads)
         else:
-            measure(session, options.threads, options.size, options.backend, options.seconds)
+            measure(session, backends, options.size, options.seconds)
     done = kept(session, options)
     metrics = done.metrics
     levels = options.threads if options.levels else ()

@@ -161,12 +161,12 @@ def _numba_rows() -> list[Kernel]:
     def pack(element: str, b: np.ndarray, threads: int) -> Any:
         return numba.pack(b, element, threads)
 
-    rows = []
+    rows, reason = [], numba.refusal()
+    most = 1 if reason else numba.threads_available()
     for operation, element in numba.OPERATIONS:
         op = OPERATIONS[operation]
         calls = partial(bind, operation, element), partial(pack, element) if op.packed else None
-        types, most = op.types_for(element), numba.threads_available()
-        rows.append(Kernel(operation, types, "numba", numba.isa(), None, most, *calls))
+        rows.append(Kernel(operation, op.types_for(element), "numba", numba.isa(), reason, most, *calls))
     return rows
 
 
@@ -212,6 +212,15 @@ def available() -> list[Kernel]:
     """The rows that can be used here. Raises UnavailableISA where RIDGELINE_ISA names an ISA that can't."""
     _forced()
     return [kernel for kernel in _kernels().values() if kernel.reason is None]
+
+
+def unusable(backend: str, threads: int = 1) -> str | None:
+    """Why a backend runs nothing with so many threads, in a line that begins with its name; None: it runs something."""
+    rows = [kernel for kernel in _rows(backend) if kernel.reason is None]
+    if not rows:
+        return f"{backend}: {_rows(backend)[-1].reason}"
+    most = max(kernel.most_threads for kernel in rows)
+    return f"{backend} with {threads} threads: NUMBA_NUM_THREADS={most}" if threads > most else None
 
 
 def pick(rows: Iterable[Kernel], operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:

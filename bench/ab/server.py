@@ -126,6 +126,8 @@ class Server:
             return {"missing": "no such kernel"}
         except self.kernels.UnavailableISA as error:
             return {"missing": str(error)}
+        if threads > getattr(kernel, "most_threads", threads):  # older builds have none
+            return {"missing": f"{kernel.name}: at most {kernel.most_threads} threads"}
         prefix = self.inputs.folder / f"{case}-"
         self.expected = tuple(np.load(f"{prefix}{what}.npy", mmap_mode="r") for what in ("expected", "bound"))
         names, weights = self.case["operands"], self.case["weights"]

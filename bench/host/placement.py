@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.errors import BadInput
@@ -23,6 +23,20 @@ def isa_in_use() -> str:
         return registry.chosen_isa()
     except registry.UnavailableISA as error:
         raise BadInput(str(error)) from error
+
+
+def backends_in_use(wanted: Iterable[str], counts: Iterable[int]) -> tuple[dict[int, list[str]], list[str]]:
+    """By thread count those backends that run with it, and why others don't, a line each.
+
+    Raises BadInput, with those lines, where that leaves a count without any.
+    """
+    wanted, counts = list(wanted), list(counts)
+    reasons = {(count, name): registry.unusable(name, count) for count in counts for name in wanted}
+    found = {count: [name for name in wanted if reasons[count, name] is None] for count in counts}
+    lines = list(dict.fromkeys(filter(None, reasons.values())))
+    if not all(found.values()):
+        raise BadInput("; ".join(lines))
+    return found, lines
 
 
 def pages_in_use() -> str:

@@ -1,5 +1,6 @@
 """What bench.ladder measures: every rung on one product, and the FMA peak in the same rounds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,17 @@ from bench.host.sysfs import available_memory_bytes, cache_bytes
 from bench.ladder.steps import BACKENDS, RUNGS
 from bench.measure.groups import Group
 from bench.measure.probes import fma_probe
-from bench.measure.run import Kept, kept, measuring
+from bench.measure.run import Kept, kept, left_out, measuring
 from bench.measure.session import Session
 from bench.workloads.model import find
 from bench.workloads.shapes import Case
 from kernels.types import DTYPES
 
 
-def measure(session: Session, case: Case, dtype: str, seconds: float) -> None:
+def measure(session: Session, case: Case, dtype: str, seconds: float, backends: Mapping[int, Sequence[str]]) -> None:
     """Adds the rungs, beside the peak in the same rounds, to the session: all but the last on one thread.
 
-    Ctrl-C leaves what was finished.
+    backends: by thread count. Ctrl-C leaves what was finished.
     """
     isa = {backend: session.isa if backend == "c" else None for backend in BACKENDS}
     groups = [
@@ -32,7 +33,7 @@ def measure(session: Session, case: Case, dtype: str, seconds: float) -> None:
                 kernels.find(rung.operation, dtype, backend, isa[backend])
                 for rung in RUNGS
                 if rung.alone == (threads == 1)
-                for backend in BACKENDS
+                for backend in backends[threads]
             ],
         )
         for threads in session.threads
@@ -78,6 +79,7 @@ def product(model: str, layer: str, m: int, n: int | None, k: int | None, dtype:
 def measured(options: Any) -> Kept:
     """The climb that the command's options ask for."""
     case = product(options.model, options.layer, options.m, options.n, options.k, options.dtype)
+    backends = left_out(BACKENDS, sorted({1, options.threads}))
     with measuring("ladder", options, {1, options.threads}, [options.dtype], first="the climb") as session:
-        measure(session, case, options.dtype, options.seconds)
+        measure(session, case, options.dtype, options.seconds, backends)
     return kept(session, options, "-ladder")

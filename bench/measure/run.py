@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from bench.cli import complain, console, endings
 from bench.errors import BadInput
 from bench.files import result_path
+from bench.host.placement import backends_in_use
 from bench.measure.session import Session
 from bench.progress import Bar
 from bench.record.metrics import Metrics
@@ -85,6 +86,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def left_out(backends: Iterable[str], counts: Iterable[int]) -> dict[int, list[str]]:
+    """By thread count the backends that can run, once stderr has told which can't. Raises as backends_in_use()."""
+    found, lines = backends_in_use(backends, counts)
+    for line in lines:
+        console(stderr=True).print(f"left out: {line}", style="yellow")
+    return found
 
 
 def take_part(missing: Iterable[str], present: Taking) -> Taking:

@@ -10,10 +10,15 @@ from kernels.operations import SCALAR_GEMMS
 
 
 def kernels_for(
-    case: Case, dtype: str, isa: str, rungs: Sequence[tuple[int, int, int]] = (), others: Iterable[Kernel] = ()
+    case: Case,
+    dtype: str,
+    isa: str,
+    rungs: Sequence[tuple[int, int, int]] = (),
+    others: Iterable[Kernel] = (),
+    backends: Sequence[str] = kernels.BACKENDS,
 ) -> list[Kernel]:
-    """The kernels that can run a case, those of `others` too; prepacked weights and GEMM's lower rungs are variants of
-    their own.
+    """The kernels of `backends` that can run a case, and those of `others`; prepacked weights and GEMM's lower rungs
+    are variants of their own.
     """
     operations = [case.operation]
     if case.operation == "gemm" and case.weight:
@@ -24,7 +29,7 @@ def kernels_for(
     ours = [
         kernels.find(operation, dtype, backend, isa if backend == "c" else None)
         for operation in operations
-        for backend in kernels.BACKENDS
+        for backend in backends
         if (operation, dtype, backend) in existing
     ]
     return ours + [k for k in others if k.operation in operations and k.dtype == dtype and k.reason is None]
@@ -58,13 +63,21 @@ Entry = tuple[Case, str, int, Kernel]
 
 
 def entries(
-    which: str, sweep: Sweep, dtypes: Iterable[str], threads: Iterable[int], isa: str, others: Sequence[Kernel]
+    which: str,
+    sweep: Sweep,
+    dtypes: Iterable[str],
+    backends: Mapping[int, Sequence[str]],
+    isa: str,
+    others: Sequence[Kernel],
 ) -> Iterator[tuple[str, Entry]]:
-    """The benchmarks of one of CASES, each with its id."""
+    """The benchmarks of one of CASES, each with its id; backends: by thread count."""
+    every = list(dict.fromkeys(name for names in backends.values() for name in names))
     for case in CASES[which](sweep):
         sizes = "-".join(f"{d}{getattr(case, d)}" for d in "mnk" if d == "m" or d in case.dims)
         layers = "+".join(name.replace(" ", ":").replace(",", ".") for name in case.layers)
         for dtype in dtypes:
-            for kernel in kernels_for(case, dtype, isa, sweep.rungs, others):
-                for count in threads:
+            for kernel in kernels_for(case, dtype, isa, sweep.rungs, others, every):
+                for count in backends:
+                    if kernel.backend in every and kernel.backend not in backends[count]:
+                        continue
                     yield f"{layers}-{sizes}-{kernel.name}-t{count}", (case, dtype, count, kernel)

@@ -5,7 +5,7 @@ from typing import Any
 import kernels
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import Kept, kept, measuring, take_part
+from bench.measure.run import Kept, kept, left_out, measuring, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
 from bench.workloads.model import find
@@ -49,10 +49,10 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     """Adds the rows of every case to the session; the same weights with longer and longer inputs are one group."""
     isa = isa_in_use()
     prepacked = kernels.find("gemm_prepacked", dtype, "c", isa)
-    groups = []
+    groups, backends = [], left_out(kernels.BACKENDS, session.threads)
     for threads in session.threads:
         groups += [
-            Group.of(case, dtype, threads, kernels_for(case, dtype, isa, others=libraries.rows()))
+            Group.of(case, dtype, threads, kernels_for(case, dtype, isa, (), libraries.rows(), backends[threads]))
             for case in weight_cases(full) + attention_cases()
         ]
         groups.append(Group(tuple((case, prepacked) for case in growth_cases()), dtype, threads))

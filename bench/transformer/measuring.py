@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import BadInput
-from bench.measure.run import Kept, kept, measuring, take_part
+from bench.measure.run import Kept, kept, left_out, measuring, take_part
 from bench.models import BACKENDS, libraries
 from bench.models.weights import refuse
 from bench.record.runs.faults import mark
@@ -25,7 +25,8 @@ def todo(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Seque
             raise BadInput(f"--length {max(lengths)}: {model.name}'s weights are for 1 to {model.positions} tokens")
     if max(lengths) > LONGEST:
         raise BadInput(f"--length {max(lengths)}: at most {LONGEST} tokens are measured; --counts takes more")
-    backends = (OURS,) if options.peers else BACKENDS if options.backend == "all" else (options.backend,)
+    asked = (OURS,) if options.peers else BACKENDS if options.backend == "all" else (options.backend,)
+    backends = tuple(left_out(asked, [options.threads])[options.threads])
     return [task for model, phases in wanted for task in tasks([model], lengths, backends) if task.phase in phases]
 
 

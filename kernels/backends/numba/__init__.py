@@ -81,6 +81,40 @@ def threads_available() -> int:
     return int(importlib.import_module("numba").config.NUMBA_NUM_THREADS)
 
 
+_USUAL: dict[str, tuple[Any, ...]] = {
+    "DISABLE_JIT": (0,),
+    "OPT": (3,),
+    "CPU_NAME": (None,),
+    "CPU_FEATURES": (None,),
+    "BOUNDSCHECK": (None, 0),
+    "LOOP_VECTORIZE": (1,),
+    "SLP_VECTORIZE": (0,),
+    "DEBUG": (0,),
+    "DEBUGINFO": (0,),
+    "TRACE": (0,),
+}
+"""Numba's settings that decide which code it makes, with the values under which it is its usual code."""
+
+
+def refusal() -> str | None:
+    """Why nothing is run in Numba here: it isn't installed, or a setting changes what it makes; None: all can run."""
+    strange = {}
+    for name in ("NUMBA_ENABLE_AVX", "NUMBA_NUM_THREADS"):
+        if not (value := os.environ.get(name, "1")).isdecimal() or int(value) < 1:
+            strange[name] = value
+    if not strange:
+        try:
+            config = importlib.import_module("numba").config
+        except (ImportError, ValueError) as error:
+            return f"Numba can't be imported: {error}"
+        for name, usual in _USUAL.items():
+            value = getattr(config, {"DEBUGINFO": "DEBUGINFO_DEFAULT"}.get(name, name))
+            if value not in usual:
+                strange[f"NUMBA_{name}"] = os.environ.get(f"NUMBA_{name}", value)
+    named = ", ".join(f"{name}={value}" for name, value in strange.items())
+    return f"{named}: Numba's code is another then, or none" if named else None
+
+
 def first_call_seconds() -> dict[str, float]:
     """Seconds that compiling each function, or loading it from the cache, took in this process."""
     task = sys.modules.get(f"{__name__}.task")

@@ -79,6 +79,7 @@ CACHED = _folder is not None
 if _folder:
     _config.CACHE_DIR = _folder
 _config.THREADING_LAYER = "omp"  # the system libgomp, the C extension's pool too
+_config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # one that isn't all of them is an error
 
 _one_thread = threading.Lock()
 
