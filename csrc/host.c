@@ -92,18 +92,20 @@ int can_start(int threads) {
 }
 
 /* A fork copies the thread that calls it, and what it knows of its team, but none of the others. */
-static _Thread_local int has_team;
+static _Thread_local int64_t most; /* threads of this one's teams so far */
 static int forked;
 
-static void in_child(void) { forked = has_team; }
+static void in_child(void) { forked = most > 0; }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
 int forked_team(void) { return forked; }
 
 int enter_team(int64_t threads) {
     if (threads == 1) return 0; /* without a team there is nothing to wait for */
-    has_team = 1;
-    return forked ? EDEADLK : 0;
+    if (forked) return EDEADLK;
+    const int error = threads > most ? can_start((int)threads) : 0;
+    if (!error && threads > most) most = threads;
+    return error;
 }
 
 int team_started(int threads) {

@@ -40,8 +40,8 @@ int kernel_count(void);
 const struct kernel *kernel_at(int index);
 
 /* Both take an argument struct, whose first members are the kernel, threads and running. kernel_run() returns 0, or,
- * with nothing computed, EBUSY: another thread runs the call with the same struct, or EDEADLK: see forked_team(). Of
- * workspace_bytes: all but pointers is filled in. */
+ * with nothing computed, EBUSY: another thread runs the call with the same struct, EDEADLK: see forked_team(), or what
+ * can_start() returns. Of workspace_bytes: all but pointers is filled in. */
 int kernel_run(void *arguments);
 int64_t kernel_workspace_bytes(const void *arguments);
 

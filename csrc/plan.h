@@ -8,7 +8,9 @@
 #define CACHE_LINE 64 /* bytes */
 #define WIDEST 6      /* vectors of a low tile, each a stream of B: as many as a core's hardware prefetchers follow */
 
-int enter_team(int64_t threads); /* before each parallel region: 0, or EDEADLK where it would wait for ever. host.c */
+/* Before each parallel region: 0, or EDEADLK where it would wait for ever, or why so many threads can't be made. host.c
+ */
+int enter_team(int64_t threads);
 
 static inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -1,6 +1,8 @@
 """Memory to measure in: how large it has to be, cold copies of weights, arrays for the bandwidth probe."""
 
+import errno
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -63,8 +65,8 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     except MemoryError as error:
         raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
-        if lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
-            raise BadInput(FORKED)
+        if error := lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
+            raise BadInput(FORKED if error == errno.EDEADLK else f"can't start {threads} threads: {os.strerror(error)}")
     return arrays
 
 

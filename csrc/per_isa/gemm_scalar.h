@@ -1,7 +1,7 @@
 /* The lower steps of the climb: what one writes first, and what one learns to do about it before vectors.
  *
  * They stay scalar, so that each step is one idea and the vectors in gemm.h another: GCC would vectorise the inner loop
- * of tiled and, across neighbouring columns, the tile of packed. Clang has no such attribute and does. */
+ * of tiled and, across neighbouring columns, the tile of packed. Clang has no such attribute: CMake tells it. */
 #if defined __clang__
 #define SCALAR
 #else

@@ -5,6 +5,7 @@ in by their names: a dimension, an operand, ld<operand>, stride_<operand>, threa
 """
 
 import errno
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -134,7 +135,8 @@ BUSY = "another thread is running this call: a bound call, with its workspace an
 def _check_run(error: int) -> None:
     """Raises RuntimeError for what kernel_run() returns when it computed nothing."""
     if error:
-        raise RuntimeError(BUSY if error == errno.EBUSY else FORKED)
+        named = {errno.EBUSY: BUSY, errno.EDEADLK: FORKED}
+        raise RuntimeError(named.get(error, f"can't start the call's threads: {os.strerror(error)}"))
 
 
 def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:

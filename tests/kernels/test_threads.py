@@ -131,3 +131,26 @@ except ValueError as error:
 """
     ran = python("-c", code, OMP_STACKSIZE="2 G")
     assert ran.stdout.startswith("can't start 2 threads: "), ran.stderr
+
+
+def test_threads_of_another_python_thread(python: Run) -> None:
+    """Every Python thread has a team of its own: that another had one says nothing."""
+    code = """
+import resource, threading, numpy as np, kernels
+a, out = np.ones((8, 8), np.float32), np.empty((8, 8), np.float32)
+call = kernels.find("gemm", "f32", "c").bind(a, a, out=out, threads=64)
+call()
+def again():
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+    try:
+        call()
+    except RuntimeError as error:
+        print(error)
+thread = threading.Thread(target=again)
+thread.start()
+thread.join()
+call()
+"""
+    ran = python("-c", code)
+    assert (ran.returncode, ran.stdout[:31]) == (0, "can't start the call's threads:"), ran.stderr
