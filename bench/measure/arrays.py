@@ -65,8 +65,10 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     except MemoryError as error:
         raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
-        if error := lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
-            raise BadInput(FORKED if error == errno.EDEADLK else f"can't start {threads} threads: {os.strerror(error)}")
+        if failed := lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
+            raise BadInput(
+                FORKED if failed == errno.EDEADLK else f"can't start {threads} threads: {os.strerror(failed)}"
+            )
     return arrays
 
 
