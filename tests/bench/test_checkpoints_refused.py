@@ -18,6 +18,7 @@ from bench.models.config import from_config
 from bench.models.weights import weights_of
 from bench.transformer import __main__ as transformer
 from bench.workloads.model import Model
+from support import needed as support_needed
 from support.checkpoints import BERT, CONFIG, GPT2, Tensor, bytes_of, tensor, tensors, write
 from support.needed import needed
 
@@ -289,3 +290,11 @@ def test_values_are_those_of_each_type(tmp_path: Path) -> None:
     assert (found["b"], found["d"], found["c"].shape) == (1.5, 1, (0, 3))
     assert found["e"][0] == np.float32(np.float16(6e-8)) > 0
     assert {found[name].dtype for name in found} == {np.dtype(np.float32)}
+
+
+def test_nothing_is_skipped_where_it_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(pytest.skip.Exception, match="no_such_library is not installed"):
+        needed("no_such_library")
+    monkeypatch.setattr(support_needed, "REQUIRED", {"no_such_library"})
+    with pytest.raises(pytest.fail.Exception, match="REQUIRE_LIBRARIES: no_such_library is not installed"):
+        needed("no_such_library")
