@@ -155,7 +155,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
 
 def complain(error: object) -> None:
     """One line on stderr; of an error of the system, about which file."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.strerror:  # a library that can't be loaded has a text alone
         error = f"{error.filename or 'output'}: {error.strerror}"
     path = Path(sys.argv[0])
     command = path.parent.name if path.stem == "__main__" else path.stem

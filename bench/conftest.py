@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from bench.cli import console, drawn, endings, kind, output_folder, sayable
+from bench.cli import CUT_SHORT, console, drawn, endings, kind, output_folder, sayable
 from bench.errors import BadInput, plain
 from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
 from bench.host.placement import backends_in_use, isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import written
+from bench.measure.run import out_of_memory, written
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries, nothing_of
 from bench.options import dtypes
@@ -125,6 +125,8 @@ class Plan:
                 self.session.start()
                 self.session.run(list(self.groups.values()), self.sweep.seconds, wrong=self.wrong.__setitem__)
                 self.session.finish()
+            except MemoryError as error:
+                pytest.exit(f"{out_of_memory(error)}: what was measured so far is kept", CUT_SHORT)
             finally:
                 self.bar.close()
         return self.session

@@ -15,7 +15,7 @@ import kernels
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import pinned
-from bench.host.sysfs import cache_bytes
+from bench.host.sysfs import cache_bytes, scarcest_memory
 from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
 from bench.measure.last_level import last_level
 from bench.measure.probes import MAKE
@@ -62,7 +62,8 @@ def measure(session: Session, backends: Mapping[int, Sequence[str]], size: int |
     by_rule, trusted = dram_bytes(3 * len(counts))
     if size is None and not trusted:
         session.distrust(
-            f"arrays of {by_rule >> 20} MiB: memory has no room for {LEAST} times the last-level cache: raise its limit"
+            f"arrays of {by_rule >> 20} MiB: {scarcest_memory()[1]} leaves no room for {LEAST} times the "
+            "last-level cache: raise that limit"
         )
     groups = {}
     for threads in counts:

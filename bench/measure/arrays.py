@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BadInput
-from bench.host.sysfs import available_memory_bytes
+from bench.host.sysfs import available_memory_bytes, scarcest_memory
 from bench.measure.last_level import last_level
 from kernels.arrays import aligned_empty
 from kernels.backends.c import FORKED, ffi, lib
@@ -100,7 +100,7 @@ class Weights:
         if not trusted:
             raise BadInput(
                 f"cold weights need {LEAST} times the last-level cache {self.arrays} times over; "
-                "there isn't that much memory"
+                f"{scarcest_memory()[1]} doesn't leave that much"
             )
         stride = -(-each // 64) * 64
         count = max(1, -(-total // stride))

@@ -191,6 +191,8 @@ def _serve(
             answer = getattr(server, request)(*arguments)
         except (BadInput, WrongResult) as error:
             answer = error
+        except MemoryError as error:
+            answer = MemoryError(str(error))
         except Exception as error:  # a library's own exceptions may not survive the pipe
             answer = RuntimeError(f"{type(error).__name__}: {error}")
         pipe.send((answer, time.process_time()))

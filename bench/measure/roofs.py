@@ -10,7 +10,7 @@ from typing import cast
 from bench.host.conditions import Conditions
 from bench.host.cpus import cpus_for, remarks
 from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned, team_in_use
-from bench.host.sysfs import cache_bytes
+from bench.host.sysfs import cache_bytes, scarcest_memory
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.last_level import last_level
 from bench.measure.pairs import measure_pairs
@@ -100,8 +100,8 @@ class Ceilings:
         size, trusted = dram_bytes(arrays=3)
         if not trusted:
             self.distrust(
-                f"memory has no room for arrays of {LEAST} times the last-level cache, so the read roof isn't DRAM's: "
-                "raise the memory limit"
+                f"{scarcest_memory()[1]} leaves no room for arrays of {LEAST} times the last-level cache, so the read "
+                "roof isn't DRAM's: raise that limit"
             )
         probes, patterns = [], of_roof("bandwidth")
         for factor in (1,) if self.quick else (1, 2):

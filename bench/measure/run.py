@@ -22,6 +22,7 @@ from bench.cli import complain, console, endings
 from bench.errors import BadInput
 from bench.files import result_path
 from bench.host.placement import backends_in_use
+from bench.host.sysfs import scarcest_memory
 from bench.measure.session import Session
 from bench.progress import Bar
 from bench.record.metrics import Metrics
@@ -32,8 +33,9 @@ Taking = TypeVar("Taking", bound=Collection[Any])
 
 
 class Interruptible:
-    """A block that Ctrl-C and the others of ENDINGS end early, but not what follows it. complete: whether it came to
-    its end.
+    """A block that Ctrl-C and the others of ENDINGS, and memory that runs out, end early, but not what follows it.
+
+    complete: whether it came to its end
     """
 
     complete = False
@@ -43,13 +45,21 @@ class Interruptible:
         self._listening.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
         self._listening.__exit__(None, None, None)
         self.complete = kind is None
-        if kind is not KeyboardInterrupt:
+        if not isinstance(error, KeyboardInterrupt | MemoryError):
             return False
-        console(stderr=True).print("interrupted: what was measured so far follows")
+        why = out_of_memory(error) if isinstance(error, MemoryError) else "interrupted"
+        console(stderr=True).print(f"{why}: what was measured so far follows")
         return True
+
+
+def out_of_memory(error: MemoryError) -> str:
+    """In words, with the limit that leaves least."""
+    left, limit = scarcest_memory()
+    leaves = "" if left is None else f"; {limit} leaves {left >> 20} MiB"
+    return f"memory ran out{f', {error}' if str(error) else ''}{leaves}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Machines that tell half of what they are, or let a process have half of it: on made-up trees, and under settings."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -238,3 +239,54 @@ def test_a_session_is_refused_before_it_measures(python: Run, setting: str) -> N
 def test_kernels_alone_know_the_cpus_before_a_runtime_binds(python: Run) -> None:
     code = "import kernels; from kernels.backends import c, numba; print(numba.threads_available())"
     assert python("-c", code, OMP_PROC_BIND="true").stdout == f"{len(os.sched_getaffinity(0))}\n"
+
+
+FULL = """
+import bench.peak
+from bench.cli import run
+from bench.measure.roofs import Ceilings
+
+sample = Ceilings.sample
+
+def once(self, *given):
+    sample(self, *given)
+    Ceilings.sample = full
+
+def full(self, *given):
+    raise MemoryError("no room for 12 bytes")
+
+Ceilings.sample = once
+run(bench.peak.main)
+"""
+
+
+def test_memory_that_runs_out_takes_nothing_along(python: Run, tmp_path: Path) -> None:
+    """What was measured before is recorded and shown; stderr has one line that names the limit."""
+    path = tmp_path / "record.json"
+    ran = python("-c", FULL, "--threads", "1", "--dtype", "f32", "--seconds", "0.05", "--record", path)
+    assert ran.returncode == 130, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("memory ran out, no room for 12 bytes; ")
+    assert json.loads(path.read_text())["complete"] is False
+    assert "generic" in ran.stdout
+
+
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_session_under_a_limit_says_what_limits_it(python: Run, limit: str) -> None:
+    """Arrays are as small as the limit asks for; what they don't show any more isn't trusted."""
+    code = f"""
+import resource
+import bench.stream, kernels
+from bench.cli import run
+kernels.available()  # LLVM is in memory by then
+from bench.measure.last_level import last_level
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+used = int(status["VmSize" if "{limit}" == "RLIMIT_AS" else "VmData"].split()[0]) << 10
+resource.setrlimit(resource.{limit}, (used + 7 * last_level().bytes,) * 2)
+run(bench.stream.main)
+"""
+    ran = python("-c", code, "--threads", "1", "--backend", "c", "--seconds", "0.05")
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert f"ulimit -{'v' if limit == 'RLIMIT_AS' else 'd'}" in ran.stdout
+    assert "Trust: D" in ran.stdout
