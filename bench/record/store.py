@@ -12,7 +12,7 @@ from bench.errors import BadInput, plain
 from bench.files import parse_json, read_text, replacing
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
-from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest, renewed
+from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest, earlier_digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.runs.faults import all_faults
@@ -116,8 +116,10 @@ def parsed(path: Path) -> Any:
     text = read_text(path)
     found = parse_json(text, path)
     try:
-        if isinstance(found, dict) and isinstance(found.get("digest"), str) and found["digest"] != digest(found):
-            found["digest"] = renewed(json.loads(text))
+        if isinstance(found, dict) and isinstance(found.get("digest"), str):
+            today = digest(found)
+            if found["digest"] != today and found["digest"] == earlier_digest(json.loads(text)):
+                found["digest"] = today
     except (ValueError, RecursionError) as error:  # a number that has no digest
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
     return found
