@@ -266,6 +266,9 @@ def drawn(draw: Callable[[], Sequence[Path]]) -> tuple[list[Path], bool]:
         return list(draw()), False
     except (BadInput, OSError) as error:
         complain(error)
+    except ModuleNotFoundError as error:
+        complain(f"left out: pictures and pages, {error.name} isn't installed: pip install 'ridgeline[pictures]'")
+        return [], False
     except Exception as error:  # matplotlib's: settings, fonts, memory
         complain(f"the picture can't be drawn: {type(error).__name__}: {error}")
     return [], True

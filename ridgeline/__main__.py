@@ -43,8 +43,11 @@ def _version() -> str:
 
 def _session(arguments: list[str]) -> int:
     """pytest on bench/, wherever that is: with no settings of a project that the current folder may belong to."""
-    import pytest
-
+    try:
+        import pytest
+        import pytest_benchmark  # noqa: F401
+    except ImportError as error:
+        sys.exit(f"ridgeline bench: {error.name} isn't installed: pip install 'ridgeline[session]'")
     alone = ["-c", os.devnull, "--rootdir", os.curdir, "-p", "no:cacheprovider", "-p", "benchmark"]
     return int(pytest.main([*alone, "--benchmark-only", str(OWN / "bench"), *arguments]))
 

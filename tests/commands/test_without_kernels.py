@@ -81,7 +81,7 @@ def test_measuring_says_what_is_missing(python: Run) -> None:
     assert ran.returncode != 0
 
 
-SLOW = "archspec jsonschema llvmlite numba rich.progress scipy.special scipy.stats"
+SLOW = "archspec jsonschema llvmlite matplotlib numba rich.progress scipy.special scipy.stats"
 """Modules that take long to import: nothing needs them to print its help, or to check a good record."""
 
 
@@ -106,8 +106,16 @@ def test_checking_imports_no_compiler_and_no_statistics(python: Run) -> None:
 import sys
 from bench import check
 check.main(sys.argv[1:])
-print(*sorted({{name.split(".")[0] for name in sys.modules}} & {{"matplotlib", "cffi", "psutil"}}))
+print(*sorted({{name.split(".")[0] for name in sys.modules}} & {{"cffi", "psutil"}}))
 print(*sorted({{*{SLOW.split()}, "kernels.registry", "bench.measure", "bench.host"}} & {{*sys.modules}}))
 """
     ran = python("-c", code, RECORD)
     assert ran.stdout.splitlines()[-2:] == ["", ""], ran.stdout + ran.stderr
+
+
+def test_without_matplotlib_only_pictures_are_missing(python: Run, tmp_path: Path) -> None:
+    ran = python("-c", BARE.replace('"numba", "llvmlite"', '"matplotlib", "pytest"'), "bench.wall", RECORD)
+    assert (ran.returncode, "Hosts on these lines" in ran.stdout) == (0, True)
+    assert ran.stderr == (
+        "bench.wall: left out: pictures and pages, matplotlib isn't installed: pip install 'ridgeline[pictures]'\n"
+    )
