@@ -140,5 +140,5 @@ def test_canonical_form(value: Any, spelled: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**309])
 def test_what_is_no_number_has_no_form(value: Any) -> None:
-    with pytest.raises(ValueError, match="not a number|not JSON"):
+    with pytest.raises(ValueError, match=r"not a number|not JSON"):
         canonical([value])
