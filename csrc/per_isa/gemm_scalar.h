@@ -50,15 +50,12 @@ SCALAR static void scalar_tile(int64_t k, const T *restrict a, const T *restrict
                                int64_t columns, int accumulate) {
     T acc[MR][NV] = {{0}};
     for (int64_t p = 0; p < k; p++, a += MR, b += NV)
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) acc[i][j] += a[i] * b[j];
+        UNROLLED (16, int i = 0; i < MR; i++)
+            UNROLLED (4, int j = 0; j < NV; j++) acc[i][j] += a[i] * b[j];
 
-#pragma GCC unroll 16 /* constant indices: acc stays in registers */
-    for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++)
+    /* constant indices: acc stays in registers */
+    UNROLLED (16, int i = 0; i < MR; i++)
+        UNROLLED (4, int j = 0; j < NV; j++)
             if (i < rows && j < columns) c[i * ldc + j] = acc[i][j] + (accumulate ? c[i * ldc + j] : 0);
 }
 

@@ -15,20 +15,18 @@ INLINE void add_step(const int u, int64_t m, int64_t columns, const T *a, const 
     int64_t j = 0;
     for (; j + 2 * LANES <= columns; j += 2 * LANES) {
         vec row[ROWS_PER_STEP][2];
-#pragma GCC unroll 4
-        for (int p = 0; p < u; p++) row[p][0] = load(b + p * apart + j), row[p][1] = load(b + p * apart + j + LANES);
+        UNROLLED (4, int p = 0; p < u; p++)
+            row[p][0] = load(b + p * apart + j), row[p][1] = load(b + p * apart + j + LANES);
         if (ahead)
-#pragma GCC unroll 4
-            for (int p = 0; p < u; p++)
-#pragma GCC unroll 2
-                for (int64_t l = 0; l < 2 * LANES; l += LINE) __builtin_prefetch(b + p * apart + j + l + ahead, 0, 2);
+            UNROLLED (4, int p = 0; p < u; p++)
+                UNROLLED (2, int64_t l = 0; l < 2 * LANES; l += LINE)
+                    __builtin_prefetch(b + p * apart + j + l + ahead, 0, 2);
         T *to = sums + j;
         const T *x = a;
 #pragma GCC unroll 4
         for (int64_t i = 0; i < m; i++, to += ld, x += u) {
             vec total[2] = {load(to), load(to + LANES)};
-#pragma GCC unroll 4
-            for (int p = 0; p < u; p++) total[0] += x[p] * row[p][0], total[1] += x[p] * row[p][1];
+            UNROLLED (4, int p = 0; p < u; p++) total[0] += x[p] * row[p][0], total[1] += x[p] * row[p][1];
             store(to, total[0]), store(to + LANES, total[1]);
         }
     }
@@ -43,24 +41,18 @@ INLINE void add_step(const int u, int64_t m, int64_t columns, const T *a, const 
 INLINE void add_held(const int m, int64_t columns, const T *a, const T *b, int64_t apart, T *sums, int64_t ld,
                      int64_t ahead) {
     vec x[HELD_ROWS][ROWS_PER_STEP];
-#pragma GCC unroll 4
-    for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
-        for (int p = 0; p < ROWS_PER_STEP; p++) x[i][p] = (vec){0} + a[i * ROWS_PER_STEP + p];
+    UNROLLED (4, int i = 0; i < m; i++)
+        UNROLLED (4, int p = 0; p < ROWS_PER_STEP; p++) x[i][p] = (vec){0} + a[i * ROWS_PER_STEP + p];
     int64_t j = 0;
     for (; j + LANES <= columns; j += LANES) {
         vec total[HELD_ROWS];
-#pragma GCC unroll 4
-        for (int i = 0; i < m; i++) total[i] = load(sums + i * ld + j);
-#pragma GCC unroll 4
-        for (int p = 0; p < ROWS_PER_STEP; p++) {
+        UNROLLED (4, int i = 0; i < m; i++) total[i] = load(sums + i * ld + j);
+        UNROLLED (4, int p = 0; p < ROWS_PER_STEP; p++) {
             const vec row = load(b + p * apart + j);
             if (ahead) __builtin_prefetch(b + p * apart + j + ahead, 0, 2);
-#pragma GCC unroll 4
-            for (int i = 0; i < m; i++) total[i] += x[i][p] * row;
+            UNROLLED (4, int i = 0; i < m; i++) total[i] += x[i][p] * row;
         }
-#pragma GCC unroll 4
-        for (int i = 0; i < m; i++) store(sums + i * ld + j, total[i]);
+        UNROLLED (4, int i = 0; i < m; i++) store(sums + i * ld + j, total[i]);
     }
     add_step(ROWS_PER_STEP, m, columns - j, a, b + j, apart, sums + j, ld, 0);
 }

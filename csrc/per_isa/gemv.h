@@ -8,24 +8,17 @@
 INLINE void dots(const int rows, int64_t apart, int64_t k, const stored *w, int64_t ldw, const T *x, T *y) {
     vec acc[STREAMS][DOT_VECTORS];
     const int64_t next = apart * ldw;
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < DOT_VECTORS; v++) acc[r][v] = (vec){0};
+    UNROLLED (4, int r = 0; r < rows; r++)
+        UNROLLED (4, int v = 0; v < DOT_VECTORS; v++) acc[r][v] = (vec){0};
     int64_t p = 0;
     for (; p + DOT_VECTORS * LANES <= k; p += DOT_VECTORS * LANES)
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-            for (int v = 0; v < DOT_VECTORS; v++)
+        UNROLLED (4, int r = 0; r < rows; r++)
+            UNROLLED (4, int v = 0; v < DOT_VECTORS; v++)
                 acc[r][v] += load_stored(w + r * next + p + v * LANES) * load(x + p + v * LANES);
     for (; p + LANES <= k; p += LANES)
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) acc[r][0] += load_stored(w + r * next + p) * load(x + p);
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (int v = 1; v < DOT_VECTORS; v++) acc[r][0] += acc[r][v];
+        UNROLLED (4, int r = 0; r < rows; r++) acc[r][0] += load_stored(w + r * next + p) * load(x + p);
+    UNROLLED (4, int r = 0; r < rows; r++) {
+        UNROLLED (4, int v = 1; v < DOT_VECTORS; v++) acc[r][0] += acc[r][v];
         T total = sum(acc[r][0]);
         for (int64_t q = p; q < k; q++) total += value(w + r * next + q) * x[q];
         y[r * apart] = total;
@@ -55,8 +48,7 @@ INLINE void add_rows(const int rows, int64_t apart, int64_t n, const T *x, const
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         vec total = accumulate ? load(y + j) : (vec){0};
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) total += x[r * apart] * load_stored(w + r * next + j);
+        UNROLLED (8, int r = 0; r < rows; r++) total += x[r * apart] * load_stored(w + r * next + j);
         store(y + j, total);
     }
     for (; j < n; j++) {

@@ -27,35 +27,27 @@ INLINE void steps(const int h, const int v, const int a_packed, const int b_pack
                   struct ahead *next) {
     const T *x = *a, *y = *b;
     const T *four[(MR + 3) / 4]; /* of strided A, every fourth row: its neighbours are 1 to 3 lda on */
-#pragma GCC unroll 4
-    for (int i = 0; i < h; i += 4) four[i / 4] = x + i * lda;
+    UNROLLED (4, int i = 0; i < h; i += 4) four[i / 4] = x + i * lda;
 #pragma GCC unroll 4
     for (int64_t p = 0; p < k; p++, x += a_packed ? h : 1, y += b_packed ? LANES : apart) {
         if (!a_packed) /* opaque: compilers would make an offset of each row, more than there are registers for */
-#pragma GCC unroll 4
-            for (int i = 0; i < h; i += 4) __asm__("" : "+r"(four[i / 4]));
+            UNROLLED (4, int i = 0; i < h; i += 4) __asm__("" : "+r"(four[i / 4]));
         vec row[WIDEST];
-#pragma GCC unroll 8
-        for (int j = 0; j < v; j++) {
+        UNROLLED (8, int j = 0; j < v; j++) {
             row[j] = load(y + j * (b_packed ? apart : LANES));
             if (copying) store(copy + j * strip + p * LANES, row[j]);
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < h; i++)
-#pragma GCC unroll 8
-            for (int j = 0; j < v; j++) acc[i][j] += (a_packed ? x[i] : four[i / 4][i % 4 * lda]) * row[j];
+        UNROLLED (16, int i = 0; i < h; i++)
+            UNROLLED (8, int j = 0; j < v; j++) acc[i][j] += (a_packed ? x[i] : four[i / 4][i % 4 * lda]) * row[j];
         if (!a_packed)
-#pragma GCC unroll 4
-            for (int i = 0; i < h; i += 4) four[i / 4]++;
+            UNROLLED (4, int i = 0; i < h; i += 4) four[i / 4]++;
 
         if (a_packed && b_packed && !(p & next->mask)) {
-#pragma GCC unroll 8
-            for (int j = 0; j < v; j++) __builtin_prefetch(next->at + j * apart, 0, 2);
+            UNROLLED (8, int j = 0; j < v; j++) __builtin_prefetch(next->at + j * apart, 0, 2);
             next->at += LINE;
         }
         if (a_packed && !b_packed) {
-#pragma GCC unroll 8
-            for (int64_t j = 0; j < v * LANES; j += LINE) __builtin_prefetch(next->at + j, 0, 2);
+            UNROLLED (8, int64_t j = 0; j < v * LANES; j += LINE) __builtin_prefetch(next->at + j, 0, 2);
             __builtin_prefetch(next->at + v * LANES - 1, 0, 2); /* one more line where rows aren't line-aligned */
             next->at += apart;
             if (--next->left == 0) next->at = next->then;
@@ -69,10 +61,8 @@ INLINE void any_tile(const int h, const int v, const int a_packed, const int b_p
                      struct ahead *ahead) {
     if (h * v + v + FREE_REGISTERS > REGISTERS) __builtin_unreachable(); /* never called: see TILE_VECTORS */
     vec acc[MR][WIDEST];
-#pragma GCC unroll 16
-    for (int i = 0; i < h; i++)
-#pragma GCC unroll 8
-        for (int j = 0; j < v; j++) acc[i][j] = (vec){0};
+    UNROLLED (16, int i = 0; i < h; i++)
+        UNROLLED (8, int j = 0; j < v; j++) acc[i][j] = (vec){0};
 
     struct ahead next = *ahead;
     const int64_t before = a_packed && k > PREFETCH_C_STEPS ? k - PREFETCH_C_STEPS : 0;
@@ -86,10 +76,8 @@ INLINE void any_tile(const int h, const int v, const int a_packed, const int b_p
           &next);
     *ahead = next;
 
-#pragma GCC unroll 16
-    for (int i = 0; i < h; i++)
-#pragma GCC unroll 8
-        for (int j = 0; j < v; j++) {
+    UNROLLED (16, int i = 0; i < h; i++)
+        UNROLLED (8, int j = 0; j < v; j++) {
             T *to = c + i * ldc + j * LANES;
             if (accumulate) acc[i][j] += load(to);
             store(to, acc[i][j]);

@@ -7,14 +7,12 @@ static inline void pack_a(int64_t h, int64_t k, const T *a, int64_t lda, T *to) 
     for (; (p + LANES) * h + LANES <= k * h; p += LANES)
         for (int64_t i = (h - 1) / LANES * LANES; i >= 0; i -= LANES) {
             vec square[LANES];
-#pragma GCC unroll 16
-            for (int64_t l = 0; l < LANES; l++) {
+            UNROLLED (16, int64_t l = 0; l < LANES; l++) {
                 square[l] = (vec){0};
                 if (i + l < h) square[l] = load(a + (i + l) * lda + p);
             }
             transpose(square);
-#pragma GCC unroll 16
-            for (int64_t q = 0; q < LANES; q++) store(to + (p + q) * h + i, square[q]);
+            UNROLLED (16, int64_t q = 0; q < LANES; q++) store(to + (p + q) * h + i, square[q]);
         }
     for (; p < k; p++)
         for (int64_t i = 0; i < h; i++) to[p * h + i] = a[i * lda + p];
@@ -24,8 +22,7 @@ static inline void pack_a(int64_t h, int64_t k, const T *a, int64_t lda, T *to) 
 INLINE void pack_rows(const int u, int64_t columns, const T *b, int64_t ldb, T *to, int64_t strip) {
     int64_t j = 0;
     for (; j + LANES <= columns; j += LANES, to += strip)
-#pragma GCC unroll 4
-        for (int p = 0; p < u; p++) store(to + p * LANES, load(b + p * ldb + j));
+        UNROLLED (4, int p = 0; p < u; p++) store(to + p * LANES, load(b + p * ldb + j));
     if (j < columns)
         for (int p = 0; p < u; p++)
             for (int64_t l = 0; l < LANES; l++) to[p * LANES + l] = j + l < columns ? b[p * ldb + j + l] : 0;
@@ -45,11 +42,9 @@ static void pack_transposed(int64_t k, int64_t n, const T *b, int64_t ldb, T *to
         int64_t p = 0;
         for (; j + LANES <= n && p + LANES <= k; p += LANES) {
             vec square[LANES];
-#pragma GCC unroll 16
-            for (int64_t l = 0; l < LANES; l++) square[l] = load(b + l * ldb + p);
+            UNROLLED (16, int64_t l = 0; l < LANES; l++) square[l] = load(b + l * ldb + p);
             transpose(square);
-#pragma GCC unroll 16
-            for (int64_t l = 0; l < LANES; l++) store(to + (p + l) * LANES, square[l]);
+            UNROLLED (16, int64_t l = 0; l < LANES; l++) store(to + (p + l) * LANES, square[l]);
         }
         for (; p < k; p++)
             for (int64_t l = 0; l < LANES; l++) to[p * LANES + l] = j + l < n ? b[l * ldb + p] : 0;

@@ -8,15 +8,12 @@ static void run_peak(const struct peak *call) {
     {
         vec acc[CHAINS], half = (vec){0} + (T)0.5;
         __asm__("" : "+m"(half)); /* opaque: not a constant to the compiler */
-#pragma GCC unroll 32
-        for (int i = 0; i < CHAINS; i++) acc[i] = half + (T)i;
+        UNROLLED (32, int i = 0; i < CHAINS; i++) acc[i] = half + (T)i;
         for (int64_t p = 0; p < iterations; p++) {
-#pragma GCC unroll 32
-            for (int i = 0; i < CHAINS; i++) acc[i] = acc[i] * half + half;
+            UNROLLED (32, int i = 0; i < CHAINS; i++) acc[i] = acc[i] * half + half;
         }
         T mine = 0;
-#pragma GCC unroll 32
-        for (int i = 0; i < CHAINS; i++) mine += sum(acc[i]);
+        UNROLLED (32, int i = 0; i < CHAINS; i++) mine += sum(acc[i]);
         total += mine;
     }
     *call->total = total;

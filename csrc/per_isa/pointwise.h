@@ -31,8 +31,7 @@ static inline T largest(vec v) {
 
 INLINE vec polynomial(const double *coefficients, const int terms, vec x) {
     vec sum = (vec){0} + (T)coefficients[terms - 1];
-#pragma GCC unroll 32
-    for (int p = terms - 2; p >= 0; p--) sum = sum * x + (T)coefficients[p];
+    UNROLLED (32, int p = terms - 2; p >= 0; p--) sum = sum * x + (T)coefficients[p];
     return sum;
 }
 
@@ -62,8 +61,7 @@ static void softmax_row(int64_t seen, int64_t n, T scale, T *s) {
     int64_t i = 0;
     for (; i + 4 * LANES <= seen; i += 4 * LANES) { /* in pairs, lest every vector wait for the one before */
         vec x[4];
-#pragma GCC unroll 4
-        for (int q = 0; q < 4; q++) x[q] = turn * load(s + i + q * LANES);
+        UNROLLED (4, int q = 0; q < 4; q++) x[q] = turn * load(s + i + q * LANES);
         most = larger(larger(larger(x[0], x[1]), larger(x[2], x[3])), most);
     }
     for (; i < seen; i += LANES) most = larger(turn * take(s + i, seen - i, s[0]), most);

@@ -34,7 +34,7 @@ static double stream(const struct stream *call, double (*pass)(const struct stre
         (void)a, (void)b, (void)c, (void)s;                                                                            \
         int64_t i = begin;                                                                                             \
         for (; i + LINE <= end; i += LINE)                                                                             \
-            _Pragma("GCC unroll 8") for (int64_t v = i; v < i + LINE; v += LANES) store(to + v, vectors);              \
+            UNROLLED (8, int64_t v = i; v < i + LINE; v += LANES) store(to + v, vectors);                              \
         for (; i < end; i++) to[i] = scalars;                                                                          \
         return 0;                                                                                                      \
     }                                                                                                                  \
@@ -62,12 +62,9 @@ INLINE double sum_of_streams(const int S, const T *x, int64_t begin, int64_t end
     each = each / step * step;
     vec acc[8] = {{0}};
     for (int64_t i = begin; i < begin + each; i += step)
-#pragma GCC unroll 32
-        for (int v = 0; v < vectors; v++) acc[v % 8] += load(x + i + v % S * each + v / S * LANES);
-#pragma GCC unroll 4
-    for (int half = 4; half; half /= 2)
-#pragma GCC unroll 4
-        for (int v = 0; v < half; v++) acc[v] += acc[v + half];
+        UNROLLED (32, int v = 0; v < vectors; v++) acc[v % 8] += load(x + i + v % S * each + v / S * LANES);
+    UNROLLED (4, int half = 4; half; half /= 2)
+        UNROLLED (4, int v = 0; v < half; v++) acc[v] += acc[v + half];
     double total = sum(acc[0]);
     for (int64_t i = begin + S * each; i < end; i++) total += x[i];
     return total;

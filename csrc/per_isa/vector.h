@@ -4,6 +4,14 @@
 #define NR (NV * LANES)                          /* columns of the tallest register tile */
 #define INLINE static inline __attribute__((always_inline))
 
+/* A loop of at most n rounds, as many as constants say once its function is inlined: all of them one after another, so
+ * that arrays of vectors become registers. In Clang's own word, for it heeds GCC's after it has given arrays memory. */
+#ifdef __clang__
+#define UNROLLED(n, ...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
+#else
+#define UNROLLED(n, ...) _Pragma(STRING(GCC unroll n)) for (__VA_ARGS__)
+#endif
+
 typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef T unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 typedef __typeof__((vec){0} == (vec){0}) mask; /* integers as wide as T: comparisons, bits */
@@ -15,8 +23,7 @@ static inline void store(T *p, vec v) { *(unaligned *)p = v; }
 
 static inline mask below(int64_t count) { /* true in the first `count` lanes */
     mask lane;
-#pragma GCC unroll 16
-    for (int l = 0; l < (int)LANES; l++) lane[l] = l;
+    UNROLLED (16, int l = 0; l < (int)LANES; l++) lane[l] = l;
     return lane < (int)count;
 }
 
@@ -47,15 +54,15 @@ static inline void store_some(T *p, vec v, int64_t count) {
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
         vec picked;                                                                                                    \
-        _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) picked[e] =                                       \
-            (which) < LANES ? (a)[(which) % LANES] : (b)[(which) % LANES];                                             \
+        UNROLLED (16, int64_t e = 0; e < LANES; e++)                                                                   \
+            picked[e] = (which) < LANES ? (a)[(which) % LANES] : (b)[(which) % LANES];                                 \
         picked;                                                                                                        \
     })
 #else
 #define PICK(a, b, which)                                                                                              \
     ({                                                                                                                 \
         mask order;                                                                                                    \
-        _Pragma("GCC unroll 16") for (int64_t e = 0; e < LANES; e++) order[e] = (which);                               \
+        UNROLLED (16, int64_t e = 0; e < LANES; e++) order[e] = (which);                                               \
         __builtin_shuffle(a, b, order);                                                                                \
     })
 #endif
@@ -77,7 +84,7 @@ static inline T sum(vec v) {
  * compilers don't see that an order is constant where it depends on a loop's variable. */
 #define SWAP(half)                                                                                                     \
     if (half < LANES && (BLOCK != 4 || half >= 4))                                                                     \
-        _Pragma("GCC unroll 16") for (int64_t pair = 0; pair < LANES / 2; pair++) {                                    \
+        UNROLLED (16, int64_t pair = 0; pair < LANES / 2; pair++) {                                                    \
             const int64_t i = pair / half * 2 * half + pair % half;                                                    \
             const vec a = x[i], b = x[i + half];                                                                       \
             x[i] = PICK(a, b, e & half ? LANES + e - half : e);                                                        \
@@ -88,8 +95,7 @@ static inline T sum(vec v) {
  * but squares of four are transposed by interleaving, which takes one instruction a vector where swapping takes two. */
 INLINE void transpose(vec x[LANES]) {
     if (BLOCK == 4) {
-#pragma GCC unroll 4
-        for (int64_t i = 0; i < LANES; i += 4) {
+        UNROLLED (4, int64_t i = 0; i < LANES; i += 4) {
             const vec a = PICK(x[i], x[i + 1], e / 4 * 4 + e % 4 / 2 + e % 2 * LANES);
             const vec b = PICK(x[i + 2], x[i + 3], e / 4 * 4 + e % 4 / 2 + e % 2 * LANES);
             const vec c = PICK(x[i], x[i + 1], e / 4 * 4 + 2 + e % 4 / 2 + e % 2 * LANES);
