@@ -219,6 +219,8 @@ def unusable(backend: str, threads: int = 1) -> str | None:
     rows = [kernel for kernel in _rows(backend) if kernel.reason is None]
     if not rows:
         return f"{backend}: {_rows(backend)[-1].reason}"
+    if backend == "blas" and (reason := blas.refusal(threads)):
+        return f"{backend}: {reason}"
     most = max(kernel.most_threads for kernel in rows)
     return f"{backend} with {threads} threads: NUMBA_NUM_THREADS={most}" if threads > most else None
 

@@ -44,10 +44,16 @@ def _most(threads: int) -> int:
         return min(int(pool["num_threads"]) for pool in _pools().info())
 
 
+def refusal(threads: int) -> str | None:
+    """Why it doesn't run on so many threads, or None."""
+    most = _most(threads)
+    return None if most == threads else f"{name()} has a pool of {most} where it is asked for {threads} threads"
+
+
 def check_threads(threads: int) -> None:
     """Raises ValueError where the pool can't have so many threads."""
-    if (most := _most(threads)) != threads:
-        raise ValueError(f"{name()} has a pool of {most} where it is asked for {threads} threads")
+    if reason := refusal(threads):
+        raise ValueError(reason)
 
 
 def bind(operation: str, inputs: list[Any], out: np.ndarray) -> Callable[[], Any]:

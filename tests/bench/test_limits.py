@@ -11,6 +11,7 @@ from bench.errors import BadInput
 from bench.host import cpus, facts, sysfs
 from bench.host.sysfs import Host
 from bench.measure import arrays, last_level, roofs
+from kernels import cpus as own
 from support.process import Run
 from support.trees import TWO_SOCKETS, V1, V2, lay, topology
 
@@ -234,6 +235,15 @@ def test_a_session_is_refused_before_it_measures(python: Run, setting: str) -> N
     assert ran.stdout == ""
     assert len(ran.stderr.splitlines()) == 1
     assert f"unset {setting}" in ran.stderr
+
+
+def test_a_session_says_which_settings_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(own._unset, "OMP_PLACES", "cores")
+    monkeypatch.setattr(roofs, "remarks", lambda: ["unlike cores: some"])
+    ceilings = roofs.Ceilings([1], ["f32"], lambda *_: None, quick=True)
+    assert ceilings.remarks[-2:] == [
+        "unlike cores: some", "OMP_PLACES=cores is of no effect: the session pins its threads",
+    ]  # fmt: skip
 
 
 def test_kernels_alone_know_the_cpus_before_a_runtime_binds(python: Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import DTYPES, Kernel
+from kernels import DTYPES, Kernel, registry
 from kernels.verify import check
 from support.cases import arguments, make_inputs, output_for
 from support.process import Run
@@ -98,6 +98,8 @@ def test_a_blas_pool_that_ends_earlier_is_refused() -> None:
     a = np.ones((8, 8), np.float32)
     with pytest.raises(ValueError, match=r"has a pool of \d+ where it is asked for 1024 threads"):
         kernels.find("gemm", "f32", "blas")(a, a, threads=1024)
+    assert "has a pool of" in (registry.unusable("blas", 1024) or "")
+    assert registry.unusable("blas", 1) is None
 
 
 @contextmanager
