@@ -86,3 +86,4 @@ const double *tail_coefficients(int element_bytes, int *count) {
 
 const char *build_compiler(void) { return COMPILER; }
 const char *build_flags(void) { return FLAGS; }
+const char *build_sources(void) { return SOURCES; }

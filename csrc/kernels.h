@@ -14,6 +14,7 @@ const char *isa_name(int isa); /* "generic", "avx2", ...: narrowest first */
 int isa_runs(int isa);         /* does this CPU have it? */
 const char *build_compiler(void);
 const char *build_flags(void);
+const char *build_sources(void); /* SHA-256 of csrc/ as it was */
 
 /* One ISA and element type, as the planner sees them: see csrc/isa and csrc/types. */
 struct target {

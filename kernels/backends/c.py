@@ -5,8 +5,11 @@ in by their names: a dimension, an operand, ld<operand>, stride_<operand>, threa
 """
 
 import errno
+import hashlib
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,24 @@ except ImportError as error:
         "build it with `make build` or `pip install -e .`"
         f" ({error})"
     ) from error
+
+
+CSRC = Path(__file__).resolve().parents[2] / "csrc"
+
+
+def _sources() -> str | None:
+    """SHA-256 of the sources beside the package, as CMake has it; None outside of a checkout."""
+    files = {path.relative_to(CSRC).as_posix(): path for path in CSRC.rglob("*") if path.suffix in (".c", ".h", ".def")}
+    lines = [f"{name} {hashlib.sha256(files[name].read_bytes()).hexdigest()}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+
+_built = str(ffi.string(lib.build_sources()), "ascii") if hasattr(lib, "build_sources") else "older ones"
+if (_now := _sources()) and _now != _built:
+    raise ImportError(
+        f"{sys.modules['kernels._native'].__file__} was built from other sources than {CSRC} has now: "
+        "build it again with `make build` or `pip install -e .`"
+    )
 
 ISAS: tuple[str, ...] = tuple(ffi.string(lib.isa_name(i)).decode() for i in range(lib.isa_count()))
 """The ISAs compiled in, narrowest first."""

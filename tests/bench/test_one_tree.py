@@ -129,3 +129,18 @@ def test_the_commit_is_that_of_the_code_that_runs(
     found = facts.describe()
     assert found["commit"] is None
     assert f"unknown: commit, {tmp_path / 'other'} is a checkout of something else" in found["notes"]
+
+
+def test_a_module_of_other_sources_is_refused(second: Path, python: Run) -> None:
+    """As after a git pull without a build; what isn't compiled reads records all the same."""
+    (second / "sitecustomize.py").write_text(ALONE)
+    shutil.copytree(ROOT / "csrc", second.parent / "csrc")
+    read = "-m", "bench.layers", "--help"
+    measure = "-c", "import kernels; kernels.find('gemv', 'f32', 'c')"
+    assert python(*measure, PYTHONPATH=str(second)).returncode == 0
+    with (second.parent / "csrc" / "per_isa" / "gemv.h").open("a") as file:
+        file.write("/* changed */\n")
+    ran = python(*measure, PYTHONPATH=str(second))
+    last = ran.stderr.splitlines()[-1]
+    assert str(second.parent / "csrc") in last and str(second.parent / "kernels" / "_native") in last
+    assert python(*read, PYTHONPATH=str(second)).returncode == 0
