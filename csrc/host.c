@@ -117,7 +117,8 @@ int team_started(int threads) {
     return team;
 }
 
-int bound_places(void) { return omp_get_num_places(); }
+/* LLVM's runtime counts places that it doesn't bind threads to. */
+int bound_places(void) { return omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places(); }
 
 /* CPU clocks of the threads pinned last: readable from any thread, and after a thread's end an error, not a fault. */
 static clockid_t team_clock[1024];
