@@ -198,7 +198,12 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     shown = stream is not None and stream.isatty()
     made = _Console(
-        stderr=stderr, highlight=False, markup=False, emoji=False, force_interactive=None if shown else False
+        stderr=stderr,
+        soft_wrap=stderr,  # one line is one line
+        highlight=False,
+        markup=False,
+        emoji=False,
+        force_interactive=None if shown else False,
     )
     if not shown or made.is_dumb_terminal:
         made.size = ConsoleDimensions(_columns(stream), 25)

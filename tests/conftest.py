@@ -13,6 +13,9 @@ from kernels import KERNELS, Kernel
 from kernels.backends import c as native
 from support.process import ROOT, Run, run_python
 
+for name in ("COLUMNS", "LINES"):  # readline, which test processes import, sets them to 80 and 24
+    os.environ.pop(name, None)
+
 REQUIRED = {isa for isa in os.environ.get("REQUIRE_ISA", "").split(",") if isa}
 
 

@@ -28,8 +28,9 @@ def isa_in_use() -> str:
 def backends_in_use(wanted: Iterable[str], counts: Iterable[int]) -> tuple[dict[int, list[str]], list[str]]:
     """By thread count those backends that run with it, and why others don't, a line each.
 
-    Raises BadInput, with those lines, where that leaves a count without any.
+    Raises BadInput, with those lines, where that leaves a count without any, and as isa_in_use().
     """
+    isa_in_use()
     wanted, counts = list(wanted), list(counts)
     reasons = {(count, name): registry.unusable(name, count) for count in counts for name in wanted}
     found = {count: [name for name in wanted if reasons[count, name] is None] for count in counts}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.process import ROOT, TESTS, Run
+from support.process import ALONE, ROOT, TESTS, Run
 
 BENCH = ROOT / "bench"
 THEIRS = "raise RuntimeError('imported')"
@@ -16,6 +16,8 @@ THEIRS = "raise RuntimeError('imported')"
 def site(tmp_path: Path) -> Path:
     """An environment's folder, Ridgeline in it, without what no test here needs."""
     folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(ALONE)
     shutil.copytree(ROOT / "ridgeline", folder / "ridgeline")
     for name in ("bench", "kernels"):
         (folder / name).mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.host import facts
-from support.process import ROOT, Run, run_python
+from support.process import ALONE, ROOT, Run, run_python
 
 EDITABLE = f"""
 import sys
@@ -24,14 +24,6 @@ class Redirect:
 sys.meta_path.insert(0, Redirect())
 """
 """sitecustomize.py of an environment where ROOT is installed editable: its packages go before sys.path's."""
-
-ALONE = """
-import sys
-from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
-
-sys.meta_path[:] = BuiltinImporter, FrozenImporter, PathFinder
-"""
-"""sitecustomize.py of an environment without an editable install, whatever this one has."""
 
 
 @pytest.fixture

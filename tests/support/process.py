@@ -9,12 +9,21 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 
+ALONE = """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+sys.meta_path[:] = BuiltinImporter, FrozenImporter, PathFinder
+"""
+"""sitecustomize.py of an environment without an editable install, whatever this one has."""
+OURS = ("RIDGELINE_ISA", "REQUIRE_ISA", "PYTEST_XDIST_")  # what names of variables begin with
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_python(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Python in a folder, with this project and tests/support importable; no forced ISA but one given here."""
-    outer = {name: value for name, value in os.environ.items() if name not in ("RIDGELINE_ISA", "REQUIRE_ISA")}
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     paths = [str(ROOT), str(TESTS), *filter(None, [outer.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
