@@ -142,8 +142,8 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     except BadInput as error:
         complain(error)
         status = 2
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as error:
+        complain(str(error) or "interrupted")
         status = CUT_SHORT
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer can't be written

@@ -32,8 +32,9 @@ def read_text(path: Path) -> str:
             return file.read(MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8
-        raise BadInput(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        how = next((how for start, how in _ENCODED.items() if error.object.startswith(start)), "save it as UTF-8")
+        raise BadInput(f"{path}: not UTF-8 text: {how}") from error
 
 
 def check_file(path: Path) -> int:
@@ -54,6 +55,15 @@ def check_file(path: Path) -> int:
     return found.st_size
 
 
+_ENCODED = {
+    b"\xff\xfe": "it is UTF-16, save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16, save it as UTF-8",
+    b"\x1f\x8b": "it is gzip's, unpack it",
+    b"\x28\xb5\x2f\xfd": "it is zstd's, unpack it",
+}
+"""How a file begins that is something else -> what that is."""
+
+
 def parse_json(text: str, source: object) -> Any:
     """A JSON document, whole numbers as int however they are written.
 
@@ -66,7 +76,7 @@ def parse_json(text: str, source: object) -> Any:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number in JSON")
+    raise ValueError(f"{constant} is not a finite number")
 
 
 def _finite(text: str) -> float:

@@ -15,7 +15,7 @@ from bench.ab.judging import as_dict, judge
 from bench.ab.measuring import Row, measure
 from bench.cli import CUT_SHORT, Parser, console, print_json, run
 from bench.errors import BadInput
-from bench.measure.run import Interruptible
+from bench.measure.run import Interruptible, NothingMeasured
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.progress import Bar
 
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = [id(row) for row, _ in page.rows]
     left_out = [row for row in rows if id(row) not in judged]
     if not page.rows and not any(row.missing for row in rows):
-        raise KeyboardInterrupt
+        raise NothingMeasured
     if options.json:
         print_json(_document(options, both, page, left_out, block.complete))
     elif options.markdown:

@@ -32,6 +32,13 @@ from kernels.backends.libraries import PIP
 Taking = TypeVar("Taking", bound=Collection[Any])
 
 
+class NothingMeasured(KeyboardInterrupt):
+    """A session ended before its first sample."""
+
+    def __str__(self) -> str:
+        return "nothing was measured yet"
+
+
 class Interruptible:
     """A block that Ctrl-C and the others of ENDINGS, and memory that runs out, end early, but not what follows it.
 
@@ -138,12 +145,12 @@ def kept(session: Session, options: Any, suffix: str = "") -> Kept:
     """The session's metrics and record, which is written before anything else is; signals wait until it is.
 
     It is written to the file of --record or, where there is a suffix, to one in the folder of --results that ends in
-    it. Raises KeyboardInterrupt where nothing was measured.
+    it. Raises NothingMeasured.
     """
     with endings(lambda number, frame: None):
         metrics = session.metrics()
         if not metrics.rows:
-            raise KeyboardInterrupt
+            raise NothingMeasured
         path = getattr(options, "save", None)
         if path is None and suffix:
             path = result_path(options.results, metrics.record["machine"]["id"], suffix)

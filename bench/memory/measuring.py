@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.host.placement import pinned
 from bench.measure.groups import VISITS
-from bench.measure.run import Kept, kept, measuring
+from bench.measure.run import Kept, NothingMeasured, kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import OPENMP, Samples, collect
 from bench.memory.chain import Chain, account
@@ -21,7 +21,7 @@ MIXED = "numpy"
 
 
 def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Kept:
-    """The session's metrics. Raises Disagreement and WrongResult as account() does, KeyboardInterrupt where no step was
+    """The session's metrics. Raises Disagreement and WrongResult as account() does, NothingMeasured where no step was
     timed; Ctrl-C and SIGTERM leave the rounds that have been.
     """
     with measuring("memory", options, [options.threads], ["f32"], first="building the chain") as session:
@@ -33,7 +33,7 @@ def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Kept:
         experiment(session, chain, held, options.rounds)
         session.finish()
     if not session.runs:
-        raise KeyboardInterrupt
+        raise NothingMeasured
     return kept(session, options, "-memory")
 
 

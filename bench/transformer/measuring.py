@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import BadInput
-from bench.measure.run import Kept, kept, left_out, measuring, take_part
+from bench.measure.run import Kept, NothingMeasured, kept, left_out, measuring, take_part
 from bench.models import BACKENDS, libraries
 from bench.models.weights import refuse
 from bench.record.runs.faults import mark
@@ -31,7 +31,7 @@ def todo(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Seque
 
 
 def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: Sequence[int]) -> Kept:
-    """What the session leaves. Raises BadInput as todo() and where --peers finds no library, KeyboardInterrupt where
+    """What the session leaves. Raises BadInput as todo() and where --peers finds no library, NothingMeasured where
     nothing was measured, WrongResult where a library computes something else.
     """
     chosen = todo(options, wanted, lengths)
@@ -45,6 +45,6 @@ def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: S
             of_all = Latency(session, chosen, options.threads, options.weights)
         of_all.run(options.seconds)
     if not any(run["seconds"] for run in session.runs):
-        raise KeyboardInterrupt
+        raise NothingMeasured
     mark(session.runs)
     return kept(session, options, "-transformer")

@@ -241,8 +241,12 @@ def from_toml(text: str, source: str) -> Model:
     """A model from TOML whose keys are Model's fields. Raises BadInput, naming `source`, for anything else."""
     try:
         given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # no TOML, an integer of over 4,300 digits, nested without end
+    except RecursionError as error:
+        raise BadInput(f"{source}: brackets are nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{source}: not TOML: {str(error)[:200]}") from error
+    except ValueError as error:  # Python's limit on digits
+        raise BadInput(f"{source}: a number has too many digits") from error
     known = {field.name: field for field in fields(Model)}
     for key, value in given.items():
         if key not in known:

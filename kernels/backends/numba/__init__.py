@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -105,8 +106,10 @@ def refusal() -> str | None:
     if not strange:
         try:
             config = importlib.import_module("numba").config
-        except (ImportError, ValueError) as error:
-            return f"Numba can't be imported: {error}"
+        except (ImportError, OSError, ValueError) as error:
+            room = resource.getrlimit(resource.RLIMIT_AS)[0]
+            limit = "" if room == resource.RLIM_INFINITY else f" (ulimit -v is {room >> 10})"
+            return f"Numba can't be imported{limit}: {error}"
         for name, usual in _USUAL.items():
             value = getattr(config, {"DEBUGINFO": "DEBUGINFO_DEFAULT"}.get(name, name))
             if value not in usual:
