@@ -63,7 +63,8 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     try:
         arrays = [aligned_empty(n + i * APART, np.float64)[i * APART :] for i in range(count)]
     except MemoryError as error:
-        raise BadInput(f"{count} arrays of {n * 8 / 2**20:.0f} MiB don't fit into memory") from error
+        what = f"no room for {count} x {n * 8 / 2**20:.0f} MiB"
+        raise BadInput(f"{what}: {scarcest_memory()[1]} doesn't leave that much") from error
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
         if failed := lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
             raise BadInput(
