@@ -54,9 +54,7 @@ def check_team(threads: int) -> None:
 def exclusive(run: Callable[[], Any], threads: int) -> Callable[[], None]:
     """The call, with RuntimeError where another thread is running it, or where its team can't be here, as C's calls
     have it by themselves."""
-    running = (
-        False  # no lock, which costs 150 ns: CPython switches threads at calls and jumps back, not between these two
-    )
+    running = False  # no lock, which costs 150 ns: CPython switches threads at calls and jumps back, not in between
 
     def call() -> None:
         nonlocal running

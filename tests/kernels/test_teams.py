@@ -78,10 +78,10 @@ def test_a_limit_that_leaves_enough_threads_is_none(python: Run) -> None:
 def test_threads_that_cannot_be_made_are_refused(python: Run) -> None:
     """OpenMP would end the process: here, a thousand stacks don't fit into its address space."""
     code = """
-import resource, numpy as np, kernels
+import numpy as np, kernels
+from support.process import limit_address_space
 kernel, a = kernels.find("gemm", "f32", "c"), np.ones((8, 8), np.float32)
-used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+limit_address_space(200 << 20)
 try:
     kernel(a, a, threads=1024)
 except ValueError as error:

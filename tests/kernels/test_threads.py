@@ -120,10 +120,10 @@ for kernel in kernels.available():
 def test_threads_with_more_stack_than_there_is(python: Run) -> None:
     """OpenMP would end the process: its threads are tried with the stack that they will have."""
     code = """
-import resource, numpy as np, kernels
+import numpy as np, kernels
+from support.process import limit_address_space
 kernel, a = kernels.find("gemm", "f32", "c"), np.ones((8, 8), np.float32)
-used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)
+limit_address_space(1 << 30)
 try:
     kernel(a, a, threads=2)
 except ValueError as error:
@@ -136,13 +136,13 @@ except ValueError as error:
 def test_threads_of_another_python_thread(python: Run) -> None:
     """Every Python thread has a team of its own: that another had one says nothing."""
     code = """
-import resource, threading, numpy as np, kernels
+import threading, numpy as np, kernels
+from support.process import limit_address_space
 a, out = np.ones((8, 8), np.float32), np.empty((8, 8), np.float32)
 call = kernels.find("gemm", "f32", "c").bind(a, a, out=out, threads=64)
 call()
 def again():
-    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+    limit_address_space(100 << 20)
     try:
         call()
     except RuntimeError as error:
