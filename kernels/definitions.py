@@ -90,6 +90,28 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
         return np.where(x == -np.inf, 0, 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))))
 
 
+ACTIVATION_GROUP = 32
+"""Neighbours along k that share a scale where activations are rounded to 8 bits."""
+
+
+def rounded_to_8_bits(x: np.ndarray) -> np.ndarray:
+    """x[m,k], of f32, as multiples -127 to 127 of a scale per group: in the arithmetic of f32, as kernels do it.
+
+    A group whose largest is below 2^-100 is 0; one that isn't finite is NaN.
+    """
+    m, k = x.shape
+    groups = np.zeros((m, -(-k // ACTIVATION_GROUP) * ACTIVATION_GROUP), np.float32)
+    groups[:, :k] = x
+    groups = groups.reshape(m, -1, ACTIVATION_GROUP)
+    largest = np.abs(groups).max(-1, keepdims=True)
+    most = np.float32(127)
+    with np.errstate(all="ignore"):
+        scale = np.where(largest >= 2**-100, largest / most, 0)
+        q = np.where(largest >= 2**-100, np.rint(groups * (most / largest)), 0)
+    rounded = np.where(np.isfinite(largest), q.astype(np.float64) * scale, np.nan)
+    return rounded.reshape(m, -1)[:, :k]
+
+
 def total(a: np.ndarray) -> np.ndarray:
     """The sum of all of it, [1]."""
     return np.array([a.sum()])

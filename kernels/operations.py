@@ -156,6 +156,18 @@ def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Opera
     )
 
 
+def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray]) -> Operation:
+    return Operation(
+        name,
+        "x[m,k] w[n,k] -> y[m,n]",
+        lambda x, w: activations(x) @ w.T,
+        flops=lambda d: 2 * d["m"] * d["n"] * d["k"],
+        terms="k",
+        weights="w",
+        packed=True,
+    )
+
+
 def _stream(name: str, signature: str, define: Callable[..., np.ndarray], flops: int) -> Operation:
     return Operation(
         name,
@@ -213,6 +225,8 @@ OPERATIONS: Mapping[str, Operation] = {
         _gemm_batch("gemm_batch_t", "a[batch,m,k] b[batch,n,k] -> c[batch,m,n]", lambda a, b: a @ b.swapaxes(1, 2)),
         _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
+        _linear("linear", np.asarray),  # nn.Linear, of weights that are only stored: in f32
+        _linear("linear_a8", definitions.rounded_to_8_bits),  # the same, of activations rounded to 8 bits on the way
         _softmax_operation("softmax"),  # of attention's scores, which scale divides by sqrt(head_dim)
         _softmax_operation("softmax_causal"),
         Operation(

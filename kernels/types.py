@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kernels import formats
+
 Types = Mapping[str, str]
 """Names of element types by operand."""
 
@@ -21,10 +23,11 @@ class ElementType:
 
     storage        dtype of the arrays that hold it; an item is one element, or a group of them with their scale
     accumulator    the type in which its products are summed, and of the operands beside it; a native type's is itself
-    unit_roundoff  the largest relative error of rounding to it: 2^-24 for f32
+    unit_roundoff  the largest error of rounding to it, relative to the element, or to the largest of its group or row
     decode         an array of `storage` to float64, exactly; the last axis is `group` times as long
     encode         float64 to an array of `storage`, rounded to nearest; the last axis holds whole groups
     group          neighbours in a row that one item holds, and that share its scale and zero point; 1: none do
+    row_bytes      what is stored behind the elements of each row: its scale
     """
 
     name: str
@@ -34,6 +37,7 @@ class ElementType:
     decode: Convert
     encode: Convert
     group: int = 1
+    row_bytes: int = 0
 
     @property
     def native(self) -> bool:
@@ -42,16 +46,16 @@ class ElementType:
 
     @property
     def bits(self) -> float:
-        """Of one element, its part of the scale included: 4.5 for 4 bits with an f16 scale per 32."""
+        """Of one element, its part of a group's scale included: 4.5 for 4 bits with an f16 scale per 32."""
         return 8 * self.storage.itemsize / self.group
 
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Of the elements in an array of `storage` with that shape."""
-        return (*stored[:-1], stored[-1] * self.group) if stored else stored
+        return (*stored[:-1], (stored[-1] - self.row_bytes // self.storage.itemsize) * self.group) if stored else stored
 
     def bytes(self, count: int) -> int:
-        """Of `count` neighbours in a row with their scales: whole groups."""
-        return -(-count // self.group) * self.storage.itemsize
+        """Of a row of `count` elements with their scales: whole groups."""
+        return -(-count // self.group) * self.storage.itemsize + self.row_bytes
 
 
 def _native(name: str, dtype: type[np.number], unit_roundoff: float) -> ElementType:
@@ -70,6 +74,20 @@ TYPES: Mapping[str, ElementType] = {
         _native("f32", np.float32, 2**-24),
         _native("f64", np.float64, 2**-53),
         _native("i64", np.int64, 0.0),  # of the chain of adds that shows the clock
+        ElementType("bf16", np.dtype(np.uint16), "f32", 2**-8, formats.decode_bf16, formats.encode_bf16),
+        ElementType("f16", np.dtype(np.float16), "f32", 2**-11, formats.decode_f16, formats.encode_f16),
+        ElementType(
+            "i8", np.dtype(np.int8), "f32", 1 / 253, formats.decode_i8, formats.encode_i8, 1, formats.ROW_SCALE
+        ),
+        ElementType("i8g32", formats.I8_GROUP, "f32", 1 / 253, formats.decode_i8_group, formats.encode_i8_group, 32),
+        *(
+            ElementType(f"{name}g{group}", storage(group), "f32", error, decode, encode(group), group)
+            for name, storage, error, decode, encode in (
+                ("i4", formats.i4_group, 1 / 7.9, formats.decode_i4, formats.encode_i4),  # 8 where 7 is the largest
+                ("u4", formats.u4_group, 1 / 14.8, formats.decode_u4, formats.encode_u4),
+            )
+            for group in (32, 128)
+        ),
     )
 }
 

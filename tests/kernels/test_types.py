@@ -47,7 +47,7 @@ def decode_i4(x: np.ndarray) -> np.ndarray:
 
 TOYS = (
     ElementType("u24", U24, "f32", 2**-16, decode_u24, encode_u24),
-    ElementType("i4g32", I4, "f32", 2**-3, decode_i4, encode_i4, group=32),
+    ElementType("t4g32", I4, "f32", 2**-3, decode_i4, encode_i4, group=32),
 )
 
 
@@ -66,17 +66,19 @@ def toy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Elem
 @pytest.mark.parametrize("element", [*TYPES.values(), *TOYS], ids=lambda element: element.name)
 def test_rounding(element: ElementType) -> None:
     """What is decoded is off by no more than the unit roundoff, of its group's largest, and not by far less either."""
-    x = np.random.default_rng(3).uniform(-1000, 1000, (50, 96))
+    x = np.random.default_rng(3).uniform(-1000, 1000, (50, 384))
     x = np.rint(x) if element.storage.kind == "i" else x
     stored = element.encode(x)
     assert (stored.dtype, element.shape(stored.shape)) == (element.storage, x.shape)
     again = element.decode(stored)
     assert (again.dtype, again.shape) == (np.float64, x.shape)
-    largest = np.abs(x).reshape(50, -1, element.group).max(-1).repeat(element.group, -1)
-    error = np.max(np.abs(again - x) / largest)
+    group = 384 if element.row_bytes else element.group
+    largest = np.abs(x).reshape(50, -1, group).max(-1).repeat(group, -1).reshape(x.shape)
+    error = np.max(np.abs(again - x) / np.maximum(largest, 1e-300))
     assert error <= element.unit_roundoff
     assert error >= element.unit_roundoff / 2.1 or element.storage.itemsize == 8  # then nothing of a float64 is lost
-    np.testing.assert_array_equal(element.decode(element.encode(again)), again)
+    if "zero" not in (element.storage.names or ()):  # its least and largest needn't be the ends of its scale
+        np.testing.assert_array_equal(element.decode(element.encode(again)), again)
 
 
 def test_bits_and_bytes() -> None:
@@ -90,11 +92,11 @@ def test_bits_and_bytes() -> None:
 def test_bytes_are_summed_operand_by_operand(toy: ElementType) -> None:
     gemv, gemm = OPERATIONS["gemv"], OPERATIONS["gemm"]
     n, k, m = 7, 96, 5
-    weights = {"u24": 3 * n * k, "i4g32": 18 * n * k // 32}[toy.name]
+    weights = {"u24": 3 * n * k, "t4g32": 18 * n * k // 32}[toy.name]
     assert gemv.operand_bytes({"n": n, "k": k}, {"w": toy.name}) == {"w": weights, "x": 4 * k, "y": 4 * n}
     assert gemv.bytes({"n": n, "k": k}, {"w": toy.name}) == weights + 4 * (k + n)
     assert gemv.intensity({"n": n, "k": k}, {"w": toy.name}) == 2 * n * k / (weights + 4 * (k + n))
-    rows = {"u24": 3 * k * 40, "i4g32": k * 2 * 18}[toy.name]  # a row of 40 fills two groups of 32
+    rows = {"u24": 3 * k * 40, "t4g32": k * 2 * 18}[toy.name]  # a row of 40 fills two groups of 32
     assert gemm.bytes({"m": m, "n": 40, "k": k}, {"b": toy.name}) == 4 * m * k + rows + 4 * m * 40
     assert gemm.flops({"m": m, "n": 40, "k": k}) == 2 * m * 40 * k
 
@@ -136,8 +138,8 @@ def test_operands_left_unnamed_have_the_accumulator(toy: ElementType) -> None:
 @pytest.mark.parametrize(
     ("types", "message"),
     [
-        ("f16", "no element type f16: there are f32, f64"),
-        ({"w": "f16"}, "no element type f16"),
+        ("f128", "no element type f128: there are f32, f64"),
+        ({"w": "f128"}, "no element type f128"),
         ({"b": "f32"}, "no operand b: there are w, x, y"),
         ({"w": "f32", "x": "f64"}, "summed in different types: f32, f64"),
         ({}, "types names no element type"),
