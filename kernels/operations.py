@@ -212,6 +212,9 @@ PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
 SCALAR_GEMMS = ("gemm_naive", "gemm_tiled", "gemm_packed")
 """GEMM without vectors: these exist for bench.ladder alone."""
 
+LINEAR = ("linear", "linear_a8")
+"""Products with weights that are only stored, for any number of rows."""
+
 OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
     for operation in (

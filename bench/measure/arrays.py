@@ -91,20 +91,26 @@ class Weights:
         array[...] = self._random.standard_normal(shape, dtype=dtype)
         return array
 
-    def copies(self, shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:
-        """Distinct matrices of that shape, enough to be cold; one where a single matrix is large enough.
+    def count(self, each: int) -> int:
+        """Of copies of so many bytes, each from a cache line on, that are cold; at least one.
 
         Raises BadInput where memory has no room for LEAST times the caches.
         """
-        size, each = dtype.itemsize, math.prod(shape) * dtype.itemsize
         total, trusted = dram_bytes(self.arrays)
         if not trusted:
             raise BadInput(
                 f"cold weights need {LEAST} times the last-level cache {self.arrays} times over; "
                 f"{scarcest_memory()[1]} doesn't leave that much"
             )
-        stride = -(-each // 64) * 64
-        count = max(1, -(-total // stride))
+        return max(1, -(-total // (-(-each // 64) * 64)))
+
+    def copies(self, shape: tuple[int, ...], dtype: np.dtype) -> list[np.ndarray]:
+        """Distinct matrices of that shape, enough to be cold; one where a single matrix is large enough.
+
+        Raises BadInput as count() does.
+        """
+        size, each = dtype.itemsize, math.prod(shape) * dtype.itemsize
+        stride, count = -(-each // 64) * 64, self.count(each)
         block = self._blocks.get(dtype)
         if block is None or block.nbytes < count * stride:
             block = self._blocks[dtype] = aligned_empty(count * stride // size, dtype)

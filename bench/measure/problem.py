@@ -1,11 +1,12 @@
 """Where kernels get ready to be timed: inputs, cold copies of weights, outputs, and checks before and after."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench.measure.arrays import Weights, huge_page_share
+from bench.measure.stored import Stored, check_stored, plain
 from bench.measure.timing import Variant
 from bench.workloads.shapes import Case
 from kernels import Kernel
@@ -14,26 +15,33 @@ from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 from kernels.verify import check, reference
 
+AGAIN = 1 << 10
+"""Columns of weights in a kernel's own type that are checked once they were timed."""
+
 
 class Problem:
     """Prepares kernels for one case after another; what belongs to a case is dropped when the next one comes.
 
     arrays   how many times over the cold copies have to fit into memory: packed ones, other processes' ones
-    weights  those of another problem, to share their memory
+    beside   another problem, to share its weights' memory
 
     huge_pages: the share of the case's largest input that is on huge pages
     """
 
     huge_pages: float | None = None
 
-    def __init__(self, arrays: int = 4, weights: Weights | None = None) -> None:
-        self.weights = weights or Weights(arrays=arrays)
+    def __init__(self, arrays: int = 4, beside: "Problem | None" = None) -> None:
+        self.weights: Weights = beside.weights if beside else Weights(arrays=arrays)
+        self._stored: Stored = beside._stored if beside else Stored(self.weights)
         self._key: Any = None
         self._inputs: list[list[np.ndarray]] = []
         self._expected: np.ndarray | None = None
         self._outputs: dict[Kernel, np.ndarray] = {}
         self._calls: dict[Kernel, list[Callable[[], Any]]] = {}
-        self._packed: dict[tuple[str, int], Any] = {}
+        self._packed: dict[
+            tuple[str, int], Any
+        ] = {}  # with the address of what is packed; or how many copies, 0: cold ones
+        self._operands: dict[Kernel, list[np.ndarray]] = {}  # of kernels that take others than the case's
         self._packed_for: Any = None
         self._scratch, self._arena = Scratch(), Arena()
         self._random = np.random.default_rng(7)
@@ -45,12 +53,16 @@ class Problem:
 
         verified: an earlier first call gave the right result, so this one's isn't compared with the reference.
 
+        A kernel of another operation or types than the case's takes the case's weights as it stores them, and its own
+        copies, enough of its own bytes to be cold.
+
         What works in place gets a copy of its first input, and works on its own results from the second call on.
         Raises WrongResult where its result is farther from float64's than rounding allows.
         """
         if self._key != (case, dtype, threads):
             self._outputs.clear()
             self._calls.clear()
+            self._operands.clear()
             if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
                 self._packed.clear()
                 self._arena.reset()
@@ -59,17 +71,23 @@ class Problem:
             self._key = (case, dtype, threads)
             largest = max(self._inputs[0], key=lambda x: x.nbytes)
             self.huge_pages = huge_page_share(largest)
-        op = OPERATIONS[case.operation]
-        shape = tuple({**case.dims, "1": 1}[d] for d in op.output[1])
+        shape = tuple({**case.sizes(kernel.operation), "1": 1}[d] for d in OPERATIONS[kernel.operation].output[1])
         out = self._outputs[kernel] = aligned_empty(shape, DTYPES[dtype])
+        stored = not plain(case, kernel)
         with self._scratch:
             calls = self._calls[kernel] = [
-                kernel.bind(*self._arguments(kernel, x, out, threads), out=out, threads=threads)
-                for x in self._inputs[:copies]
+                kernel.bind(*arguments, out=out, threads=threads)
+                for arguments in (
+                    self._stored_arguments(case, kernel, threads, copies)
+                    if stored
+                    else (self._arguments(kernel, x, out, threads) for x in self._inputs[:copies])
+                )
             ]
         self._restore(kernel)
         calls[0]()
-        if not verified:
+        if stored and not verified:
+            check_stored(case, kernel, self._operands[kernel], out)
+        elif not verified:
             if self._expected is None:
                 self._expected = reference(case.operation, dtype, self._inputs[0])
             check(kernel.operation, kernel.types, self._inputs[0], out, self._expected)
@@ -100,6 +118,20 @@ class Problem:
                 self._packed[key] = kernel.pack(b, threads)
         return [a, self._packed[key]]
 
+    def _stored_arguments(
+        self, case: Case, kernel: Kernel, threads: int, most: int | None = None
+    ) -> Iterator[Sequence[Any]]:
+        """The inputs of each call in turn of a kernel that takes others than the case's."""
+        operands = self._operands[kernel] = self._stored.operands(case, kernel, self._inputs[0])
+        op, count = OPERATIONS[kernel.operation], most if case.weight else 1
+        at = [name for name, _ in op.inputs].index(op.weights or "")
+        key = (kernel.name, count or 0)
+        if key not in self._packed:
+            with self._arena:
+                self._packed[key] = self._stored.copies(kernel, operands[at], threads, count)
+        for weights in self._packed[key]:
+            yield [*operands[:at], weights, *operands[at + 1 :]]
+
     def _restore(self, kernel: Kernel) -> None:
         """What works in place finds its input again."""
         if OPERATIONS[kernel.operation].in_place:
@@ -110,7 +142,11 @@ class Problem:
 
         What works in place is called once more, on its input.
         """
-        op, inputs, out = OPERATIONS[kernel.operation], self._inputs[copy], self._outputs[kernel]
+        op, out = OPERATIONS[kernel.operation], self._outputs[kernel]
+        if kernel in self._operands:
+            check_stored(self._key[0], kernel, self._operands[kernel], out, AGAIN)
+            return
+        inputs = self._inputs[copy]
         if op.in_place:
             self._restore(kernel)
             self._calls[kernel][copy]()

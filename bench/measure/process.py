@@ -90,12 +90,17 @@ class Worker(Process):
         self, case: Case, dtype: str, threads: int, kernel: Kernel, copies: int | None = None, verified: bool = False
     ) -> Elsewhere:
         """As Problem.prepare(), over there."""
-        ready = self._ask("prepare", case, dtype, threads, kernel.operation, kernel.backend, copies, verified)
-        return Elsewhere(ready, lambda *region: self._ask("time", kernel.operation, *region))
+        named = (kernel.operation, kernel.label)
+        ready = self._ask("prepare", case, dtype, threads, named, kernel.backend, copies, verified)
+        return Elsewhere(ready, lambda *region: self._ask("time", named, *region))
 
     def check_again(self, kernel: Kernel, copy: int) -> None:
         """As Problem.check_again(), over there."""
-        self._ask("check_again", kernel.operation, copy)
+        self._ask("check_again", (kernel.operation, kernel.label), copy)
+
+
+_Named = tuple[str, str]
+"""A library's kernel over there: its operation, and the label of its types."""
 
 
 class _Server:
@@ -103,7 +108,7 @@ class _Server:
 
     def __init__(self, cpus: list[int], arrays: int) -> None:
         self.cpus, self.problem = cpus, Problem(arrays)
-        self.variants: dict[str, tuple[Kernel, Variant]] = {}
+        self.variants: dict[_Named, tuple[Kernel, Variant]] = {}
         self.case: Any = None
 
     def prepare(
@@ -111,7 +116,7 @@ class _Server:
         case: Case,
         dtype: str,
         threads: int,
-        operation: str,
+        named: _Named,
         backend: str,
         copies: int | None,
         verified: bool,
@@ -121,24 +126,24 @@ class _Server:
             self.case = (case, dtype, threads)
         os.sched_setaffinity(0, self.cpus)  # threads that are made now start with all of them
         find = libraries.find if backend in libraries.BACKENDS else kernels.find
-        kernel = find(operation, dtype, backend)
+        kernel = find(*named, backend)
         variant = self.problem.prepare(case, dtype, threads, kernel, copies, verified)
         with spread(self.cpus):
             begin, runs = time.perf_counter(), 0
             while time.perf_counter() - begin < SPREAD_SECONDS:
                 timed(variant, runs, 1)
                 runs += 1
-        self.variants[operation] = kernel, variant
+        self.variants[named] = kernel, variant
         return len(variant)
 
-    def time(self, operation: str, first: int, count: int, waken: bool) -> Region:
+    def time(self, named: _Named, first: int, count: int, waken: bool) -> Region:
         """As timed(); a library's threads may sleep while they wait, so only lost CPUs are marked, not idle clocks."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        region = timed(self.variants[operation][1], first, count, waken, team=False)
+        region = timed(self.variants[named][1], first, count, waken, team=False)
         return Region(region.seconds, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw > before)
 
-    def check_again(self, operation: str, copy: int) -> None:
-        self.problem.check_again(self.variants[operation][0], copy)
+    def check_again(self, named: _Named, copy: int) -> None:
+        self.problem.check_again(self.variants[named][0], copy)
 
 
 @contextlib.contextmanager

@@ -77,6 +77,7 @@ def measuring(
     dtypes: Iterable[str] = (),
     first: str = "roofs",
     others: Iterable[str] = (),
+    stored: int = 0,
 ) -> Iterator[Session]:
     """A session to measure in, in a block that Ctrl-C and its like may end early; others' processes end with it.
 
@@ -84,6 +85,7 @@ def measuring(
     options  what the command's Parser returned, for the record
     first    what the line at the bottom of the terminal says until session.progress() changes it
     others   backends of kernels.backends.libraries that will take part
+    stored   how many kernels at a time have cold weights of their own
     """
     with ExitStack() as stack:
         say = Bar(console(stderr=True))
@@ -91,7 +93,9 @@ def measuring(
         say(first)
         given = {name: _plain(value) for name, value in vars(options).items() if name != "arguments"}
         name = f"python -m bench.{command}"
-        session = Session(name, threads, dtypes, say, others=others, arguments=options.arguments, options=given)
+        session = Session(
+            name, threads, dtypes, say, others=others, arguments=options.arguments, options=given, stored=stored
+        )
         stack.callback(session.dismiss)
         block = stack.enter_context(Interruptible())
         yield session

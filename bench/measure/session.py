@@ -26,6 +26,7 @@ from bench.record.runs.run import Run
 from bench.workloads.shapes import Case
 from kernels import Kernel, _native
 from kernels.backends import c, libraries, numba
+from kernels.operations import OPERATIONS
 from kernels.verify import WrongResult
 
 Hired = TypeVar("Hired", bound=Process)
@@ -65,6 +66,7 @@ class Session(Ceilings):
 
     threads, dtypes, progress, quick  as of Ceilings
     others              backends of kernels.backends.libraries that will take part: they need memory
+    stored              how many kernels at a time have cold weights of their own, in a type that is only stored
     arguments, options  of the command, for the record
     """
 
@@ -78,6 +80,7 @@ class Session(Ceilings):
         others: Iterable[str] = (),
         arguments: Sequence[str] = (),
         options: Mapping[str, Any] | None = None,
+        stored: int = 0,
     ) -> None:
         self._workers: dict[tuple[str, int], Process] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
@@ -87,7 +90,7 @@ class Session(Ceilings):
         self.started = datetime.now(UTC)
         self.complete = False
         self.runs: list[Run] = []  # of whole models
-        self.problem = Problem(arrays=4 + 3 * len(list(others)))
+        self.problem = Problem(arrays=4 + 3 * len(list(others)) + stored)
         self.machine = machine_facts()
 
     def finish(self) -> None:
@@ -188,19 +191,21 @@ class Session(Ceilings):
     def _prepare(self, group: Group, verified: bool) -> list["_Entry"]:
         """What is timed, ready to be called."""
         cases = group.cases
-        own = {case: Problem(weights=self.problem.weights) for case in cases} if len(cases) > 1 else {}
+        own = {case: Problem(beside=self.problem) for case in cases} if len(cases) > 1 else {}
         entries = []
         for case, kernel in group.members:
             place = self._place_of(kernel, group.threads)
             if place is self.problem:
                 place = own.get(case, self.problem)
             variant = place.prepare(case, group.dtype, group.threads, kernel, verified=verified)
-            cold = [case.weights] if case.weights else []
-            level = "DRAM" if cold else self.level(case.delivered(kernel.types), group.threads)
+            op = OPERATIONS[kernel.operation]
+            cold = [op.weights] if case.weights and op.weights else []
+            size = op.delivered(case.sizes(kernel.operation), kernel.types)
+            level = "DRAM" if cold else self.level(size, group.threads)
             entries.append(_Entry(case, kernel, place, variant, cold, level))
             small = case.weight and case.m == 1 and case.bytes(group.dtype) < last_level().bytes / 2
             if small and kernel.backend == "c" and kernel.operation == case.operation and isinstance(variant, list):
-                level = self.level(case.delivered(kernel.types), group.threads)
+                level = self.level(size, group.threads)
                 entries.append(_Entry(case, kernel, place, variant[:1], [], level, hot_weights=True))
         return entries
 
@@ -253,7 +258,7 @@ class Session(Ceilings):
                 entry.kernel.backend,
                 entry.kernel.isa,
                 group.threads,
-                dims=entry.case.dims,
+                dims=entry.case.sizes(entry.kernel.operation),
                 layers=list(entry.case.layers),
                 level=entry.level,
                 cold=entry.cold,

@@ -6,7 +6,8 @@ import kernels
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
-from kernels.operations import SCALAR_GEMMS
+from kernels.operations import LINEAR, OPERATIONS, SCALAR_GEMMS
+from kernels.types import TYPES, label
 
 
 def kernels_for(
@@ -33,6 +34,32 @@ def kernels_for(
         if (operation, dtype, backend) in existing
     ]
     return ours + [k for k in others if k.operation in operations and k.dtype == dtype and k.reason is None]
+
+
+def stored_kernels(
+    case: Case,
+    types: Iterable[str],
+    isa: str,
+    others: Iterable[Kernel] = (),
+    backends: Sequence[str] = kernels.BACKENDS,
+) -> list[Kernel]:
+    """The kernels of `backends`, and those of `others`, that can run a case on weights of these types, which are only
+    stored: `linear` and `linear_a8`, and of one row of activations the case's own operation.
+    """
+    operations = list(dict.fromkeys([case.operation, *LINEAR]))
+    labels = {
+        (operation, label(OPERATIONS[operation].types_for(name))): name for operation in operations for name in types
+    }
+    usable = {key for key, name in labels.items() if case.k % TYPES[name].group == 0}
+    existing = {(k.operation, k.label, k.backend) for k in kernels.KERNELS.values()}
+    ours = [
+        kernels.find(*key, backend, isa if backend == "c" else None)
+        for key in labels
+        if key in usable
+        for backend in backends
+        if (*key, backend) in existing
+    ]
+    return ours + [k for k in others if (k.operation, k.label) in usable and k.reason is None]
 
 
 CASES: Mapping[str, Callable[[Sweep], list[Case]]] = {

@@ -32,8 +32,12 @@ class Shape:
     @property
     def dims(self) -> dict[str, int]:
         """The sizes by the names that the operation gives them."""
+        return self.sizes(self.operation)
+
+    def sizes(self, operation: str) -> dict[str, int]:
+        """The same by the names that another operation gives them, which multiplies the same matrices."""
         sizes = {"batch": self.batch, "m": self.m, "n": self.n, "k": self.k}
-        used = {d for _, names in OPERATIONS[self.operation].operands for d in names}
+        used = {d for _, names in OPERATIONS[operation].operands for d in names}
         return {name: size for name, size in sizes.items() if name in used}
 
     @property

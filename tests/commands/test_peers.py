@@ -149,9 +149,9 @@ def test_process_stands_still_between_requests(own: tuple[Worker, Kernel, Elsewh
 def test_what_goes_wrong_there_is_raised_here(own: tuple[Worker, Kernel, Elsewhere]) -> None:
     worker, _, there = own
     with pytest.raises(RuntimeError, match="IndexError"):
-        worker._ask("check_again", "gemm", 5)
+        worker._ask("check_again", ("gemm", "f32"), 5)
     with pytest.raises(RuntimeError, match="KeyError"):
-        worker._ask("time", "gemm_batch", 0, 1, False)
+        worker._ask("time", ("gemm_batch", "f32"), 0, 1, False)
     assert timed(there, 0, 1).seconds > 0
     assert worker._process.pid is not None
     os.kill(worker._process.pid, signal.SIGKILL)
