@@ -85,7 +85,11 @@ class Plan:
             self.dtypes = dtypes(config.getoption("--dtype") or ("f32,f64" if full else "f32"))
         except BadInput as error:
             raise pytest.UsageError(str(error)) from error
-        self.others = [row for row in libraries.rows() if row.reason is None] if config.getoption("--peers") else []
+        self.others = (
+            [row for row in libraries.rows_of(stored=False) if row.reason is None]
+            if config.getoption("--peers")
+            else []
+        )
         if config.getoption("--peers") and not self.others:
             raise pytest.UsageError(f"--peers: none of the libraries is installed: {libraries.PIP}")
         self.bar = Bar(console(stderr=True), self.uncaptured)

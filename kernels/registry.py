@@ -4,7 +4,7 @@ Importing it needs the compiled module; a backend's rows, and with them Numba, a
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from kernels.operations import OPERATIONS
 from kernels.packing import Packed
 from kernels.teams import check_team, exclusive
 from kernels.types import TYPES, Types, accumulator, label
+from kernels.verify import check
 
 ISA_VARIABLE = "RIDGELINE_ISA"
 MANY = 1024
@@ -27,6 +28,7 @@ MANY = 1024
 
 _Bind = Callable[..., Callable[[], Any]]
 _Pack = Callable[[np.ndarray, int], Any]
+_Meaning = Callable[[Types, Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 class UnavailableISA(Exception):
@@ -35,7 +37,11 @@ class UnavailableISA(Exception):
 
 @dataclass(frozen=True)
 class Kernel:
-    """One row of the registry. `types` are by operand; `reason` says why it can't be used here, None: it can."""
+    """One row of the registry. `types` are by operand; `reason` says why it can't be used here, None: it can.
+
+    meaning: of a library that rounds activations in a way of its own, what `linear`'s inputs have to give, and within
+    which bound.
+    """
 
     operation: str
     types: Types = field(hash=False)
@@ -45,6 +51,7 @@ class Kernel:
     most_threads: int
     _bind: _Bind
     _pack: _Pack | None = None
+    meaning: _Meaning | None = None
 
     @property
     def dtype(self) -> str:
@@ -96,6 +103,13 @@ class Kernel:
         check_output(self.operation, self.types, out, ready, dims)
         self._check_threads(threads)
         return self._bind(ready, out=out, threads=threads, **options)
+
+    def check(self, inputs: Sequence[np.ndarray], result: np.ndarray) -> None:
+        """Raises WrongResult where a result of these inputs, weights in plain storage, is none that it may give."""
+        if self.meaning:
+            check("linear", self.types, inputs, result, *self.meaning(self.types, inputs))
+        else:
+            check(self.operation, self.types, inputs, result)
 
     def __call__(self, *inputs: Any, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
         """Runs once and returns the output, a new array unless `out` is given. Raises as bind() does."""

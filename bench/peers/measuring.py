@@ -52,7 +52,12 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     groups, backends = [], left_out(kernels.BACKENDS, session.threads)
     for threads in session.threads:
         groups += [
-            Group.of(case, dtype, threads, kernels_for(case, dtype, isa, (), libraries.rows(), backends[threads]))
+            Group.of(
+                case,
+                dtype,
+                threads,
+                kernels_for(case, dtype, isa, (), libraries.rows_of(stored=False), backends[threads]),
+            )
             for case in weight_cases(full) + attention_cases()
         ]
         groups.append(Group(tuple((case, prepacked) for case in growth_cases()), dtype, threads))
@@ -63,7 +68,9 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
 
 def measured(options: Any) -> Kept:
     """What the command's options ask for; its record is written. Raises BadInput where no library is installed."""
-    present = take_part(libraries.missing(), {row.backend for row in libraries.rows() if row.reason is None})
+    present = take_part(
+        libraries.missing(), {row.backend for row in libraries.rows_of(stored=False) if row.reason is None}
+    )
     with measuring("peers", options, options.threads, [options.dtype], others=present) as session:
         measure(session, options.dtype, options.seconds, options.full)
     return kept(session, options, "-peers")

@@ -35,7 +35,7 @@ def _pool() -> list[int]:
     return []
 
 
-def _size_pool(threads: int) -> None:
+def size_pool(threads: int) -> None:
     """Raises ValueError where the pool has another size already: there is one per process, for good."""
     if not _pool():
         onnxruntime.set_default_logger_severity(3)
@@ -59,8 +59,13 @@ def _session(operation: str, dtype: str, weights: np.ndarray | None = None) -> o
     op = OPERATIONS[operation]
     constants = [] if weights is None else [numpy_helper.from_array(np.ascontiguousarray(weights), "b")]
     inputs = [value(*operand) for operand in op.inputs if weights is None or operand[0] != "b"]
-    graph = helper.make_graph(NODES[operation], operation, inputs, [value(*op.output)], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    return session_of(helper.make_graph(NODES[operation], operation, inputs, [value(*op.output)], constants))
+
+
+def session_of(graph: onnx.GraphProto) -> onnxruntime.InferenceSession:
+    """The graph, ready to run in the pool that all share."""
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
     options = onnxruntime.SessionOptions()
     options.use_per_session_threads = False
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -69,9 +74,9 @@ def _session(operation: str, dtype: str, weights: np.ndarray | None = None) -> o
 _shared = cache(_session)
 
 
-def pack(dtype: str, b: np.ndarray, threads: int) -> onnxruntime.InferenceSession:
+def pack(operation: str, dtype: str, b: np.ndarray, threads: int) -> onnxruntime.InferenceSession:
     """Weights b[k,n] as the constant of a graph of their own."""
-    _size_pool(threads)
+    size_pool(threads)
     return _session("gemm", dtype, b)
 
 
@@ -79,7 +84,7 @@ def bind(operation: str, dtype: str, inputs: list[Any], out: np.ndarray, threads
     """Operands are bound without a copy. Raises ValueError for an output whose rows don't follow each other."""
     if not out.flags.c_contiguous:
         raise ValueError("out must be contiguous: ONNX Runtime has no leading dimensions")
-    _size_pool(threads)
+    size_pool(threads)
     session = inputs[1].data if operation == "gemm_prepacked" else _shared(operation, dtype)
     operation = "gemm" if operation == "gemm_prepacked" else operation
     arrays = [np.ascontiguousarray(x) for x in inputs if isinstance(x, np.ndarray)]

@@ -4,8 +4,9 @@ Inference precision is f32, where the plugin would choose bfloat16 on CPUs that 
 threads stay where the process may run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ def _core() -> openvino.Core:
     return openvino.Core()
 
 
-def _compile(left: Any, right: Any, transpose: bool, threads: int) -> openvino.CompiledModel:
+def compiled(
+    left: Any, right: Any, transpose: bool, threads: int, more: Mapping[str, Any] = MappingProxyType({})
+) -> openvino.CompiledModel:
+    """A model of one product; more: properties beside those that all models have."""
     inputs = [node for node in (left, right) if node.get_type_name() == "Parameter"]
     model = openvino.Model([ops.matmul(left, right, False, transpose)], inputs)
     options = {
@@ -26,6 +30,7 @@ def _compile(left: Any, right: Any, transpose: bool, threads: int) -> openvino.C
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
+        **more,
     }
     return _core().compile_model(model, "CPU", options)
 
@@ -33,13 +38,13 @@ def _compile(left: Any, right: Any, transpose: bool, threads: int) -> openvino.C
 @cache
 def _compiled(left: tuple[int, ...], right: tuple[int, ...], transpose: bool, threads: int) -> openvino.CompiledModel:
     """One model for all calls with operands of these shapes."""
-    return _compile(ops.parameter(left, np.float32), ops.parameter(right, np.float32), transpose, threads)
+    return compiled(ops.parameter(left, np.float32), ops.parameter(right, np.float32), transpose, threads)
 
 
-def pack(dtype: str, b: np.ndarray, threads: int) -> openvino.CompiledModel:
+def pack(operation: str, dtype: str, b: np.ndarray, threads: int) -> openvino.CompiledModel:
     """Weights b[k,n] as the constant of a model of their own, for any m."""
     weights = ops.constant(np.ascontiguousarray(b), np.float32)
-    return _compile(ops.parameter([-1, b.shape[0]], np.float32), weights, False, threads)
+    return compiled(ops.parameter([-1, b.shape[0]], np.float32), weights, False, threads)
 
 
 def bind(operation: str, dtype: str, inputs: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
@@ -55,10 +60,10 @@ def bind(operation: str, dtype: str, inputs: list[Any], out: np.ndarray, threads
     operands = [np.ascontiguousarray(x) for x in operands]
     if operation != "gemm_prepacked":
         model = _compiled(*(x.shape for x in operands), operation in ("gemv", "gemm_batch_t"), threads)
-    return _request(model, operands, out)
+    return requested(model, operands, out)
 
 
-def _request(model: openvino.CompiledModel, operands: Sequence[np.ndarray], out: np.ndarray) -> Callable[[], Any]:
+def requested(model: openvino.CompiledModel, operands: Sequence[np.ndarray], out: np.ndarray) -> Callable[[], Any]:
     request = model.create_infer_request()
     for i, x in enumerate(operands):
         request.set_input_tensor(i, openvino.Tensor(x, shared_memory=True))

@@ -16,14 +16,17 @@ for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):  # the linear layer allocate
     ctypes.CDLL(None).mallopt(option, 1 << 30)  # as under the allocators that PyTorch's tuning guide recommends
 
 
-def pack(dtype: str, b: np.ndarray, threads: int) -> torch.Tensor:
+size_pool: Callable[[int], None] = torch.set_num_threads
+
+
+def pack(operation: str, dtype: str, b: np.ndarray, threads: int) -> torch.Tensor:
     """Weights b[k,n] as nn.Linear has them, [n,k]; oneDNN's own order depends on m and is made by bind()."""
-    torch.set_num_threads(threads)
+    size_pool(threads)
     return torch.from_numpy(b).T.contiguous()
 
 
 def bind(operation: str, dtype: str, inputs: list[Any], out: np.ndarray, threads: int) -> Callable[[], Any]:
-    torch.set_num_threads(threads)
+    size_pool(threads)
     result = torch.from_numpy(out)
     if operation == "gemm_prepacked":
         a, b = torch.from_numpy(inputs[0]), inputs[1].data
