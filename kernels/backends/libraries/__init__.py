@@ -142,8 +142,8 @@ def rows_of(stored: bool) -> tuple[Kernel, ...]:
 
 def missing(stored: bool = False) -> list[str]:
     """Of each library that isn't installed, and would have such rows, one line: its name and how to get it."""
-    reasons = {row.backend: row.reason for library in LIBRARIES for row in library.rows() if row in rows_of(stored)}
-    return [f"{backend}: {reason}" for backend, reason in reasons.items() if reason]
+    having = [library for library in LIBRARIES if (library.stored if stored else library.module)]
+    return [f"{library.backend}: {reason}" for library in having if (reason := library.rows()[0].reason)]
 
 
 def find(operation: str, types: str | Types, backend: str) -> Kernel:
