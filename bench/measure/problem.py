@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.measure.arrays import Weights, huge_page_share
-from bench.measure.stored import Stored, check_stored, plain
+from bench.measure.stored import Stored, plain
 from bench.measure.timing import Variant
 from bench.workloads.shapes import Case
 from kernels import Kernel
@@ -14,9 +14,6 @@ from kernels.arrays import Arena, Scratch, aligned_empty
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
 from kernels.verify import check, reference
-
-AGAIN = 1 << 10
-"""Columns of weights in a kernel's own type that are checked once they were timed."""
 
 
 class Problem:
@@ -40,8 +37,7 @@ class Problem:
         self._calls: dict[Kernel, list[Callable[[], Any]]] = {}
         self._packed: dict[
             tuple[str, int], Any
-        ] = {}  # with the address of what is packed; or how many copies, 0: cold ones
-        self._operands: dict[Kernel, list[np.ndarray]] = {}  # of kernels that take others than the case's
+        ] = {}  # with the address of what is packed; or, of all copies, 0 or -their number
         self._packed_for: Any = None
         self._scratch, self._arena = Scratch(), Arena()
         self._random = np.random.default_rng(7)
@@ -53,8 +49,8 @@ class Problem:
 
         verified: an earlier first call gave the right result, so this one's isn't compared with the reference.
 
-        A kernel of another operation or types than the case's takes the case's weights as it stores them, and its own
-        copies, enough of its own bytes to be cold.
+        A kernel of another operation or types than the case's has weights of that shape as it stores them, in copies of
+        its own, enough of its own bytes to be cold.
 
         What works in place gets a copy of its first input, and works on its own results from the second call on.
         Raises WrongResult where its result is farther from float64's than rounding allows.
@@ -62,31 +58,27 @@ class Problem:
         if self._key != (case, dtype, threads):
             self._outputs.clear()
             self._calls.clear()
-            self._operands.clear()
             if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
                 self._packed.clear()
                 self._arena.reset()
                 self._packed_for = (case.n, case.k, dtype, threads)
-            self._inputs, self._expected = self._make_inputs(case, dtype), None
+            self._inputs, self._expected, self.huge_pages = [], None, None
             self._key = (case, dtype, threads)
-            largest = max(self._inputs[0], key=lambda x: x.nbytes)
-            self.huge_pages = huge_page_share(largest)
+        stored = not plain(case, kernel)
+        if not stored and not self._inputs:
+            self._inputs = self._make_inputs(case, dtype)
+            self.huge_pages = huge_page_share(max(self._inputs[0], key=lambda x: x.nbytes))
         shape = tuple({**case.sizes(kernel.operation), "1": 1}[d] for d in OPERATIONS[kernel.operation].output[1])
         out = self._outputs[kernel] = aligned_empty(shape, DTYPES[dtype])
-        stored = not plain(case, kernel)
+        make = self._stored_arguments if stored else self._arguments
         with self._scratch:
             calls = self._calls[kernel] = [
-                kernel.bind(*arguments, out=out, threads=threads)
-                for arguments in (
-                    self._stored_arguments(case, kernel, threads, copies)
-                    if stored
-                    else (self._arguments(kernel, x, out, threads) for x in self._inputs[:copies])
-                )
+                kernel.bind(*arguments, out=out, threads=threads) for arguments in make(kernel, out, copies)
             ]
         self._restore(kernel)
         calls[0]()
         if stored and not verified:
-            check_stored(case, kernel, self._operands[kernel], out)
+            self._stored.check(case, kernel, out)
         elif not verified:
             if self._expected is None:
                 self._expected = reference(case.operation, dtype, self._inputs[0])
@@ -105,32 +97,32 @@ class Problem:
         copies = self.weights.copies(shapes[cold], DTYPES[dtype])
         return [[copy if name == cold else hot[name] for name in shapes] for copy in copies]
 
-    def _arguments(self, kernel: Kernel, inputs: list[np.ndarray], out: np.ndarray, threads: int) -> Sequence[Any]:
-        """The inputs as this kernel takes them; packed weights are kept for other m."""
-        if OPERATIONS[kernel.operation].in_place:
-            return [out, *inputs[1:]]
-        if kernel.operation != "gemm_prepacked":
-            return inputs
-        a, b = inputs
-        key = (kernel.name, b.ctypes.data)
-        if key not in self._packed:
-            with self._arena:
-                self._packed[key] = kernel.pack(b, threads)
-        return [a, self._packed[key]]
+    def _arguments(self, kernel: Kernel, out: np.ndarray, most: int | None) -> Iterator[Sequence[Any]]:
+        """The inputs of each call in turn as this kernel takes them; packed weights are kept for other m."""
+        for inputs in self._inputs[:most]:
+            if OPERATIONS[kernel.operation].in_place:
+                yield [out, *inputs[1:]]
+            elif kernel.operation != "gemm_prepacked":
+                yield inputs
+            else:
+                a, b = inputs
+                key = (kernel.name, b.ctypes.data)
+                if key not in self._packed:
+                    with self._arena:
+                        self._packed[key] = kernel.pack(b, self._key[2])
+                yield [a, self._packed[key]]
 
-    def _stored_arguments(
-        self, case: Case, kernel: Kernel, threads: int, most: int | None = None
-    ) -> Iterator[Sequence[Any]]:
-        """The inputs of each call in turn of a kernel that takes others than the case's."""
-        operands = self._operands[kernel] = self._stored.operands(case, kernel, self._inputs[0])
-        op, count = OPERATIONS[kernel.operation], most if case.weight else 1
-        at = [name for name, _ in op.inputs].index(op.weights or "")
-        key = (kernel.name, count or 0)
+    def _stored_arguments(self, kernel: Kernel, _: np.ndarray, most: int | None) -> Iterator[Sequence[Any]]:
+        """The same of a kernel that takes others than the case's."""
+        case, _, threads = self._key
+        count = most if case.weight else 1
+        key = (kernel.name, -(count or 0))
         if key not in self._packed:
             with self._arena:
-                self._packed[key] = self._stored.copies(kernel, operands[at], threads, count)
-        for weights in self._packed[key]:
-            yield [*operands[:at], weights, *operands[at + 1 :]]
+                self._packed[key] = self._stored.copies(case, kernel, threads, count)
+        inputs, weights = self._stored.operands(case, kernel).inputs, OPERATIONS[kernel.operation].weights
+        for copy in self._packed[key]:
+            yield [copy if name == weights else x for name, x in inputs.items()]
 
     def _restore(self, kernel: Kernel) -> None:
         """What works in place finds its input again."""
@@ -142,9 +134,9 @@ class Problem:
 
         What works in place is called once more, on its input.
         """
-        op, out = OPERATIONS[kernel.operation], self._outputs[kernel]
-        if kernel in self._operands:
-            check_stored(self._key[0], kernel, self._operands[kernel], out, AGAIN)
+        op, out, case = OPERATIONS[kernel.operation], self._outputs[kernel], self._key[0]
+        if not plain(case, kernel):
+            self._stored.check(case, kernel, out)
             return
         inputs = self._inputs[copy]
         if op.in_place:

@@ -1,10 +1,12 @@
-"""Weights as a kernel takes them that are not the case's plain ones: encoded once, packed once, copied until cold.
+"""Kernels whose weights are not a case's plain ones: their operands, encoded and packed once, copied until cold.
 
-Encoding takes NumPy 50 to 100 ns an element, so nothing is encoded a second time: the copies of a matrix are equal.
+Encoding takes NumPy 50 to 100 ns an element, so nothing is encoded a second time: copies of a matrix are equal, and
+what is larger than ENCODED repeats itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +16,10 @@ from kernels import Kernel
 from kernels.arrays import Arena
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES
-from kernels.verify import check
+from kernels.verify import check, error_bound, reference
 
 ENCODED = 1 << 22
-"""Elements that are encoded at most; in a larger matrix (the LM head) those rows come again and again."""
-CHECKED = 1 << 22  # weights that are decoded at a time: 32 MiB in float64
+"""Elements that are encoded at most: in a larger matrix (the LM head) the weights of so many outputs come again."""
 
 
 def plain(case: Case, kernel: Kernel) -> bool:
@@ -28,44 +29,58 @@ def plain(case: Case, kernel: Kernel) -> bool:
     return native and op.operands == OPERATIONS[case.operation].operands
 
 
+class Operands(NamedTuple):
+    """A kernel's inputs, in which the weights are those of the first outputs alone; and what these must be."""
+
+    inputs: Mapping[str, np.ndarray]
+    expected: np.ndarray
+    bound: np.ndarray
+
+
 class Stored:
-    """Encoded matrices by shape and type, kept for as long as this is: all visits of a session share them."""
+    """Operands by operation, types and shape, kept for as long as this is: all visits of a session share them."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self._encoded: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
+        self._encoded: dict[Any, np.ndarray] = {}
+        self._known: dict[Any, Operands] = {}
 
-    def operands(self, case: Case, kernel: Kernel, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        """The case's inputs as the kernel's operation has them: activations in its shape, weights in its type and
-        orientation, not packed yet.
-        """
-        op, names = OPERATIONS[kernel.operation], OPERATIONS[case.operation]
+    def operands(self, case: Case, kernel: Kernel) -> Operands:
+        """Random ones of the case's shape for the kernel's operation and types."""
         sizes = case.sizes(kernel.operation)
-        given = {name: (x, dims) for (name, dims), x in zip(names.inputs, inputs, strict=True)}
-        matrix, dims = given.pop(names.weights or "")
-        ((activations, _),) = given.values()
-        found = []
-        for name, wanted in op.inputs:
-            if name == op.weights:
-                found.append(self._matrix(matrix if dims == wanted else matrix.T, kernel.types[name]))
+        sizes["n"] = min(case.n, max(1, ENCODED // case.k))
+        key = (kernel.operation, kernel.label, kernel.meaning and kernel.backend, tuple(sizes.items()))
+        if key not in self._known:
+            inputs = {
+                name: self._values(kernel.types[name], tuple(sizes[d] for d in dims))
+                for name, dims in OPERATIONS[kernel.operation].inputs
+            }
+            given = kernel.types, list(inputs.values())
+            if kernel.meaning:
+                expected, bound = kernel.meaning(*given)
             else:
-                found.append(activations.reshape([sizes[d] for d in wanted]))
-        return found
+                expected, bound = reference(kernel.operation, *given), error_bound(kernel.operation, *given)
+            self._known[key] = Operands(inputs, expected, bound)
+        return self._known[key]
 
-    def _matrix(self, values: np.ndarray, element: str) -> np.ndarray:
-        key = element, values.shape
-        if key not in self._encoded:
-            count, width = values.shape
-            rows = min(count, max(1, ENCODED // width))
-            encoded = TYPES[element].encode(np.ascontiguousarray(values[:rows]))
-            self._encoded[key] = encoded if rows == count else np.take(encoded, np.arange(count) % rows, axis=0)
-        return self._encoded[key]
+    def _values(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        element = TYPES[name]
+        if element.native:
+            return self._weights.values(shape, element.storage)
+        if (name, shape) not in self._encoded:
+            values = self._weights.values(shape, TYPES[element.accumulator].storage)
+            self._encoded[name, shape] = element.encode(values)
+        return self._encoded[name, shape]
 
-    def copies(self, kernel: Kernel, matrix: np.ndarray, threads: int, count: int | None) -> list[Any]:
-        """The matrix for the kernel's calls in turn, packed where it takes packed ones: so many of them, or enough to
+    def copies(self, case: Case, kernel: Kernel, threads: int, count: int | None) -> list[Any]:
+        """The weights for the kernel's calls in turn, packed where it takes packed ones: so many copies, or enough to
         be cold. Raises BadInput as Weights.count() does.
         """
-        packed = kernel.pack(matrix, threads) if OPERATIONS[kernel.operation].packed else None
+        op, inputs = OPERATIONS[kernel.operation], self.operands(case, kernel).inputs
+        ((matrix, axis),) = ((inputs[name], dims.index("n")) for name, dims in op.inputs if name == op.weights)
+        if matrix.shape[axis] < case.n:
+            matrix = matrix.take(np.arange(case.n) % matrix.shape[axis], axis)
+        packed = kernel.pack(matrix, threads) if op.packed else None
         data = packed.data if packed else matrix
         if packed and not isinstance(data, np.ndarray):  # a library's own object
             count = count or -(-self._weights.count(matrix.nbytes) // 2)  # each takes it up to 35 ms
@@ -77,14 +92,8 @@ class Stored:
             found.append(replace(packed, data=copy) if packed else copy)
         return found
 
-
-def check_stored(case: Case, kernel: Kernel, operands: list[np.ndarray], out: np.ndarray, most: int = 0) -> None:
-    """Compares with float64 on the decoded weights, in blocks of n; most: of so many columns alone, spread over all of
-    them. Raises WrongResult.
-    """
-    count = out.shape[-1]
-    columns = np.unique(np.linspace(0, count - 1, most).astype(int)) if 0 < most < count else np.arange(count)
-    axes = [names.index("n") if "n" in names else None for _, names in OPERATIONS[kernel.operation].inputs]
-    for part in np.array_split(columns, -(-columns.size * case.k // CHECKED)):
-        inputs = [x if axis is None else x.take(part, axis) for x, axis in zip(operands, axes, strict=True)]
-        check(kernel.operation, kernel.types, inputs, out[..., part])
+    def check(self, case: Case, kernel: Kernel, out: np.ndarray) -> None:
+        """Compares with float64 on the decoded weights. Raises WrongResult."""
+        inputs, expected, bound = self.operands(case, kernel)
+        known = (x.take(np.arange(case.n) % x.shape[-1], -1) for x in (expected, bound))
+        check(kernel.operation, kernel.types, list(inputs.values()), out, *known)
