@@ -14,14 +14,20 @@ ROW_SCALE = 4
 
 def encode_bf16(x: np.ndarray) -> np.ndarray:
     """The upper halves of f32, rounded to nearest even; through f32 rounded to odd, so that rounding twice is once."""
-    wide = np.asarray(x, np.float64)
+    given = np.asarray(x)
+    bits = given.view(np.uint32) if given.dtype == np.float32 else _rounded_to_odd(given.astype(np.float64))
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
+    halves: np.ndarray = np.where(np.isnan(given), bits >> 16 | 0x40, rounded).astype(np.uint16)
+    return halves
+
+
+def _rounded_to_odd(wide: np.ndarray) -> np.ndarray:
+    """The bits of f32, the last one set where it isn't exact."""
     with np.errstate(over="ignore", invalid="ignore"):
         nearest = wide.astype(np.float32)
         toward_zero = np.where(np.abs(nearest) > np.abs(wide), np.nextafter(nearest, np.float32(0)), nearest)
-    bits = toward_zero.view(np.uint32) | (np.isfinite(wide) & (toward_zero != wide))
-    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
-    halves: np.ndarray = np.where(np.isnan(wide), bits >> 16 | 0x40, rounded).astype(np.uint16)
-    return halves
+    bits: np.ndarray = toward_zero.view(np.uint32) | (np.isfinite(wide) & (toward_zero != wide))
+    return bits
 
 
 def decode_bf16(x: np.ndarray) -> np.ndarray:

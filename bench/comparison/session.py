@@ -148,7 +148,7 @@ def _runs(record: Record) -> Iterator[tuple[Key, Value]]:
         seconds = median_interval([run["seconds"][i] for i in kept], [run["visits"][i] for i in kept]).as_dict()
         slowness, error = _figure(seconds, run["visits"])
         dims = [("length", run["length"]), *([("interval", run["interval"])] if run["interval"] else [])]
-        types = "-".join(dict.fromkeys(run["types"].values()))
+        types = "-".join(dict.fromkeys([*run["types"].values(), *filter(None, [run.get("linear")])]))
         place = role(run["threads"], record["machine"])
         key = Key("run", run["model"]["name"], types, run["backend"], tuple(dims), run["phase"], False, place)
         yield key, Value(-slowness, error, math.nan, math.nan)

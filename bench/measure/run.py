@@ -109,7 +109,8 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _say_left_out(lines: Iterable[str]) -> None:
+def say_left_out(lines: Iterable[str]) -> None:
+    """Who takes no part, and why, a line each."""
     for line in lines:
         console(stderr=True).print(f"left out: {line}", style="yellow")
 
@@ -117,13 +118,13 @@ def _say_left_out(lines: Iterable[str]) -> None:
 def left_out(backends: Iterable[str], counts: Iterable[int]) -> dict[int, list[str]]:
     """By thread count the backends that can run, once stderr has told which can't. Raises as backends_in_use()."""
     found, lines = backends_in_use(backends, counts)
-    _say_left_out(lines)
+    say_left_out(lines)
     return found
 
 
 def take_part(missing: Iterable[str], present: Taking) -> Taking:
     """The other libraries that are present, once stderr has told which are `missing`. Raises BadInput without any."""
-    _say_left_out(missing)
+    say_left_out(missing)
     if not present:
         raise BadInput(f"none of the libraries is installed: {PIP}")
     return present

@@ -2,7 +2,7 @@
 
 A forward pass is a list of calls that were bound to their arrays before: nothing is allocated or checked on the way.
 Heads are views of the activations. Q, K and V are one product. Where many tokens enter, weights are packed ahead; for
-one token they are read unpacked, row by row.
+one token they are read unpacked, row by row. Weights that are only stored are packed for both.
 """
 
 import math
@@ -74,9 +74,11 @@ class Pass:
 
     def linear(self, name: str, x: np.ndarray, linear: Linear, out: np.ndarray) -> Step:
         """out = x weight, without the bias."""
+        if linear.stored:
+            return self.binder.product(name, x, linear.stored, out)
         if self.length == 1:
             return self.binder.step(name, "gemv_t", x[0], linear.weight, out=out[0], cold=1)
-        return self.binder.step(name, "gemm_prepacked", x, self.binder.pack(linear), out=out, cold=1)
+        return self.binder.step(name, "gemm_prepacked", x, self.binder.pack(linear.weight), out=out, cold=1)
 
     def attention(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, scores: np.ndarray, cold: int | None
@@ -190,9 +192,14 @@ class _Decoding(Pass):
         """The last token's logits, and the largest of them as the next token."""
         return [
             self.norm(self.x, self.weights.norm, self.y),
-            self.binder.step("lm_head", "gemv", self.weights.head, self.y[-1], out=logits, cold=0),
+            self._logits(logits),
             Step("argmax", partial(np.argmax, logits, out=chosen[0, ...]), hot=logits.nbytes),
         ]
+
+    def _logits(self, out: np.ndarray) -> Step:
+        if stored := self.weights.stored_head:
+            return self.binder.product("lm_head", self.y[-1:], stored, out[np.newaxis])
+        return self.binder.step("lm_head", "gemv", self.weights.head, self.y[-1], out=out, cold=0)
 
 
 def _both(qkv: np.ndarray, model: Model) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import kernels
 from bench.host.placement import isa_in_use
 from bench.models import BACKENDS
-from bench.models.weights import Linear
+from bench.models.weights import Stored
 from bench.record.runs.work import call as work_of
 from kernels import Kernel
 from kernels.arrays import aligned_empty
@@ -58,14 +58,23 @@ class Binder:
 
     def step(self, name: str, operation: str, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
         """cold: which of the inputs comes from memory; None: none does."""
-        op, kernel = OPERATIONS[operation], self.kernel(operation)
+        return self.bound(name, self.kernel(operation), *inputs, out=out, cold=cold)
+
+    def product(self, name: str, x: np.ndarray, weight: Stored, out: np.ndarray) -> Step:
+        """out[m,n] = x[m,k] w[n,k]^T, by the kernel that the weights are packed for."""
+        return self.bound(name, weight.kernel, x, weight.packed, out=out, cold=1)
+
+    def bound(self, name: str, kernel: Kernel, *inputs: Any, out: np.ndarray, cold: int | None = None) -> Step:
+        """A kernel's step, as step()."""
+        operation = kernel.operation
+        op = OPERATIONS[operation]
         dims = op.dims(x.shape for x in inputs)
         does = work_of(operation, dims, kernel.types, None if cold is None else op.inputs[cold][0])
         call = kernel.bind(*inputs, out=out, threads=self.threads)
         return Step(name, call, does.flops, does.cold, does.hot, does.back)
 
-    def pack(self, linear: Linear) -> Any:
-        return self.kernel("gemm_prepacked").pack(linear.weight, self.threads)
+    def pack(self, weight: np.ndarray) -> Any:
+        return self.kernel("gemm_prepacked").pack(weight, self.threads)
 
 
 def by_name(steps: Iterable[Step]) -> dict[str, list[Step]]:

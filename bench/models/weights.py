@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,14 +12,27 @@ from bench.errors import BadInput
 from bench.models.checkpoint import Tensors
 from bench.workloads.model import Model
 from kernels.arrays import aligned_empty
+from kernels.packing import Packed
+
+if TYPE_CHECKING:
+    from kernels import Kernel  # compiled, and needed by no reader of records
+
+
+@dataclass(frozen=True)
+class Stored:
+    """w[n,k] of a linear layer, packed in the type and for the kernel that multiply it: bench.models.stored."""
+
+    kernel: "Kernel"
+    packed: Packed
 
 
 @dataclass(frozen=True)
 class Linear:
-    """x weight[k,n] + bias[n]"""
+    """x weight[k,n] + bias[n]; `stored` is multiplied instead, where there is one."""
 
     weight: np.ndarray
     bias: np.ndarray
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class Weights:
 
     norm  that of the embeddings in an encoder, that behind the last layer in a decoder
     head  the LM head [vocabulary,d]: `tokens` itself, unless the model is a decoder that isn't tied
+    stored_head   what is multiplied instead of it, where there is one
     """
 
     tokens: np.ndarray
@@ -55,6 +70,7 @@ class Weights:
     norm: Norm
     layers: tuple[Layer, ...]
     head: np.ndarray
+    stored_head: Stored | None = None
 
 
 Get = Callable[..., np.ndarray]

@@ -4,8 +4,7 @@ Both sides of "AI and Memory Wall" (2024), figure 3: bench.workloads.counts has 
 A record is drawn and printed again without measuring anything.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,15 @@ from bench.errors import BadInput
 from bench.files import replacing
 from bench.models import BACKENDS, libraries
 from bench.models.checkpoint import model_of
+from bench.models.schemes import ACTIVATIONS, NAMES, TYPES_STORED
+from bench.models.text import AT_MOST
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
 from bench.record.store import derived_from, load
 from bench.report.text import compiled_text, machine_line, trust_text
 from bench.transformer.analytic import analytic
-from bench.transformer.rows import beside_libraries, rows_of
+from bench.transformer.rows import beside_libraries, in_parts, rows_of
+from bench.transformer.stored import accuracy_table, stored_table
 from bench.transformer.tables import beside_table, counts_table, latency_table, parts_table
 from bench.transformer.words import library_words, page, words
 from bench.workloads.model import MODELS, Model, find
@@ -84,13 +86,18 @@ def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, faile
             text = stem.with_name(f"{stem.name}.md")
             with replacing(text) as handle:
                 handle.write(page(metrics, rows, beside))
-            return [text, *([] if beside else draw(rows, stem, [machine, *_circumstances(metrics)]))]
+            native = [row for row in rows if not row["linear"]]
+            return [text, *([] if beside else draw(native, stem, [machine, *_circumstances(metrics)]))]
 
     def show(out: Console) -> None:
         out.print(machine)
-        out.print(beside_table(beside) if beside else latency_table(rows))
-        for _, alike in groupby(rows if options.parts and not beside else [], key=_place):
-            out.print(parts_table(list(alike)))
+        if any(row["linear"] for row in rows):
+            out.print(stored_table(rows))
+            out.print(accuracy_table(rows))
+        else:
+            out.print(beside_table(beside) if beside else latency_table(rows))
+        for alike in in_parts(rows).values() if options.parts and not beside else ():
+            out.print(parts_table(alike))
         for name, version in beside[0]["versions"].items() if beside else ():
             how = next((f": {library.path}" for library in libraries.LIBRARIES if library.name == name), "")
             out.print(f"{name} {version}{how}", markup=False)
@@ -102,10 +109,6 @@ def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, faile
 
     document = {"record": record, "latency": rows, "libraries": beside}
     return shown(options, record["complete"], document, show, saved, drawn, failed)
-
-
-def _place(row: Mapping[str, Any]) -> tuple[str, str, int]:
-    return row["model"], row["phase"], row["length"]
 
 
 def _circumstances(metrics: Metrics) -> list[str]:
@@ -137,6 +140,15 @@ def _parser() -> Parser:
     parser.add_argument(
         "--weights", type=Path, help="a checkpoint of BERT or GPT-2 in safetensors, a file or its folder"
     )
+    named = f"{', '.join(NAMES)} (groups of 32: i8g32, i4g32) or {', '.join(TYPES_STORED)}"
+    help_ = f"beside f32, linear layers and LM head with weights in these types, as in bf16,int8,int4: {named}"
+    parser.add_argument("--weights-as", type=_names, default=(), metavar="TYPES", help=help_)
+    help_ = "what integer weights are multiplied by: 8 bits, rounded per 32 on the way (i8), or f32"
+    parser.add_argument("--activations", choices=list(ACTIVATIONS), default="i8", help=help_)
+    help_ = f"judge --weights-as by this text, its first {AT_MOST} tokens; needs --weights with a tokenizer beside them"
+    parser.add_argument("--text", type=Path, help=help_)
+    help_ = "the same by ids of tokens, with white space between them; needs nothing"
+    parser.add_argument("--token-ids", type=Path, metavar="FILE", help=help_)
     parser.add_argument("--peers", action="store_true", help="beside PyTorch, transformers, ONNX Runtime and OpenVINO")
     parser.add_argument("--parts", action="store_true", help="print every model part by part, too; the page has it")
     parser.add_results()
@@ -149,6 +161,23 @@ def _listed(lengths: Sequence[int]) -> str:
     return ",".join(map(str, lengths))
 
 
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _check_stored(options: Any) -> None:
+    """Raises BadInput for what doesn't go together."""
+    if options.weights_as and (options.peers or options.counts or options.dtype != "f32"):
+        raise BadInput("--weights-as: beside f32, without --peers, --counts and --dtype f64")
+    given = [name for name in ("text", "token_ids") if getattr(options, name)]
+    if given and not options.weights_as:
+        raise BadInput(f"--{given[0].replace('_', '-')} judges --weights-as")
+    if len(given) > 1:
+        raise BadInput("--text or --token-ids, not both")
+    if options.text and not options.weights:
+        raise BadInput("--text needs --weights with a tokenizer beside them; --token-ids needs none")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.full and (options.length is not None or options.counts):
@@ -157,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
     if options.weights and options.dtype != "f32":
         raise BadInput("--weights: in f32, without --dtype f64")
+    _check_stored(options)
     if options.record:
         with derived_from(options.record):
             return _shown(options, load(options.record), None, options.record.with_suffix(""))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BadInput
+from bench.measure.models.tasks import Task
+from bench.measure.models.visits import Entry, Measuring
 from bench.measure.process import Process, spread
 from bench.measure.session import Session
 from bench.measure.timing import LOST, Elsewhere, Region, timed
@@ -21,8 +23,6 @@ from bench.models.libraries import Library, Run
 from bench.models.steps import Step
 from bench.models.weights import Weights, weights_of
 from bench.transformer.rows import OURS
-from bench.transformer.tasks import Task
-from bench.transformer.visits import Entry, Measuring
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 

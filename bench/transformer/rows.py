@@ -1,6 +1,6 @@
 """What the command shows, from a record: a row per model, phase, length and backend, and one beside other libraries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -42,6 +42,8 @@ def rows_of(metrics: Metrics, whole: bool = False) -> list[dict[str, Any]]:
     seconds      the median with its interval
     normalised   over BERT-Base's at 128 tokens in the same rounds; None where that wasn't measured
     modelled     FLOPs and MOPs by the paper's rules: no embeddings, no LM head, everything moved once
+    dtype        of the weights; linear: the operation that multiplies them, where they are only stored
+    speedup, byte_ratio   beside weights in their native type: seconds, and bytes from where weights are
     executed     FLOPs of the kernels' calls; bytes that come from memory: weights and KV cache; of activations
     samples, marked   how many there are, and how many of them were disturbed
     """
@@ -66,6 +68,7 @@ def _row(metrics: Metrics, run: Run, figures: RunFigures) -> dict[str, Any]:
         "backend": run["backend"],
         "threads": run["threads"],
         "dtype": run["types"]["weights"],
+        "linear": run.get("linear"),
         "itemsize": TYPES[run["types"]["activations"]].bytes(1),
         "seconds": figures["seconds"],
         "samples": len(run["seconds"]),
@@ -83,10 +86,32 @@ def _row(metrics: Metrics, run: Run, figures: RunFigures) -> dict[str, Any]:
         "share_of_peak": executed["flops"] / seconds / peak if peak else None,
         "share_of_read": executed["cold_bytes"] / seconds / read if read else None,
         "tokens_per_second": figures["tokens_per_second"]["value"],
+        "speedup": figures.get("speedup"),
+        "byte_ratio": figures.get("byte_ratio"),
+        "accuracy": run.get("accuracy"),
         "bound_seconds": figures.get("bound_seconds"),
         "percent_of_bound": figures.get("percent_of_roof"),
         "parts": [{"name": name, **part} for name, part in figures["parts"].items()],
     }
+
+
+def weights_label(row: Mapping[str, Any]) -> str:
+    """The weights' type, and the activations' where they are rounded on the way: "i4g32, x in 8 bits"."""
+    return f"{row['dtype']}{', x in 8 bits' if row['linear'] == 'linear_a8' else ''}"
+
+
+def place_label(row: Mapping[str, Any]) -> str:
+    """ "GPT-2, decode, 128 tokens", and how weights are stored, where they only are."""
+    stored = f", weights in {weights_label(row)}" if row["linear"] else ""
+    return f"{row['model']}, {row['phase']}, {row['length']} tokens{stored}"
+
+
+def in_parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """place_label(): the rows of all backends, whose parts are the same calls."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(place_label(row), []).append(row)
+    return found
 
 
 def _roofs(metrics: Metrics, run: Run) -> tuple[float | None, float | None]:

@@ -9,6 +9,7 @@ from rich.text import Text
 from bench.report.columns import Column
 from bench.report.tables import table
 from bench.report.text import interval, of_threads, seconds
+from bench.transformer.rows import place_label
 from bench.workloads.model import Model
 
 Row = Mapping[str, Any]
@@ -42,7 +43,7 @@ def _milliseconds(figure: Mapping[str, float]) -> str:
     return interval({key: 1e3 * value for key, value in figure.items()}, 1)
 
 
-def _percent(figure: Mapping[str, float] | None) -> str:
+def percent(figure: Mapping[str, float] | None) -> str:
     return "-" if figure is None else f"{figure['value']:.0f}"
 
 
@@ -55,7 +56,8 @@ def _whole(figure: Mapping[str, float]) -> str:
     return interval({key: 1e3 * value for key, value in figure.items()}, 0 if figure["value"] >= 1 else 1)
 
 
-def _graded(row: Row) -> str:
+def graded(row: Row) -> str:
+    """By how far its visits differ, and how many of its samples were disturbed."""
     return (row["grade"] or "-") + (f" {row['marked']}/{row['samples']}" if row["marked"] else "")
 
 
@@ -72,7 +74,7 @@ LATENCY: Sequence[Column[Row]] = (
     Column("ms [95 %]", lambda r: _whole(r["seconds"]), "medians of samples from three passes;"),
     Column(
         "% of\nbound",
-        lambda r: _percent(r["percent_of_bound"]),
+        lambda r: percent(r["percent_of_bound"]),
         "bound: what FMA peak and read bandwidth of the same rounds allow, call by call;",
     ),
     Column(
@@ -88,7 +90,7 @@ LATENCY: Sequence[Column[Row]] = (
     Column("tokens/s", lambda r: f"{r['tokens_per_second']:,.0f}"),
     Column(
         "grade",
-        _graded,
+        graded,
         "grade: by how far its visits differ, as trust's; 2/9: two of nine samples were disturbed.",
         True,
     ),
@@ -123,7 +125,7 @@ def part_columns(rows: Sequence[Row]) -> Sequence[Column[Part]]:
         return (
             Column(f"{rows[b]['backend']}: time", lambda p: seconds(p[b]["seconds"]["value"])),
             Column("% of all", lambda p: f"{100 * p[b]['seconds']['value'] / whole:.1f}"),
-            Column("% of bound", lambda p: _percent(p[b]["percent_of_roof"])),
+            Column("% of bound", lambda p: percent(p[b]["percent_of_roof"])),
         )
 
     return (
@@ -143,7 +145,7 @@ def parts_table(rows: Sequence[Row]) -> Table:
     took = " and ".join(f"{seconds(row['seconds']['value'])} in {row['backend']}" for row in rows)
     parts: list[Part] = list(zip(*(row["parts"] for row in rows), strict=True))
     return table(
-        f"{first['model']}, {first['phase']}, {first['length']} tokens: {took}, part by part",
+        f"{place_label(first)}: {took}, part by part",
         part_columns(rows),
         sorted(parts, key=lambda part: -part[0]["seconds"]["value"]),
     )

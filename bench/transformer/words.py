@@ -10,7 +10,8 @@ from bench.record.runs.figures import UNIT
 from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown
 from bench.report.text import interval, machine_line, of_threads, seconds, times
-from bench.transformer.rows import OURS
+from bench.transformer.rows import OURS, in_parts
+from bench.transformer.stored import ACCURACY, STORED, in_places, judged, stored_words
 from bench.transformer.tables import BESIDE, WIDE, part_columns
 
 Row = Mapping[str, Any]
@@ -20,12 +21,13 @@ TWICE = 2.0  # a part that takes so many times its bound is named
 def words(rows: Sequence[Row]) -> list[str]:
     """A sentence or two on every model and phase, at its longest input, on the kernels in C if they were measured."""
     said = []
-    backend = OURS if any(row["backend"] == OURS for row in rows) else rows[0]["backend"]
-    mine = [row for row in rows if row["backend"] == backend]
+    native = [row for row in rows if not row["linear"]]
+    backend = OURS if any(row["backend"] == OURS for row in native) else native[0]["backend"]
+    mine = [row for row in native if row["backend"] == backend]
     for _, alike in groupby(mine, key=lambda row: (row["model"], row["phase"])):
         row = max(alike, key=lambda row: row["length"])
         said.append(" ".join(_sentences(row)))
-    return said
+    return [*said, *stored_words(rows)]
 
 
 def _sentences(row: Row) -> Iterator[str]:
@@ -79,12 +81,13 @@ def page(metrics: Metrics, rows: Sequence[Row], beside: Sequence[Row]) -> str:
     if beside:
         lines += _table(BESIDE, [(row, name) for row in beside for name in row["seconds"]])
     else:
-        lines += _table(WIDE, rows)
-        for (model, phase, length), group in groupby(rows, key=lambda r: (r["model"], r["phase"], r["length"])):
-            alike = list(group)
+        lines += _table(WIDE, [row for row in rows if not row["linear"]])
+        if any(row["linear"] for row in rows):
+            lines += [*_table(STORED, in_places(rows)), *_table(ACCURACY, judged(rows))]
+        for place, alike in in_parts(rows).items():
             parts: list[Any] = list(zip(*(row["parts"] for row in alike), strict=True))
             parts.sort(key=lambda part: -part[0]["seconds"]["value"])
-            lines += [f"## {_escaped(model)}, {phase}, {length} tokens", "", *_table(part_columns(alike), parts)]
+            lines += [f"## {_escaped(place)}", "", *_table(part_columns(alike), parts)]
     lines += [f"- {reason}" for reason in trust["reasons"]]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -11,16 +11,16 @@ import pytest
 from bench import check
 from bench.errors import BadInput
 from bench.measure.groups import VISITS
+from bench.measure.models.latency import Latency
+from bench.measure.models.tasks import tasks
+from bench.measure.models.visits import permuted
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.store import load, save
 from bench.transformer import __main__ as transformer
-from bench.transformer.latency import Latency
 from bench.transformer.plot import draw
 from bench.transformer.rows import paper, rows_of
 from bench.transformer.tables import latency_table, parts_table
-from bench.transformer.tasks import tasks
-from bench.transformer.visits import permuted
 from bench.transformer.words import page, words
 from bench.workloads.model import Model, find
 from support import checkpoints, records
@@ -215,7 +215,7 @@ def test_longer_than_the_models_positions() -> None:
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.visits.available_memory_bytes", lambda: 1 << 30)
+    monkeypatch.setattr("bench.measure.models.visits.available_memory_bytes", lambda: 1 << 30)
     with pytest.raises(BadInput, match=r"BERT-Large, encode, 128 tokens: takes 2\.4 GiB; 1\.0 GiB are available"):
         Latency(Session("test", [1]), tasks([find("BERT-Large")], [128], ("c",)), 1)
 

@@ -15,6 +15,7 @@ from bench.errors import BadInput
 from bench.host.cpus import cpus_for
 from bench.host.sysfs import one_cpu_per_core
 from bench.measure.groups import VISITS
+from bench.measure.models.tasks import Task, tasks
 from bench.measure.session import Session
 from bench.measure.timing import timed
 from bench.models import libraries
@@ -25,7 +26,6 @@ from bench.transformer import __main__ as transformer
 from bench.transformer.libraries import LibraryLatency, ModelWorker, compare, ours
 from bench.transformer.rows import beside_libraries
 from bench.transformer.tables import beside_table
-from bench.transformer.tasks import Task, tasks
 from bench.workloads.model import Model
 from kernels.verify import WrongResult
 from support import records
@@ -204,7 +204,7 @@ def test_what_was_measured_until_then_is_kept(latency: LibraryLatency, monkeypat
                 samples[which].turns.append(turn)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.transformer.visits.collect", interrupted)
+    monkeypatch.setattr("bench.measure.models.visits.collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(latency.measure(0.001))
     (row,) = beside_libraries(latency.session.metrics())
@@ -212,14 +212,14 @@ def test_what_was_measured_until_then_is_kept(latency: LibraryLatency, monkeypat
 
 
 def test_wrong_results_leave_no_figure(latency: LibraryLatency, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.visits.weights_of", lambda model, *_: random_weights(model, seed=4))
+    monkeypatch.setattr("bench.measure.models.visits.weights_of", lambda model, *_: random_weights(model, seed=4))
     with pytest.raises(WrongResult, match=r"own: .* of the largest element away from c's result"):
         list(latency.measure(0.001))
     assert not any(run["seconds"] for run in latency.session.runs)
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transformer.visits.available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("bench.measure.models.visits.available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(BadInput, match=r"tiny GPT-2, decode, 60 tokens: takes .* GiB; 0\.0 GiB are available"):
         LibraryLatency(Session("test", [1]), TASKS[-1:], 1, None, LIBRARIES)
 

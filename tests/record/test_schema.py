@@ -11,11 +11,11 @@ from bench.record import format as formats
 from bench.record.placement import Found
 from bench.record.probes import LOOPS, PROBES
 from bench.record.row import Kind, Level, Row, make_row
-from bench.record.runs.run import PartFigures, Run, RunFigures
+from bench.record.runs.run import Accuracy, PartFigures, Run, RunFigures
 from bench.record.schema import invalid, schema
 from kernels import KERNELS
 from kernels.backends import libraries
-from kernels.operations import OPERATIONS
+from kernels.operations import LINEAR, OPERATIONS
 from kernels.types import TYPES
 from support import battery, records
 
@@ -61,6 +61,7 @@ def test_words_are_those_of_the_types() -> None:
     assert schema()["$defs"]["grade"]["enum"] == list(get_args(formats.Grade))
     figures = schema()["$defs"]["row_figures"]["properties"]
     assert figures["verdict"]["enum"] == list(get_args(formats.Verdict))
+    assert schema()["$defs"]["run"]["properties"]["linear"]["enum"] == list(LINEAR)
     pairs = schema()["$defs"]["session"]["properties"]["placements"]["items"]["properties"]
     assert pairs["found"]["enum"] == list(get_args(Found))
 
@@ -77,6 +78,7 @@ def test_words_are_those_of_the_types() -> None:
         (Run, "run"),
         (RunFigures, "run_figures"),
         (PartFigures, "part_figures"),
+        (Accuracy, "accuracy"),
     ],
 )
 def test_fields_are_those_of_the_types(typed: Any, name: str | None) -> None:

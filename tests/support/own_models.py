@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.measure.models.tasks import Task
 from bench.models.libraries import Run
 from bench.transformer.libraries import ours
-from bench.transformer.tasks import Task
 from bench.workloads.model import Model
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.record.runs.run import INFERENCE, OPERANDS, Run, key
 from bench.record.runs.work import work
+from kernels.types import TYPES
 
 SLOW = 3.0  # a part that takes this many times what it takes elsewhere in the session was disturbed,
 WORTH = 0.01  # if that cost the run at least this share
@@ -73,6 +74,20 @@ def _odd(run: Run) -> Iterator[str]:
         yield f"width {model['width']} is no multiple of {model['heads']} heads"
     elif run["together"] is not None and run["together"] > model["heads"]:
         yield f"{run['together']} heads together, of {model['heads']}"
+    yield from _stored(run)
+
+
+def _stored(run: Run) -> Iterator[str]:
+    """Weights that no operation multiplies, and accuracies of runs that need none."""
+    weights, activations, linear = *(TYPES[run["types"][name]] for name in OPERANDS), run.get("linear")
+    fitting = not weights.native and weights.accumulator == activations.name and run["what"] == "inference"
+    if (linear and not fitting) or not (linear or weights.native):
+        yield f"{linear or run['what']} of weights in {weights.name} and activations in {activations.name}"
+    if "accuracy" in run and not linear:
+        yield "it has an accuracy, but weights in their native type"
+    for name in ("width", "ffn"):
+        if run["model"][name] % weights.group:
+            yield f"{name} {run['model'][name]} is no multiple of {weights.group}, the group of {weights.name}"
 
 
 def slow_parts(runs: Sequence[Run]) -> list[list[int]]:

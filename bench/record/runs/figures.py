@@ -41,6 +41,7 @@ class RunMetrics:
     def __init__(self, runs: Sequence[Run], roofs: Mapping[int, Roofs], machine: Mapping[str, Any]) -> None:
         self.bounds = {key(run): Bound.of(run, roofs.get(run["threads"]), machine) for run in runs}
         self.units = {_kin(run): run for run in runs if is_unit(run)}
+        self.natives = {_place(run): run for run in runs if "linear" not in run}
         self.moves: list[float | None] = []
         self.figures = [self._of(run) for run in runs]
 
@@ -69,14 +70,16 @@ class RunMetrics:
             figures["grade"] = "D" if "note" in figures else grade(half(moved))
         if unit := self.units.get(_kin(run)):
             self._beside(run, unit, figures)
+        if "linear" in run:
+            native = _native(run)
+            figures["byte_ratio"] = totals(np.concatenate(list(work(native).values())))[2] / cold
+            if (other := self.natives.get(_place(run))) and (ratio := _ratio(other, run)):
+                figures["speedup"] = ratio
         return figures
 
     def _beside(self, run: Run, unit: Run, figures: RunFigures) -> None:
-        one, mine = _by_round(unit), _by_round(run)
-        common = [n for n in mine if n in one]
-        if common:
-            ratio = median_interval([mine[n][0] / one[n][0] for n in common], [mine[n][1] for n in common])
-            figures["over_unit"] = ratio.as_dict()
+        if ratio := _ratio(run, unit):
+            figures["over_unit"] = ratio
         bound = self.bounds[key(unit)]
         if bound and "bound_seconds" in figures:
             figures["bound_over_unit"] = figures["bound_seconds"] / bound.seconds(unit)
@@ -85,8 +88,29 @@ class RunMetrics:
 def _kin(run: Run) -> tuple[Any, ...]:
     """Equal for runs that one unit serves: on the same kernels; of training, of the same chain."""
     chain = (tuple(sorted(run["model"].items())), run["length"]) if run["what"] == "training" else ()
-    types = tuple(sorted(run["types"].items()))
+    types = (*sorted(run["types"].items()), run.get("linear"))
     return run["what"], run["backend"], run["isa"], run["threads"], types, chain
+
+
+def _native(run: Run) -> Run:
+    """The same run with weights of the type that they are multiplied in."""
+    native: Run = {**run, "types": dict.fromkeys(run["types"], run["types"]["activations"])}
+    native.pop("linear", None)
+    return native
+
+
+def _place(run: Run) -> tuple[Any, ...]:
+    """Equal for runs that differ in their weights' type alone, and in the ISA that has kernels for it."""
+    return key(_native({**run, "isa": ""}))
+
+
+def _ratio(run: Run, other: Run) -> Figure | None:
+    """The seconds of one over the other's in the same round, the median; None where they share no round."""
+    mine, one = _by_round(run), _by_round(other)
+    common = [n for n in mine if n in one]
+    if not common:
+        return None
+    return median_interval([mine[n][0] / one[n][0] for n in common], [mine[n][1] for n in common]).as_dict()
 
 
 def _by_round(run: Run) -> dict[int, tuple[float, int]]:

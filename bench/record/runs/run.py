@@ -24,6 +24,34 @@ class ModelNumbers(TypedDict):
     vocabulary: NotRequired[int]
 
 
+class Accuracy(TypedDict):
+    """How far a model with stored weights is from the same one in its native type, over `positions` of texts.
+
+    weights       "random", or a "checkpoint"
+    text          "random" tokens, or a "given" text
+    max_error, rms_error   of the logits; of an encoder, which has none, of the hidden states
+    rms           of what they are compared with, its mean over a position's logits taken off: they don't matter
+    kl, kl_most   Kullback-Leibler divergence from the native model's distribution of the next token, in nats, mean and
+                  largest; it and what follows is None for an encoder
+    same_top      share of positions with the same likeliest token
+    top_change    RMS change of the probability of the native model's likeliest token
+    perplexity, native_perplexity   of the text; None where the weights are random
+    """
+
+    positions: int
+    weights: Literal["random", "checkpoint"]
+    text: Literal["random", "given"]
+    max_error: float
+    rms_error: float
+    rms: float
+    kl: float | None
+    kl_most: float | None
+    same_top: float | None
+    top_change: float | None
+    perplexity: float | None
+    native_perplexity: float | None
+
+
 class Run(TypedDict):
     """One model, phase and length on one backend; sample i took seconds[i]. record.schema.json says more.
 
@@ -33,6 +61,7 @@ class Run(TypedDict):
     together   inference: heads that attend at once; None otherwise
     parts      seconds that each sample spent on each part; {}: only the whole was timed
     held       training: bytes that a step held at most, as counted and as tracemalloc saw them; None: not measured
+    linear     where weights are only stored, the operation of linear layers, one of kernels.operations.LINEAR
     """
 
     what: What
@@ -52,6 +81,8 @@ class Run(TypedDict):
     marks: dict[str, list[int]]
     parts: dict[str, list[float]]
     held: dict[str, int] | None
+    linear: NotRequired[str]
+    accuracy: NotRequired[Accuracy]
 
 
 class PartFigures(TypedDict):
@@ -71,6 +102,8 @@ class RunFigures(TypedDict):
 
     percent_of_roof  the bound by the roofs of a sample's round over its seconds
     over_unit        seconds over those of the unit in the same round: bench.record.runs.figures.is_unit()
+    speedup          of stored weights: the native model's seconds over this one's, in the same round
+    byte_ratio       of stored weights: bytes from where weights are that the native model reads, over this one's
     """
 
     seconds: Figure
@@ -82,6 +115,8 @@ class RunFigures(TypedDict):
     percent_of_roof: NotRequired[Figure]
     over_unit: NotRequired[Figure]
     bound_over_unit: NotRequired[float]
+    speedup: NotRequired[Figure]
+    byte_ratio: NotRequired[float]
     grade: NotRequired[Literal["A", "B", "C", "D"]]
     note: NotRequired[str]
 
@@ -99,9 +134,10 @@ def make_run(
     interval: int | None = None,
     together: int | None = None,
     held: dict[str, int] | None = None,
+    stored: tuple[str, str] | None = None,
 ) -> Run:
-    """A run without samples; add_run() adds them."""
-    return {
+    """A run without samples; add_run() adds them. stored: the type that weights are only stored in, their operation."""
+    run: Run = {
         "what": what,
         "model": {**model},
         "phase": phase,
@@ -120,6 +156,9 @@ def make_run(
         "parts": {},
         "held": held,
     }
+    if stored:
+        run["types"]["weights"], run["linear"] = stored
+    return run
 
 
 def add_run(
@@ -147,7 +186,7 @@ def key(run: Run) -> tuple[Any, ...]:
     """What a record has once: two runs with equal keys are the same measurement. The model counts by its numbers."""
     model, types = (tuple(sorted(run[name].items())) for name in ("model", "types"))
     where = run["backend"], run["isa"], run["threads"]
-    return (run["what"], model, run["phase"], run["length"], run["interval"], *where, types)
+    return (run["what"], model, run["phase"], run["length"], run["interval"], *where, types, run.get("linear"))
 
 
 def good(run: Run) -> list[int]:

@@ -51,6 +51,7 @@ def _work(
     isa: str,
     threads: int,
     types: tuple[tuple[str, str], ...],
+    linear: str | None,
     together: int | None,
 ) -> dict[str, np.ndarray]:
     numbers, of = dict(model), dict(types)
@@ -58,7 +59,7 @@ def _work(
         assert interval is not None
         parts = _training(numbers, length, interval, of)
     else:
-        parts = _inference(numbers, phase, length, together or numbers["heads"], of)
+        parts = _inference(numbers, phase, length, together or numbers["heads"], of, linear)
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for part, calls in parts:
         found[part].append(np.atleast_2d(np.asarray(calls, float)))
@@ -69,7 +70,7 @@ Part = tuple[str, Call | np.ndarray]
 
 
 def _inference(
-    model: Mapping[str, int], phase: str, length: int, together: int, types: Mapping[str, str]
+    model: Mapping[str, int], phase: str, length: int, together: int, types: Mapping[str, str], stored: str | None
 ) -> Iterator[Part]:
     """The calls of bench.models.inference: those of one pass, or when decoding of one pass per token."""
     layers, d, f = model["layers"], model["width"], model["ffn"]
@@ -79,6 +80,8 @@ def _inference(
     size = TYPES[activations].bytes(d)  # of one row
 
     def linear(name: str, k: int, n: int) -> Part:
+        if stored:
+            return name, call(stored, {"m": m, "n": n, "k": k}, {"w": weights}, "w", layers * passes)
         if m == 1:
             return name, call("gemv_t", {"n": n, "k": k}, {"w": weights}, "w", layers * passes)
         return name, call("gemm_prepacked", {"m": m, "n": n, "k": k}, {"b": weights}, "b", layers * passes)
@@ -101,7 +104,8 @@ def _inference(
     yield linear("ffn_down", f, d)
     if decoder:
         vocabulary = model["vocabulary"]
-        yield "lm_head", call("gemv", {"n": vocabulary, "k": d}, {"w": weights}, "w", passes)
+        head, one = (stored, {"m": 1}) if stored else ("gemv", {})
+        yield "lm_head", call(head, {**one, "n": vocabulary, "k": d}, {"w": weights}, "w", passes)
         yield "argmax", Call(passes, 0, 0, TYPES[activations].bytes(vocabulary), 0)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.models import BACKENDS
 from bench.models.inference import Decoder, Encoder, together
+from bench.models.schemes import Scheme
 from bench.models.steps import Step
 from bench.models.weights import Weights
 from bench.record.runs.run import ModelNumbers, Run, make_run
@@ -16,18 +17,27 @@ from kernels.types import DTYPES
 
 EFFICIENCY = 0.7  # of the roofs, for estimates of time
 
+Contestant = tuple[str, Scheme | None]
+"""A backend, and how it has the weights stored; None: in their native type."""
+
 
 @dataclass(frozen=True)
 class Task:
     """One model, phase and length. decode: `length` tokens are generated one by one, from an empty cache.
 
     backends  whose kernels run it, in turns
+    stored    backends that run it with weights as they are stored, too, and how these are
     """
 
     model: Model
     phase: str
     length: int
     backends: tuple[str, ...] = BACKENDS
+    stored: tuple[tuple[str, Scheme], ...] = ()
+
+    @property
+    def contestants(self) -> list[Contestant]:
+        return [*((backend, None) for backend in self.backends), *self.stored]
 
     @property
     def label(self) -> str:
@@ -42,7 +52,7 @@ class Task:
         counts = total(count(self.model, self.length, self.phase))
         return max(counts.flops / peak, counts.bytes(itemsize) / read * (self.phase == "decode")) / EFFICIENCY
 
-    def run(self, backend: str, isa: str, threads: int, dtype: str) -> Run:
+    def run(self, backend: str, isa: str, threads: int, dtype: str, scheme: Scheme | None = None) -> Run:
         """What a record keeps of it, without samples."""
         model, size, ours = self.model, DTYPES[dtype].itemsize, backend in BACKENDS
         one = self.phase == "decode"
@@ -56,7 +66,8 @@ class Task:
             "vocabulary": model.vocabulary,
         }
         of = (numbers, self.phase, self.length, backend, isa, threads, dtype)
-        return make_run("inference", *of, together=heads if ours else None)
+        stored = (scheme.element, scheme.operation) if scheme else None
+        return make_run("inference", *of, together=heads if ours else None, stored=stored)
 
     def prepare(self, weights: Weights, threads: int, backend: str) -> list[Step]:
         """Binds, and compiles, everything, and lets the tokens in."""
@@ -75,10 +86,15 @@ class Task:
         return [step for position in range(self.length) for step in decoder.token[position]]
 
 
-def tasks(models: Sequence[Model], lengths: Sequence[int], backends: tuple[str, ...] = BACKENDS) -> list[Task]:
+def tasks(
+    models: Sequence[Model],
+    lengths: Sequence[int],
+    backends: tuple[str, ...] = BACKENDS,
+    stored: tuple[tuple[str, Scheme], ...] = (),
+) -> list[Task]:
     """Every phase of every model at every length, longer ones than the model's positions included."""
     return [
-        Task(replace(model, positions=max(model.positions, *lengths)), phase, length, backends)
+        Task(replace(model, positions=max(model.positions, *lengths)), phase, length, backends, stored)
         for model in models
         for phase in model.phases
         for length in lengths

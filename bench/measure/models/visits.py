@@ -10,14 +10,15 @@ from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import available_memory_bytes
 from bench.measure.groups import VISITS
+from bench.measure.models.tasks import Contestant, Task
 from bench.measure.probes import Probe
 from bench.measure.session import AGAIN, Session
 from bench.measure.timing import OPENMP, Samples, Variant, collect
+from bench.models.schemes import Scheme
 from bench.models.weights import Weights, refuse, weights_of
 from bench.record.runs.faults import SLOW_PART, mark
 from bench.record.runs.figures import RunMetrics
 from bench.record.runs.run import Run, add_run
-from bench.transformer.tasks import Task
 from bench.workloads.model import Model
 from kernels.types import DTYPES
 from kernels.verify import WrongResult
@@ -53,7 +54,7 @@ class Measuring:
     def __init__(self, session: Session, todo: Sequence[Task], threads: int, weights: Path | None = None) -> None:
         self.session, self.tasks, self.threads, self.path = session, list(todo), threads, weights
         self.dtype = session.dtypes[0]
-        self._runs: dict[tuple[Task, str], Run] = {}
+        self._runs: dict[tuple[Task, Contestant], Run] = {}
         self._weights: dict[Model, Weights] = {}
         free, size = available_memory_bytes(), DTYPES[self.dtype].itemsize
         for task in todo:
@@ -81,12 +82,13 @@ class Measuring:
     def check_again(self, entries: Sequence[Entry]) -> None:
         """Raises WrongResult where what was timed last went wrong."""
 
-    def run_of(self, task: Task, backend: str, isa: str) -> Run:
+    def run_of(self, task: Task, backend: str, isa: str, scheme: Scheme | None = None) -> Run:
         """The task's run on a backend, made on its first visit."""
-        if (task, backend) not in self._runs:
-            self._runs[task, backend] = task.run(backend, isa, self.threads, self.dtype)
-            self.session.runs.append(self._runs[task, backend])
-        return self._runs[task, backend]
+        name = task, (backend, scheme)
+        if name not in self._runs:
+            self._runs[name] = task.run(backend, isa, self.threads, self.dtype, scheme)
+            self.session.runs.append(self._runs[name])
+        return self._runs[name]
 
     def run(self, seconds: float) -> None:
         """The roofs, then every task in each pass; then those that were disturbed, within a fifth of the time."""
@@ -122,7 +124,7 @@ class Measuring:
         """Seconds that a visit will take, from the roofs measured so far."""
         roofs = self.session.roofs()[self.threads]
         peak, read = roofs.peaks[self.dtype, self.session.isa].value, roofs.bandwidths["DRAM"].value
-        once = len(task.backends) * task.likely_seconds(peak, read, DTYPES[self.dtype].itemsize)
+        once = len(task.contestants) * task.likely_seconds(peak, read, DTYPES[self.dtype].itemsize)
         return max(seconds / VISITS, once) + 0.5 * once + MAKING * task.model.parameters()
 
     def _disturbed(self) -> list[Task]:

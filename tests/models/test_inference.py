@@ -8,11 +8,11 @@ import pytest
 from scipy.special import erf
 
 from bench.errors import BadInput
+from bench.measure.models.tasks import Task
 from bench.models.inference import Decoder, Encoder
 from bench.models.steps import BACKENDS, by_name, timed_steps
 from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights
 from bench.record.runs.work import work
-from bench.transformer.tasks import Task
 from bench.workloads.model import Model, find
 from support.needed import needed
 
