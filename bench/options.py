@@ -1,6 +1,7 @@
 """Options that several commands have, each checked where it is read."""
 
 import os
+from collections.abc import Callable, Iterable
 
 from bench.cli import Parser
 from bench.errors import BadInput
@@ -73,3 +74,16 @@ def use_pages(text: str) -> str:
         return pages()
     except ValueError as error:
         raise BadInput(str(error)) from error
+
+
+def words(option: str, known: Iterable[str]) -> Callable[[str], list[str]]:
+    """The type of an option, --types: some of these words, separated by commas, as a list in their own order."""
+    every = list(known)
+
+    def chosen(text: str) -> list[str]:
+        given = text.split(",")
+        if set(given) - set(every):
+            raise BadInput(f"{option} {text}: one or several of {', '.join(every)}")
+        return [word for word in every if word in given]
+
+    return chosen

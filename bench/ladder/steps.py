@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record.intervals import Interval, median_interval
+from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
-from bench.record.roofs import Series
+from bench.record.roofs import Series, over
 from bench.record.row import Row, arithmetic, flops, types_label
 from kernels.operations import SCALAR_GEMMS
 from kernels.types import DTYPES
@@ -59,17 +59,6 @@ class Step:
     def as_dict(self) -> dict[str, Any]:
         gain = self.gain and self.gain.as_dict()
         return {**vars(self), "gflops": self.gflops.as_dict(), "percent": self.percent.as_dict(), "gain": gain}
-
-
-def over(rates: Series, below: Series) -> Interval:
-    """The median of the ratios of two rates of the same rounds; of the same visits, where they share no round."""
-    visit = dict(zip(rates.rounds, rates.visits, strict=True))
-    common = sorted(rates.by_round.keys() & below.by_round.keys())
-    if common:
-        return median_interval([rates.by_round[n] / below.by_round[n] for n in common], [visit[n] for n in common])
-    mine, other = rates.by_visit, below.by_visit
-    both = sorted(mine.keys() & other.keys())
-    return median_interval([mine[v] / other[v] for v in both], both)
 
 
 def _lowest(metrics: Metrics) -> Row:

@@ -86,6 +86,17 @@ def spread(values: Sequence[float], visits: Sequence[int]) -> float | None:
     return max(medians) / min(medians) - 1 if len(medians) > 1 else None
 
 
+def over(rates: Series, below: Series) -> Interval:
+    """The median of the ratios of two rates of the same rounds; of the same visits, where they share no round."""
+    visit = dict(zip(rates.rounds, rates.visits, strict=True))
+    common = sorted(rates.by_round.keys() & below.by_round.keys())
+    if common:
+        return median_interval([rates.by_round[n] / below.by_round[n] for n in common], [visit[n] for n in common])
+    mine, other = rates.by_visit, below.by_visit
+    both = sorted(mine.keys() & other.keys())
+    return median_interval([mine[v] / other[v] for v in both], both)
+
+
 class Roofs:
     """The ceilings of one thread count: peaks per (type, isa) in FLOP/s, read bandwidths per level in bytes/s."""
 

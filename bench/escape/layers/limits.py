@@ -1,0 +1,27 @@
+"""What stops a kernel on cold weights: memory, or its own instructions, as it runs where memory is no limit."""
+
+from typing import Literal
+
+Limit = Literal["bandwidth", "unpacking", "issue", "latency"]
+
+NEAR = 0.75
+"""Of its nearest bound: what stays below meets none, but waits: loads and instructions don't overlap."""
+MOSTLY = 0.5
+"""Of the FMA peak, hot: multiply-adds alone take that share of what the core can issue."""
+
+MEANING = (
+    "Limited by: bandwidth, where the read roof is below what the kernel reads from its own L2 (hot); otherwise issue, "
+    f"where that is over {MOSTLY:.0%} of the FMA peak, or unpacking: what turns stored weights into numbers; latency, "
+    f"where it comes within {NEAR:.0%} of neither bound."
+)
+
+
+def limited_by(cold: float, roof: float, hot: float, of_peak: float) -> Limit:
+    """cold, roof, hot: bytes/s of a kernel's weights from memory, that memory can be read at, and of the same kernel
+    where they are in its cores' L2. of_peak: its share of the FMA peak there.
+    """
+    if cold < NEAR * min(roof, hot):
+        return "latency"
+    if roof <= hot:
+        return "bandwidth"
+    return "issue" if of_peak > MOSTLY else "unpacking"
