@@ -7,7 +7,9 @@ from bench.cli import Parser
 from bench.errors import BadInput
 from bench.host.cpus import thread_counts
 from kernels.arrays import PAGES, PAGES_VARIABLE, pages
-from kernels.types import DTYPES
+from kernels.types import DTYPES, TYPES
+
+STORED = tuple(name for name, element in TYPES.items() if not element.native)
 
 
 def add_threads(parser: Parser, default: str = "1,all") -> None:
@@ -58,6 +60,19 @@ def dtypes(text: str) -> list[str]:
     found = text.split(",")
     if set(found) - set(DTYPES):
         raise BadInput(f"--dtype {text}: {', '.join(DTYPES)} or {','.join(DTYPES)}")
+    return found
+
+
+def add_stored(parser: Parser, what: str, default: str | None = None) -> None:
+    """--types, one or several of those that are only stored: options.types is their list, None without a default."""
+    parser.add_argument("--types", type=stored_types, default=default, help=f"{what}; several of {', '.join(STORED)}")
+
+
+def stored_types(text: str) -> list[str]:
+    """ "i4g32,i8" as a list. Raises BadInput for other names."""
+    found = list(dict.fromkeys(text.split(",")))
+    if set(found) - set(STORED):
+        raise BadInput(f"--types {text}: one or several of {', '.join(STORED)}")
     return found
 
 

@@ -20,7 +20,7 @@ from kernels.operations import OPERATIONS
 from kernels.packing import Packed
 from kernels.teams import check_team, exclusive
 from kernels.types import TYPES, Types, accumulator, label
-from kernels.verify import check
+from kernels.verify import WrongResult, check, error_bound, reference
 
 ISA_VARIABLE = "RIDGELINE_ISA"
 MANY = 1024
@@ -104,12 +104,22 @@ class Kernel:
         self._check_threads(threads)
         return self._bind(ready, out=out, threads=threads, **options)
 
-    def check(self, inputs: Sequence[np.ndarray], result: np.ndarray) -> None:
-        """Raises WrongResult where a result of these inputs, weights in plain storage, is none that it may give."""
+    def expected(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(what these inputs, weights in plain storage, have to give in float64, the bound of the error)."""
         if self.meaning:
-            check("linear", self.types, inputs, result, *self.meaning(self.types, inputs))
-        else:
-            check(self.operation, self.types, inputs, result)
+            return self.meaning(self.types, inputs)
+        given = self.operation, self.types, inputs
+        return reference(*given), error_bound(*given)
+
+    def check(self, inputs: Sequence[np.ndarray], result: np.ndarray, *known: np.ndarray) -> None:
+        """Raises WrongResult, with the kernel's name, where a result is farther from the expected one than its bound.
+
+        known: what expected() gave.
+        """
+        try:
+            check(self.operation, self.types, inputs, result, *(known or self.expected(inputs)))
+        except WrongResult as error:
+            raise WrongResult(f"{self.name}: {error}") from error
 
     def __call__(self, *inputs: Any, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
         """Runs once and returns the output, a new array unless `out` is given. Raises as bind() does."""

@@ -1,7 +1,8 @@
 """python -m bench.peers [RECORD]: the project's kernels beside the libraries that people would use instead.
 
 Everything is measured in one run, sample by sample in turn, each library in a process of its own: plain
-products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call.
+products against plain ones, weights packed ahead against weights packed ahead, attention's heads in one call. With
+--types, weights that are only stored: everybody multiplies the same quantised numbers.
 """
 
 from collections.abc import Sequence
@@ -10,27 +11,32 @@ from typing import Any
 
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
-from bench.options import add_dtype, add_seconds, add_threads
+from bench.options import add_dtype, add_seconds, add_stored, add_threads
 from bench.record.metrics import Metrics
 from bench.record.store import derived_from, load
-from bench.report.libraries import as_dict, summary
+from bench.report import libraries as native
+from bench.report import stored
 from kernels.backends import libraries
 
 
 def _shown(options: Any, metrics: Metrics, saved: Path | None = None, failed: bool = False) -> int:
-    document, complete = as_dict(metrics), metrics.record["complete"]
-    return shown(options, complete, document, lambda out: out.print(summary(metrics)), saved, failed=failed)
+    complete, page = metrics.record["complete"], stored if stored.took_part(metrics) else native
+    document = native.as_dict(metrics) | stored.as_dict(metrics)
+    return shown(options, complete, document, lambda out: out.print(page.summary(metrics)), saved, failed=failed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS.")
+    parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS, OpenBLAS and ggml.")
     parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     add_threads(parser)
     add_dtype(parser)
+    add_stored(parser, "of weights that are only stored, in tables of their own: m = 1, 8 and 512")
     parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
     add_seconds(parser, 0.05, "measuring time per kernel and shape")
     parser.add_results("records")
     options = parser.parse_args(arguments)
+    if options.types and options.dtype != "f32":
+        raise BadInput(f"--dtype {options.dtype}: products of --types are summed in f32")
     if options.record:
         metrics = load(options.record)
         if not any(row["backend"] in libraries.BACKENDS for row in metrics.rows):

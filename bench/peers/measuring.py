@@ -1,5 +1,7 @@
 """What bench.peers measures: the shapes, and the kernels beside each library on them."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import kernels
@@ -7,15 +9,17 @@ from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
 from bench.measure.run import Kept, kept, left_out, measuring, take_part
 from bench.measure.session import Session
-from bench.measure.suite import kernels_for
+from bench.measure.suite import kernels_for, stored_kernels
 from bench.workloads.model import find
-from bench.workloads.shapes import Case
+from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import Sweep, layer_cases
 from kernels.backends import libraries
 
 LENGTHS = (1, 8, 32, 128, 512)
+LINEAR_LENGTHS = (1, 8, 512)
 MATRICES = ((768, 768), (768, 3072), (3072, 768))  # what BERT-Base and GPT-2 have in common
 ATTENTION = (32, 128, 512)
+MOST_STORED = 6  # kernels of one type: linear, linear_a8 and gemv, of C and Numba
 GROWTH = (128, 256, 512, 1024, 2048)
 
 
@@ -45,6 +49,33 @@ def growth_cases() -> list[Case]:
     return [Case("gemm", s, model.ffn, model.width, True, (f"{model.name} ffn_up",)) for s in GROWTH]
 
 
+def stored_cases(full: bool) -> list[Case]:
+    """The weight matrices at LINEAR_LENGTHS, each once: linear has one orientation."""
+    sweep = Sweep(LINEAR_LENGTHS, (), (), 0.0, () if full else MATRICES)
+    found: dict[Shape, Case] = {}
+    for case in layer_cases(sweep):
+        one = replace(case, operation="gemv" if case.m == 1 else "gemm")
+        if case.weight:
+            layers = found[one.shape].layers if one.shape in found else ()
+            found[one.shape] = replace(one, layers=(*layers, *one.layers))
+    return list(found.values())
+
+
+def measure_stored(session: Session, types: Sequence[str], seconds: float, full: bool) -> None:
+    """Adds the rows of every case with weights of each type, one type after the other."""
+    isa, backends = isa_in_use(), left_out(("c", "numba"), session.threads)
+    session.start()
+    for element in types:
+        groups = []
+        for threads in session.threads:
+            for case in stored_cases(full):
+                others = libraries.rows_of(stored=True)
+                chosen = stored_kernels(case, [element], isa, others, backends[threads])
+                groups.append(Group.of(case, "f32", threads, chosen))
+        session.run(groups, seconds)
+    session.finish()
+
+
 def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
     """Adds the rows of every case to the session; the same weights with longer and longer inputs are one group."""
     isa = isa_in_use()
@@ -68,9 +99,13 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
 
 def measured(options: Any) -> Kept:
     """What the command's options ask for; its record is written. Raises BadInput where no library is installed."""
-    present = take_part(
-        libraries.missing(), {row.backend for row in libraries.rows_of(stored=False) if row.reason is None}
-    )
-    with measuring("peers", options, options.threads, [options.dtype], others=present) as session:
-        measure(session, options.dtype, options.seconds, options.full)
+    stored = options.types is not None
+    rows = [row for row in libraries.rows_of(stored) if not stored or row.types["w"] in options.types]
+    present = take_part(libraries.missing(stored), {row.backend for row in rows if row.reason is None})
+    own = MOST_STORED if stored else 0
+    with measuring("peers", options, options.threads, [options.dtype], others=present, stored=own) as session:
+        if stored:
+            measure_stored(session, options.types, options.seconds, options.full)
+        else:
+            measure(session, options.dtype, options.seconds, options.full)
     return kept(session, options, "-peers")
