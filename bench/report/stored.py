@@ -45,7 +45,7 @@ def contestant(row: Row) -> str:
 
 
 def comparisons(metrics: Metrics) -> list[Entry]:
-    """One entry per type, shape and thread count in which a library took part, in the order of the record.
+    """One entry per type, shape and thread count in which a library took part.
 
     seconds: by contestant, the median. percent: of m = 1, by contestant, its share of the read roof, in the bytes of
     the type with its scales. ratios: by kind, how many times C's speed is the fastest library's, with the name of
@@ -81,7 +81,8 @@ def comparisons(metrics: Metrics) -> list[Entry]:
                 "numba_over_c": min(c) / min(numba) if c and numba else None,
             }
         )
-    return found
+    order = list(TYPES)
+    return sorted(found, key=lambda e: (order.index(e["types"]), e["threads"], e["n"] * e["k"], e["n"], e["m"]))
 
 
 def _ratio(
