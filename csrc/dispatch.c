@@ -53,7 +53,10 @@ struct head {
     const struct kernel *kernel;
     int64_t threads, running;
 };
+#define PLAIN 1
 #define ARITHMETIC 1
+#define LINEAR 1
+#define INTEGER 1
 #define STREAM 1
 #define NONTEMPORAL 1
 #define KERNEL(name, arguments, workspace)                                                                             \

@@ -41,11 +41,27 @@ static const struct target target = {
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
     .chains = CHAINS,
+#if LINEAR
+    .weight_bits = WEIGHT_BITS,
+    .group = GROUP,
+    .scale_bytes = SCALE_BYTES,
+    .block_k = BLOCK_K,
+#endif
 };
 
 static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; }
 
+#if PLAIN
 #include "per_isa/gemv.h"
+#endif
+#if LINEAR
+#include "per_isa/packing.h"
+#include "per_isa/linear/order.h"
+#include "per_isa/linear/linear.h"
+#endif
+#if INTEGER
+#include "per_isa/linear/linear_a8.h"
+#endif
 #if ARITHMETIC
 #include "per_isa/microkernel.h"
 #include "per_isa/packing.h"

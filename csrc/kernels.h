@@ -28,10 +28,11 @@ struct target {
     int64_t rows_per_step;               /* of B, in those loops */
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
     int64_t chains;                      /* independent multiply-adds of the peak probe */
+    int64_t weight_bits, group, scale_bytes, block_k; /* of linear's weights: see csrc/types/f32.h */
 };
 
 struct kernel {
-    const char *operation; /* as kernels/operations.py names it; and pack, peak */
+    const char *operation; /* as kernels/operations.py names it; and pack, pack_linear, peak */
     const char *arguments; /* the tag of its argument struct */
     const struct target *target;
     void (*run)(const void *arguments);
@@ -77,6 +78,21 @@ struct gemv { /* gemv: y = w x, gemv_t: y = x w */
     void *y;
     int64_t ldw;
     void *workspace;
+};
+struct linear { /* linear, linear_a8: w is packed */
+    const struct kernel *kernel;
+    int64_t threads, running, m, n, k;
+    const void *x, *w;
+    void *y;
+    int64_t ldx, ldy;
+    void *workspace;
+};
+struct pack_linear { /* w[n,k] as linear reads it: strips of plan_linear(); ldw in stored items */
+    const struct kernel *kernel;
+    int64_t threads, running, n, k;
+    const void *w;
+    void *packed;
+    int64_t ldw;
 };
 struct softmax { /* softmax, softmax_causal: in place */
     const struct kernel *kernel;
@@ -132,6 +148,11 @@ struct skinny_plan {
 struct batch_plan {
     int64_t kc, nc, b_thread; /* a block of B: kc x nc, packed: b_thread elements, of each thread */
 };
+struct linear_plan {
+    int64_t k, strips;     /* k in whole blocks and groups; strips of n, a vector's lanes of rows each */
+    int64_t scales, strip; /* bytes of a strip's scales, and of all of it, in whole cache lines */
+};
+struct linear_plan plan_linear(const struct target *target, int64_t n, int64_t k);
 int64_t plan_tile_vectors(const struct target *target, int64_t rows); /* of a tile of so many rows */
 int64_t plan_tile_start(int64_t rows, int64_t tiles, int64_t tile);   /* of `rows` rows spread over tiles: its first */
 struct gemm_plan plan_gemm(const struct target *target, const struct caches *caches, int64_t threads, int packed,

@@ -104,3 +104,12 @@ struct batch_plan plan_gemm_batch(const struct target *t, const struct caches *c
     z.b_thread = m == 1 ? 0 : round_up(round_up(z.nc, lanes(t)) * z.kc, line(t));
     return z;
 }
+
+struct linear_plan plan_linear(const struct target *t, int64_t n, int64_t k) {
+    struct linear_plan z;
+    z.k = round_up(k, max(t->block_k, t->group));
+    z.strips = divide_up(n, lanes(t));
+    z.scales = round_up((t->group ? z.k / t->group : 1) * lanes(t) * t->scale_bytes, CACHE_LINE);
+    z.strip = z.scales + round_up(z.k * lanes(t) * t->weight_bits / 8, CACHE_LINE);
+    return z;
+}

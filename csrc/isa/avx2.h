@@ -1,4 +1,4 @@
-/* avx2: AVX2 with FMA, 16 registers of 32 bytes. */
+/* avx2: AVX2 with FMA and F16C, 16 registers of 32 bytes. */
 #include <immintrin.h>
 
 #define VECTOR_BYTES 32
@@ -38,3 +38,16 @@ static inline void store_lanes(int size, void *p, __m256i v, int64_t count) {
     if (size == 4) _mm256_maskstore_ps(p, mask, (__m256)v);
     else _mm256_maskstore_pd(p, mask, (__m256d)v);
 }
+
+#define WIDEN_HALVES(p) _mm256_cvtph_ps(_mm_loadu_si128(p))
+
+/* Dot products, see integers.h. Weights of 8 bits are widened to 16 and multiplied two by two, which is exact; those of
+ * 4 bits are bytes without a sign, times bytes with one, and the sum of two such products, eight times over, fits 16
+ * bits: 8 * 2 * 15 * 127 = 30480. */
+#define BYTE_STEP 2
+#define BYTE_BIAS 0
+#define LOAD_BYTES(p) _mm256_cvtepi8_epi16(_mm_loadu_si128(p))
+#define DOT_BYTES(sums, w, x) _mm256_add_epi32(sums, _mm256_madd_epi16(w, x))
+#define DOT_NIBBLES(sums, w, x) _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x))
+#define TOTAL_NIBBLES(sums) _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
+#define NEAREST(v) _mm256_cvtps_epi32(v)

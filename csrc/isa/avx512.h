@@ -35,3 +35,14 @@ static inline void store_lanes(int size, void *p, __m512i v, int64_t count) {
     if (size == 4) _mm512_mask_storeu_ps(p, (__mmask16)mask, (__m512)v);
     else _mm512_mask_storeu_pd(p, (__mmask8)mask, (__m512d)v);
 }
+
+#define WIDEN_HALVES(p) _mm512_cvtph_ps(_mm256_loadu_si256(p))
+
+/* Dot products as in avx2.h. */
+#define BYTE_STEP 2
+#define BYTE_BIAS 0
+#define LOAD_BYTES(p) _mm512_cvtepi8_epi16(_mm256_loadu_si256(p))
+#define DOT_BYTES(sums, w, x) _mm512_add_epi32(sums, _mm512_madd_epi16(w, x))
+#define DOT_NIBBLES(sums, w, x) _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x))
+#define TOTAL_NIBBLES(sums) _mm512_madd_epi16(sums, _mm512_set1_epi16(1))
+#define NEAREST(v) _mm512_cvtps_epi32(v)

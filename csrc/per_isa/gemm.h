@@ -115,3 +115,12 @@ static int64_t gemm_workspace(const struct gemm *call) {
 static int64_t gemm_prepacked_workspace(const struct gemm *call) {
     return plan_gemm_workspace(&target, host_caches(), call->threads, 1, call->m, call->n, call->k);
 }
+
+/* gemm_prepacked's weights: all of B as strips. */
+static void run_pack(const struct pack *call) {
+    const int64_t n = call->n, k = call->k, ldb = call->ldb, wide = 8 * LINE;
+    const T *b = call->b;
+    T *packed = call->packed;
+#pragma omp parallel for num_threads(call->threads) schedule(static)
+    for (int64_t j = 0; j < n; j += wide) pack_strips(k, min(n - j, wide), b + j, ldb, packed + j * k, k * LANES);
+}

@@ -6,8 +6,6 @@
  * every height and width is the same source with other constants: rows that don't divide by MR are spread over tiles of
  * nearly equal height, so no multiply-add is spent on padding, and low tiles are wide: they have as many accumulators
  * as tall ones, and read as many streams of B at once. */
-#define TILE_VECTORS(h)                                                                                                \
-    ((REGISTERS - FREE_REGISTERS) / ((h) + 1) < WIDEST ? (REGISTERS - FREE_REGISTERS) / ((h) + 1) : WIDEST)
 _Static_assert(TILE_VECTORS(MR) == NV, "the tallest tile is NV vectors wide");
 
 #define NEVER INT64_MAX /* as a mask: prefetch in step 0 alone, a line that is cached already */
@@ -104,15 +102,10 @@ typedef void tile(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart,
 #define WIDTHS(X, form, h) X(form, h, 1) X(form, h, 2) X(form, h, 3) X(form, h, 4) X(form, h, 5) X(form, h, 6)
 #define TILES(form, h) WIDTHS(TILE, form, h)
 #define ROW(form, h) {WIDTHS(ENTRY, form, h)},
-#define HEIGHTS_4(X, form) X(form, 1) X(form, 2) X(form, 3) X(form, 4)
-#define HEIGHTS_5(X, form) HEIGHTS_4(X, form) X(form, 5)
-#define HEIGHTS_6(X, form) HEIGHTS_5(X, form) X(form, 6)
-#define HEIGHTS_7(X, form) HEIGHTS_6(X, form) X(form, 7)
-#define HEIGHTS_8(X, form) HEIGHTS_7(X, form) X(form, 8)
-#define HEIGHTS_14(X, form) HEIGHTS_8(X, form) X(form, 9) X(form, 10) X(form, 11) X(form, 12) X(form, 13) X(form, 14)
 #define FORM(form)                                                                                                     \
-    PASTE(HEIGHTS_, MR)(TILES, form) static tile *const form##_tile[MR + 1][WIDEST] /* [height][width - 1] */          \
-        = {{NULL}, PASTE(HEIGHTS_, MR)(ROW, form)};
+    EACH_HEIGHT(TILES, form)                                                                                           \
+    static tile *const form##_tile[MR + 1][WIDEST] /* [height][width - 1] */                                           \
+        = {{NULL}, EACH_HEIGHT(ROW, form)};
 FORM(ap_bp)
 FORM(ap_bs_copy)
 FORM(ap_bs)

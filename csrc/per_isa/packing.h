@@ -30,14 +30,14 @@ INLINE void pack_rows(const int u, int64_t columns, const T *b, int64_t ldb, T *
 
 /* k rows of `columns` elements -> ceil(columns / LANES) strips of k x LANES, the last one zero-padded. Four rows at a
  * time: whole cache lines of a strip are written, and B is read as four streams. */
-static void pack_strips(int64_t k, int64_t columns, const T *b, int64_t ldb, T *to, int64_t strip) {
+static inline void pack_strips(int64_t k, int64_t columns, const T *b, int64_t ldb, T *to, int64_t strip) {
     int64_t p = 0;
     for (; p + 4 <= k; p += 4) pack_rows(4, columns, b + p * ldb, ldb, to + p * LANES, strip);
     for (; p < k; p++) pack_rows(1, columns, b + p * ldb, ldb, to + p * LANES, strip);
 }
 
 /* n rows of k elements -> strips of the transposed, as pack_strips makes them. */
-static void pack_transposed(int64_t k, int64_t n, const T *b, int64_t ldb, T *to, int64_t strip) {
+static inline void pack_transposed(int64_t k, int64_t n, const T *b, int64_t ldb, T *to, int64_t strip) {
     for (int64_t j = 0; j < n; j += LANES, b += LANES * ldb, to += strip) {
         int64_t p = 0;
         for (; j + LANES <= n && p + LANES <= k; p += LANES) {
@@ -57,13 +57,4 @@ static inline void copy_edge(int64_t h, int64_t columns, const T *scratch, int64
     for (int64_t r = 0; r < h; r++)
         for (int64_t j = 0; j < columns; j++)
             c[r * ldc + j] = scratch[r * wide + j] + (accumulate ? c[r * ldc + j] : 0);
-}
-
-/* gemm_prepacked's weights: all of B as strips. */
-static void run_pack(const struct pack *call) {
-    const int64_t n = call->n, k = call->k, ldb = call->ldb, wide = 8 * LINE;
-    const T *b = call->b;
-    T *packed = call->packed;
-#pragma omp parallel for num_threads(call->threads) schedule(static)
-    for (int64_t j = 0; j < n; j += wide) pack_strips(k, min(n - j, wide), b + j, ldb, packed + j * k, k * LANES);
 }

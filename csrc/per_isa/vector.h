@@ -19,6 +19,25 @@ typedef __typeof__((vec){0} == (vec){0}) mask; /* integers as wide as T: compari
 static inline vec load(const T *p) { return *(const unaligned *)p; }
 static inline void store(T *p, vec v) { *(unaligned *)p = v; }
 
+/* 32-bit integers, as many as an f32 vector has lanes. */
+typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t unaligned_ints __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+static inline ints load_ints(const void *p) { return *(const unaligned_ints *)p; }
+
+/* As many f16 at p, exactly, in f32's bits. */
+static inline vec load_halves(const void *p) {
+#ifdef WIDEN_HALVES
+    return (vec)WIDEN_HALVES(p);
+#else
+    typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2), aligned(1), may_alias));
+    typedef float floats __attribute__((vector_size(VECTOR_BYTES)));
+    const ints bits = __builtin_convertvector(*(const halves *)p, ints), size = bits & 0x7fff;
+    const ints number = (ints)((floats)(size << 13) * 0x1p112f); /* the exponent's bias is 15, not 127 */
+    const ints strange = size >= 0x7c00;                         /* infinities and NaN */
+    return (vec)((bits & 0x8000) << 16 | number | (strange & 0x7f800000));
+#endif
+}
+
 #define CHOOSE(which, yes, no) ((vec)(((which) & (mask)(yes)) | (~(which) & (mask)(no))))
 
 static inline mask below(int64_t count) { /* true in the first `count` lanes */
@@ -106,3 +125,15 @@ INLINE void transpose(vec x[LANES]) {
     }
     SWAP(1) SWAP(2) SWAP(4) SWAP(8)
 }
+
+/* Vectors of a register tile of h rows: a row of accumulators and one of operands beside them. */
+#define TILE_VECTORS(h)                                                                                                \
+    ((REGISTERS - FREE_REGISTERS) / ((h) + 1) < WIDEST ? (REGISTERS - FREE_REGISTERS) / ((h) + 1) : WIDEST)
+/* X(y, h) for every height of a tile. */
+#define EACH_HEIGHT PASTE(HEIGHTS_, MR)
+#define HEIGHTS_4(X, form) X(form, 1) X(form, 2) X(form, 3) X(form, 4)
+#define HEIGHTS_5(X, form) HEIGHTS_4(X, form) X(form, 5)
+#define HEIGHTS_6(X, form) HEIGHTS_5(X, form) X(form, 6)
+#define HEIGHTS_7(X, form) HEIGHTS_6(X, form) X(form, 7)
+#define HEIGHTS_8(X, form) HEIGHTS_7(X, form) X(form, 8)
+#define HEIGHTS_14(X, form) HEIGHTS_8(X, form) X(form, 9) X(form, 10) X(form, 11) X(form, 12) X(form, 13) X(form, 14)

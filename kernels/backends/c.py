@@ -85,7 +85,7 @@ def missing(operation: str, isa: str) -> str | None:
 
 def target(isa: str, element: str) -> Any:
     """The struct target of an ISA and element type: what the planner of csrc/plan.c has to know of them."""
-    return _KERNELS["gemv", element, isa].target
+    return next(row for (_, of, has), row in _KERNELS.items() if (of, has) == (element, isa)).target
 
 
 def vector_bytes(isa: str) -> int:
@@ -161,10 +161,21 @@ def _check_run(error: int) -> None:
 
 
 def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
-    """Weights b[k,n] -> the panels that gemm_prepacked reads, as a flat aligned array."""
+    """Weights b[k,n] -> the panels that gemm_prepacked reads, or w[n,k] -> linear's strips: a flat aligned array."""
+    if not TYPES[element].native:
+        return _pack_linear(isa, element, b, threads)
     (k, n), kernel = b.shape, _KERNELS["pack", element, isa]
     packed = Arena.take(lib.packed_elements(kernel.target, n, k), TYPES[element].storage)
     arguments = _arguments(kernel, {"b": b, "packed": packed}, {"threads": threads, "n": n, "k": k})
+    _check_run(lib.kernel_run(arguments))
+    return packed
+
+
+def _pack_linear(isa: str, element: str, w: np.ndarray, threads: int) -> np.ndarray:
+    kernel, (n, k) = _KERNELS["pack_linear", element, isa], _shape(w, element)
+    plan = lib.plan_linear(kernel.target, n, k)
+    packed = Arena.take(plan.strips * plan.strip, np.uint8)
+    arguments = _arguments(kernel, {"w": w, "packed": packed}, {"threads": threads, "n": n, "k": k})
     _check_run(lib.kernel_run(arguments))
     return packed
 

@@ -1,0 +1,159 @@
+/* linear: y[m,n] = x[m,k] w[n,k]^T, for weights that are only stored. One loop for all m: a tile is h rows of x times v
+ * strips of w over all of k, and each weight that is widened serves h rows. With one tile of rows (m <= LINEAR_ROWS)
+ * weights are read once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows
+ * that fill half of L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next. */
+#define LINEAR_ROWS (MR < 8 ? MR : 8)
+
+/* What a tile computes: y[h, v strips of LANES columns], of strips `apart` bytes and columns from each other. */
+struct strips {
+    const uint8_t *at;
+    int64_t apart;
+    T *y;
+    int64_t ldy, columns_apart, columns; /* the valid ones, of the last strip at least one */
+};
+
+INLINE void store_tile(const int h, const int v, vec total[LINEAR_ROWS][WIDEST], const struct strips *to) {
+    UNROLLED (8, int s = 0; s < v; s++) {
+        T *y = to->y + s * to->columns_apart;
+        const int64_t columns = to->columns - s * to->columns_apart;
+        UNROLLED (16, int i = 0; i < h; i++) {
+            if (columns >= LANES) store(y + i * to->ldy, total[i][s]);
+            else store_some(y + i * to->ldy, total[i][s], columns);
+        }
+    }
+}
+
+/* Scales and zero points of group g of a strip: row by row. */
+#if SCALE_BYTES == 4
+static inline vec scale_of(const uint8_t *scales, int64_t g) { return load((const T *)scales + g * LANES); }
+#elif SCALE_BYTES
+static inline vec scale_of(const uint8_t *scales, int64_t g) { return load_halves(scales + g * LANES * SCALE_BYTES); }
+#endif
+#if SCALE_BYTES == 3
+static inline ints zero_of(const uint8_t *scales, int64_t g) {
+    typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
+    return __builtin_convertvector(*(const bytes *)(scales + (g * SCALE_BYTES + 2) * LANES), ints);
+}
+#elif INTEGER
+static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (ints){0} + ZERO; }
+#else
+static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (ints){0}; }
+#endif
+
+/* x is packed, k columns of h elements. */
+INLINE void multiply(const int h, const int v, const struct linear_plan *z, const void *packed,
+                     const struct strips *strips) {
+    vec total[LINEAR_ROWS][WIDEST], part[LINEAR_ROWS][WIDEST];
+    UNROLLED (16, int i = 0; i < h; i++)
+        UNROLLED (8, int s = 0; s < v; s++) total[i][s] = part[i][s] = (vec){0};
+    const T *x = packed;
+    const uint8_t *w = strips->at + z->scales;
+    const int64_t apart = strips->apart, blocks = (GROUP ? GROUP : z->k) / BLOCK_K;
+    for (int64_t g = 0; g < (GROUP ? z->k / GROUP : 1); g++) {
+        ints zero[WIDEST];
+        UNROLLED (8, int s = 0; s < v; s++) zero[s] = zero_of(strips->at + s * apart, g);
+        for (int64_t b = 0; b < blocks; b++, x += BLOCK_K * h)
+            UNROLLED (16, int j = 0; j < BLOCK_K / CHUNK_K; j++) {
+                UNROLLED (8, int e = 0; e < CHUNK_K; e++) {
+                    vec row[WIDEST];
+                    UNROLLED (8, int s = 0; s < v; s++) row[s] = widened(w + s * apart, e, zero[s]);
+                    UNROLLED (16, int i = 0; i < h; i++)
+                        UNROLLED (8, int s = 0; s < v; s++) part[i][s] += x[K_OF(j, e) * h + i] * row[s];
+                }
+                w += CHUNK;
+            }
+#if SCALE_BYTES
+        UNROLLED (8, int s = 0; s < v; s++) {
+            const vec scale = scale_of(strips->at + s * apart, g);
+            UNROLLED (16, int i = 0; i < h; i++) total[i][s] += part[i][s] * scale, part[i][s] = (vec){0};
+        }
+#endif
+    }
+    store_tile(h, v, SCALE_BYTES ? total : part, strips);
+}
+
+/* h rows of x -> columns of h elements, zeros behind the last. */
+static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed) {
+    if (h == 1) memcpy(packed, x, k * sizeof(T));
+    else pack_a(h, k, x, ldx, packed);
+    memset((T *)packed + k * h, 0, (z->k - k) * h * sizeof(T));
+}
+
+typedef void linear_tile(const struct linear_plan *z, const void *x, const struct strips *strips);
+struct linear_form { /* one operation's tiles by height, v strips wide and one, and how it prepares x */
+    struct {
+        int v;
+        linear_tile *wide, *one;
+    } tiles[LINEAR_ROWS + 1];
+    void (*prepare)(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed);
+    int64_t (*row_bytes)(const struct linear_plan *z); /* of x, prepared */
+};
+
+static void run_form(const struct linear *call, const struct linear_form *form) {
+    const int64_t m = call->m, n = call->n, k = call->k, ldx = call->ldx, ldy = call->ldy;
+    const struct linear_plan z = plan_linear(&target, n, k);
+    const T *x = call->x;
+    const uint8_t *w = call->w;
+    T *y = call->y;
+    const int64_t tiles = divide_up(m, LINEAR_ROWS), row = form->row_bytes(&z);
+    const int64_t blocks = divide_up(tiles, max(host_caches()->l2 / 2 / (row * LINEAR_ROWS), 1));
+    const int v = form->tiles[divide_up(m, tiles)].v; /* the same for all of several tiles: see STRIPS */
+#pragma omp parallel num_threads(call->threads)
+    {
+        const int t = omp_get_thread_num(), team = omp_get_num_threads();
+        const int alone = tiles == 1; /* each thread prepares the tile for itself: a barrier takes longer */
+        uint8_t *ready = (uint8_t *)call->workspace + (alone ? t * round_up(row * m, CACHE_LINE) : 0);
+        for (int64_t i = alone ? 0 : tiles * t / team; i < (alone ? 1 : tiles * (t + 1) / team); i++) {
+            const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
+            form->prepare(&z, (int)h, k, x + r * ldx, ldx, ready + r * row);
+        }
+        if (!alone) {
+#pragma omp barrier
+        }
+        const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t s = first; s < last; s++) {
+                const int wide = s < first + each;
+                const struct strips from = {w + s * z.strip, each * z.strip, y + s * LANES, ldy,
+                                            each * LANES,    n - s * LANES};
+                for (int64_t i = tiles * b / blocks; i < tiles * (b + 1) / blocks; i++) {
+                    const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
+                    struct strips strips = from;
+                    strips.y += r * ldy;
+                    (wide ? form->tiles[h].wide : form->tiles[h].one)(&z, ready + r * row, &strips);
+                }
+                if (wide && s + 1 == first + each) s = first + v * each - 1;
+            }
+    }
+}
+
+static int64_t form_workspace(const struct linear *call, const struct linear_form *form) {
+    const struct linear_plan z = plan_linear(&target, call->n, call->k);
+    const int64_t bytes = round_up(form->row_bytes(&z) * call->m, CACHE_LINE);
+    return call->m <= LINEAR_ROWS ? bytes * call->threads : bytes;
+}
+
+static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
+
+#define EACH_ROWS PASTE(HEIGHTS_, PASTE(ROWS_OF_, MR)) /* every height up to LINEAR_ROWS */
+#define ROWS_OF_4 4
+#define ROWS_OF_6 6
+#define ROWS_OF_7 7
+#define ROWS_OF_14 8
+#define LINEAR_TILE(name, h)                                                                                           \
+    static void name##_##h(const struct linear_plan *z, const void *x, const struct strips *strips) {                  \
+        name(h, STRIPS(h), z, x, strips);                                                                              \
+    }                                                                                                                  \
+    static void name##_##h##_1(const struct linear_plan *z, const void *x, const struct strips *strips) {              \
+        name(h, 1, z, x, strips);                                                                                      \
+    }
+#define LINEAR_ROW(name, h) [h] = {STRIPS(h), name##_##h, name##_##h##_1},
+#define LINEAR_FORM(name, prepare, row_bytes)                                                                          \
+    EACH_ROWS(LINEAR_TILE, name)                                                                                       \
+    static const struct linear_form name##_form = {{EACH_ROWS(LINEAR_ROW, name)}, prepare, row_bytes};
+
+/* The same width for all heights of which there may be several tiles. */
+#define STRIPS(h) TILE_VECTORS(2 * (h) < LINEAR_ROWS ? h : LINEAR_ROWS)
+LINEAR_FORM(multiply, prepare, f32_row_bytes)
+static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
+static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }

@@ -1,0 +1,151 @@
+/* linear_a8: linear with activations rounded to 8 bits, in groups of BLOCK_K of k with a scale each, on the way in.
+ * Within a group all is integers, and exact: sum w x = scale_w scale_x (sum u q - zero sum q), u = w / scale_w + zero
+ * as it is packed, q = x / scale_x; so weights that are stored without a sign are multiplied as they are, and a zero
+ * point costs one subtraction a group. */
+#if STEP == 4
+typedef int8_t quantum; /* an activation, as the dot products take it */
+#else
+typedef int16_t quantum;
+#endif
+struct rounded { /* of one row and group */
+    T scale;
+#if SCALE_BYTES == 3
+    T sum; /* of q */
+#else
+    int32_t zeros; /* ZERO times that */
+#endif
+};
+#define QUANTA (4 / (int)sizeof(quantum)) /* in 32 bits */
+
+/* A row of x: for each group `BLOCK_K / QUANTA` words, `apart` from each other, into q; and its struct rounded into of.
+ */
+static void round_row(const struct linear_plan *z, int64_t apart, int64_t k, const T *x, uint8_t *q,
+                      struct rounded *of) {
+    for (int64_t p = 0; p < z->k; p += BLOCK_K, q += 4 * apart * (BLOCK_K / QUANTA), of += apart) {
+        alignas(VECTOR_BYTES) T some[BLOCK_K] = {0};
+        const T *from = x + p;
+        if (p + BLOCK_K > k) {
+            if (p < k) memcpy(some, from, (k - p) * sizeof(T));
+            from = some;
+        }
+        ints largest = {0}; /* as bits: what is not finite is the largest of all */
+        UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) {
+            const ints bits = (ints)load(from + j) & 0x7fffffff, more = bits > largest;
+            largest = (bits & more) | (largest & ~more);
+        }
+        alignas(VECTOR_BYTES) int32_t lane[LANES];
+        *(ints *)lane = largest;
+        int32_t top = 0;
+        UNROLLED (16, int l = 0; l < LANES; l++) top = lane[l] > top ? lane[l] : top;
+        T most;
+        memcpy(&most, &top, sizeof most);
+        const int finite = top < 0x7f800000, small = most < (T)0x1p-100;
+        const T inverse = finite && !small ? 127 / most : 0;
+        of->scale = !finite ? (T)__builtin_nan("") : small ? 0 : most / 127;
+        ints total = {0};
+        alignas(VECTOR_BYTES) quantum rounded[BLOCK_K];
+        UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) {
+            const ints numbers = inverse > 0 ? nearest(load(from + j) * inverse) : (ints){0};
+            typedef quantum few
+                __attribute__((vector_size(sizeof(quantum) * (VECTOR_BYTES / 4)), aligned(1), may_alias));
+            *(few *)(rounded + j) = __builtin_convertvector(numbers, few);
+            total += numbers;
+        }
+        *(ints *)lane = total;
+        int32_t sum = 0;
+        UNROLLED (16, int l = 0; l < LANES; l++) sum += lane[l];
+#if SCALE_BYTES == 3
+        of->sum = (T)sum;
+#else
+        of->zeros = ZERO * sum;
+#endif
+        for (int j = 0; j < BLOCK_K / QUANTA; j++) memcpy(q + 4 * apart * j, rounded + j * QUANTA, 4);
+    }
+}
+
+/* h rows, side by side: the words of all groups, then all struct rounded. */
+static void prepare_a8(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed) {
+    uint8_t *q = packed;
+    struct rounded *of = (struct rounded *)(q + z->k * h * (int64_t)sizeof(quantum));
+    for (int i = 0; i < h; i++) round_row(z, h, k, x + i * ldx, q + 4 * i, of + i);
+}
+static int64_t a8_row_bytes(const struct linear_plan *z) {
+    return z->k * (int64_t)sizeof(quantum) + z->k / BLOCK_K * (int64_t)sizeof(struct rounded);
+}
+
+INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, const void *packed,
+                        const struct strips *strips) {
+    vec total[LINEAR_ROWS][WIDEST];
+    UNROLLED (16, int i = 0; i < h; i++)
+        UNROLLED (8, int s = 0; s < v; s++) total[i][s] = (vec){0};
+    const int32_t *q = packed;
+    const struct rounded *of = (const struct rounded *)((const uint8_t *)packed + z->k * h * (int64_t)sizeof(quantum));
+    const uint8_t *w = strips->at + z->scales;
+    const int64_t apart = strips->apart;
+    for (int64_t g = 0; g < z->k / (GROUP ? GROUP : BLOCK_K); g++) {
+#if GROUP
+        vec scale[WIDEST];
+        UNROLLED (8, int s = 0; s < v; s++) scale[s] = scale_of(strips->at + s * apart, g);
+#endif
+#if SCALE_BYTES == 3
+        vec zero[WIDEST];
+        UNROLLED (8, int s = 0; s < v; s++) zero[s] = __builtin_convertvector(zero_of(strips->at + s * apart, g), vec);
+#endif
+        for (int b = 0; b < (GROUP ? GROUP / BLOCK_K : 1); b++, q += BLOCK_K / QUANTA * h, of += h) {
+            ints sums[LINEAR_ROWS][WIDEST];
+            UNROLLED (16, int i = 0; i < h; i++)
+                UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = (ints){0};
+#if WEIGHT_BITS == 4
+            UNROLLED (4, int j = 0; j < 4; j++, w += CHUNK) {
+                ints low[WIDEST], high[WIDEST];
+                UNROLLED (8, int s = 0; s < v; s++) {
+                    const ints both = load_ints(w + s * apart);
+                    low[s] = both & 0x0f0f0f0f, high[s] = both >> 4 & 0x0f0f0f0f;
+                }
+                UNROLLED (16, int i = 0; i < h; i++) {
+                    const ints first = (ints){0} + q[j * h + i], later = (ints){0} + q[(j + 4) * h + i];
+                    UNROLLED (8, int s = 0; s < v; s++) {
+                        sums[i][s] = dot_nibbles(sums[i][s], low[s], first);
+                        sums[i][s] = dot_nibbles(sums[i][s], high[s], later);
+                    }
+                }
+            }
+#else
+            UNROLLED (16, int j = 0; j < BLOCK_K / STEP; j++, w += CHUNK) {
+                ints some[WIDEST];
+                UNROLLED (8, int s = 0; s < v; s++) some[s] = load_bytes(w + s * apart);
+                UNROLLED (16, int i = 0; i < h; i++) {
+                    const ints x = (ints){0} + q[j * h + i];
+                    UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = dot_bytes(sums[i][s], some[s], x);
+                }
+            }
+#endif
+            UNROLLED (16, int i = 0; i < h; i++)
+                UNROLLED (8, int s = 0; s < v; s++) {
+#if WEIGHT_BITS == 4
+                    sums[i][s] = total_nibbles(sums[i][s]);
+#endif
+#if SCALE_BYTES == 3
+                    vec exact = __builtin_convertvector(sums[i][s], vec) - of[i].sum * zero[s];
+#else
+                    if (ZERO) sums[i][s] -= of[i].zeros;
+                    vec exact = __builtin_convertvector(sums[i][s], vec);
+#endif
+#if GROUP
+                    total[i][s] += exact * of[i].scale * scale[s];
+#else
+                    total[i][s] += exact * of[i].scale;
+#endif
+                }
+        }
+    }
+#if !GROUP
+    UNROLLED (8, int s = 0; s < v; s++)
+        UNROLLED (16, int i = 0; i < h; i++) total[i][s] *= scale_of(strips->at + s * apart, 0);
+#endif
+    store_tile(h, v, total, strips);
+}
+
+LINEAR_FORM(multiply_a8, prepare_a8, a8_row_bytes)
+static void run_linear_a8(const struct linear *call) { run_form(call, &multiply_a8_form); }
+static int64_t linear_a8_workspace(const struct linear *call) { return form_workspace(call, &multiply_a8_form); }
