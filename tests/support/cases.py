@@ -10,6 +10,7 @@ import numpy as np
 import kernels
 from kernels import DTYPES, OPERATIONS, TYPES, Kernel
 from kernels.arrays import aligned_empty
+from kernels.operations import LINEAR
 from kernels.backends import c as native
 from kernels.types import ElementType
 from kernels.verify import check, error_bound, reference
@@ -45,6 +46,12 @@ def shapes(kernel: Kernel) -> Iterator[Dims]:
     names = dimensions(kernel)
     if names == {"n"}:
         sizes: Iterable[tuple[int, int, int]] = [(1, n, 1) for n in (1, 3, lanes - 1, 8, 9, 64, 509, 4096, 65_537)]
+    elif kernel.operation in LINEAR:
+        sizes = [
+            *((m, n, 33) for m in (1, 2, mr, mr + 1) for n in (1, lanes - 1, 2 * lanes + 1)),
+            *((m, 7 * lanes + 3, k) for m in (1, 3, 2 * mr + 1) for k in (1, 8, 129, 384)),
+            (67, 137, 2085),  # more rows of x than half of L2 holds
+        ]
     elif "m" not in names:
         edges = (1, lanes - 1, lanes + 1, 4 * lanes - 1, 4 * lanes + 1, 137)
         sizes = [(1, *nk) for nk in (*product(edges, edges), (3, kc + 1), (kc + 1, 3), (307, 509))]
