@@ -11,18 +11,21 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, run, shown
+from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
 from bench.escape.names import ACTIVATIONS, BACKENDS, TYPES
 from bench.options import add_seconds, add_threads, words
 from bench.record.metrics import Metrics
 from bench.record.store import derived_from, load, save
 from bench.report.text import machine_line, trust_text
+from bench.workloads.model import find
 from kernels import types
+from kernels.verify import WrongResult
 
 SECTIONS: Mapping[str, str] = {
     "layers": "one token's products of BERT-Base and GPT-2, weights from memory",
     "chip": "the same product over working sets from L1 to four last-level caches",
+    "decode": "a whole model that generates tokens one by one",
 }
 """Each is a folder beside this, with the modules measuring, figures, tables and plot."""
 STORED = [name for name, element in types.TYPES.items() if not element.native]
@@ -50,6 +53,8 @@ def _parser() -> Parser:
         "--backends", type=words("--backends", BACKENDS), default=",".join(BACKENDS), help="of c, numba"
     )
     parser.add_argument("--layer", default="", help="only layers whose names have this, as in ffn_up")
+    parser.add_argument("--model", default="GPT-2", help="that generates tokens; or a TOML file with its numbers")
+    parser.add_argument("--length", type=int, default=128, help="tokens that it generates")
     add_threads(parser)
     add_seconds(parser, 0.1, "measuring time per kernel and shape")
     parser.add_results()
@@ -67,10 +72,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.save:
                 save(metrics.record, options.save)
             return _shown(options, metrics, options.save, options.record.with_suffix(""))
+    _check(options)
     from bench.escape.measuring import measured  # records are drawn where nothing was compiled
 
-    done = measured(options)
+    try:
+        done = measured(options)
+    except WrongResult as error:
+        console(stderr=True).print(f"bench.escape: {error}")
+        return 1
     return _shown(options, done.metrics, done.saved, done.stem, done.failed)
+
+
+def _check(options: Any) -> None:
+    """Raises BadInput for a model that doesn't generate tokens, or not so many."""
+    model = find(options.model)
+    if "decode" not in model.phases:
+        raise BadInput(f"--model {options.model}: it doesn't generate tokens")
+    if not 1 <= options.length <= model.positions:
+        raise BadInput(f"--length {options.length}: {model.name} takes 1 to {model.positions} tokens")
 
 
 def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, failed: bool = False) -> int:
@@ -99,7 +118,8 @@ def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, faile
             ]
 
     each = {name: [one.as_dict() for one in entries] for name, entries in found.items()}
-    document = {"record": metrics.record, "rows": each.pop("layers", []), **each}
+    rows = each.pop("layers", []) + each.pop("decode", [])
+    document = {"record": metrics.record, "rows": rows, **each}
     return shown(options, metrics.record["complete"], document, show, saved, drawn, failed)
 
 

@@ -1,29 +1,63 @@
-"""What bench.escape measures: the groups of all sections that are asked for, in one session."""
+"""What bench.escape measures: all sections that are asked for, in one session."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from bench.errors import BadInput
-from bench.escape.layers.measuring import cases, small_kernels
-from bench.host.placement import isa_in_use
-from bench.measure.run import Kept, kept, left_out, measuring
+from bench.escape.contestants import asked
+from bench.escape.decode.measuring import Stage, stage, task
+from bench.escape.layers.measuring import cases
+from bench.escape.names import ACTIVATIONS
+from bench.measure.groups import VISITS, Group
+from bench.measure.run import Kept, kept, left_out, measuring, say_left_out
+from bench.measure.session import Session
 
 DTYPE = "f32"
+MODELS = "decode"
+"""The section whose models aren't measured in groups."""
 
 
 def measured(options: Any) -> Kept:
     """What the command's options ask for; its record is written. Raises BadInput where nothing can run it."""
+    cases(options.layer)  # refused, if it is, before anything is measured
     backends = left_out(options.backends, options.threads)
     every = list(dict.fromkeys(name for names in backends.values() for name in names))
-    if not any(small_kernels(case, options, isa_in_use(), every) for case in cases(options.layer)):
-        asked = f"--types {','.join(options.types)} --activations {','.join(options.activations)}"
-        raise BadInput(f"{asked}: {' and '.join(every)} have no kernel for them")
+    wanted = asked(options, every)
+    say_left_out(filter(None, wanted.values()))
+    known = {key: reason for key, reason in wanted.items() if reason is None}
+    if not known:
+        raise BadInput(f"--types {','.join(options.types)}: {' and '.join(every)} have no kernel for any of them")
+    if MODELS in options.sections:
+        task(options, every, known)
     threads = sorted({1, *options.threads})  # hot limits are one core's
-    most = 2 * len(options.types) * len(options.backends) * len(options.activations)
+    most = len(options.types) * len(every) * (1 + len(ACTIVATIONS))
     with measuring("escape", options, threads, [DTYPE], stored=most) as session:
-        parts = [import_module(f"bench.escape.{name}.measuring") for name in options.sections]
+        parts = [import_module(f"bench.escape.{name}.measuring") for name in options.sections if name != MODELS]
         groups = [group for part in parts for group in part.groups(session, options, backends)]
         session.start()
-        session.run(groups, options.seconds)
+        stages = [(_likely_seconds(session, groups, options.seconds), lambda: session.run(groups, options.seconds))]
+        if MODELS in options.sections:
+            stages += [stage(session, options, count, names, known) for count, names in backends.items()]
+        _in_turn(session, stages)
         session.finish()
     return kept(session, options, "-escape")
+
+
+def _likely_seconds(session: Session, groups: Sequence[Group], seconds: float) -> float:
+    return VISITS * sum(group.likely_seconds(seconds / VISITS, session.roofs()) for group in groups)
+
+
+def _in_turn(session: Session, stages: Sequence[Stage]) -> None:
+    """Each stage's progress is a part of the whole, as large as the seconds that it is likely to take."""
+    say, done, total = session.progress, 0.0, sum(seconds for seconds, _ in stages)
+    for seconds, run in stages:
+        begin, part = done / total, seconds / total
+
+        def within(text: str, share: float | None = None, begin: float = begin, part: float = part) -> None:
+            say(text, None if share is None else begin + part * min(share, 1.0))
+
+        session.progress = within
+        run()
+        done += seconds
+    session.progress = say

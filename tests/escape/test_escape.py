@@ -10,6 +10,7 @@ import pytest
 from bench.errors import BadInput
 from bench.escape.__main__ import SECTIONS, main, page
 from bench.escape.chip import figures as chip
+from bench.escape.decode import figures as decode
 from bench.escape.layers import figures as layers
 from bench.escape.layers.errors import relative_error
 from bench.escape.layers.limits import limited_by
@@ -17,7 +18,7 @@ from bench.escape.layers.summary import summaries
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.row import Row
-from support import records
+from support import records, runs
 
 N = K = 1024
 HALF, FOUR = {"w": "bf16"}, {"w": "i4g32"}
@@ -60,6 +61,12 @@ def curve() -> Metrics:
     return records.make(rows)
 
 
+def keys_of(row: dict[str, Any]) -> bool:
+    """Whether it has what every row of --json has."""
+    keys = {"type", "backend", "threads", "layer", "byte_ratio", "speedup", "percent_of_read_roof", "limited_by"}
+    return keys <= row.keys()
+
+
 @pytest.mark.parametrize(
     "cold, roof, hot_, of_peak, limit",
     [
@@ -85,7 +92,7 @@ def test_figures() -> None:
     assert half.percent_of_read_roof and half.percent_of_read_roof.value == pytest.approx(95)
     assert (half.limited_by, four.limited_by) == ("bandwidth", "unpacking")
     assert (half.saturating, four.saturating) == pytest.approx((1 / 3, 1.6), rel=1e-3)
-    assert four.of_peak == pytest.approx(2 * 12.5e9 * 16 / 9 / 100e9, rel=1e-3)
+    assert four.of_peak == pytest.approx(2 * 12.5e9 * 16 / 9 / 400e9, rel=1e-3)
     assert not half.claim and "INT4" in four.claim
 
 
@@ -120,6 +127,22 @@ def test_curves() -> None:
     assert four.best["L1"].bytes == 8 * K * 9 // 16
 
 
+def test_whole_models() -> None:
+    """In half of the time, with fewer bytes; the native one is no way of its own."""
+    stored = {"types": {"weights": "i4g32", "activations": "f32"}, "linear": "linear_a8"}
+    both = [
+        runs.inference(runs.GPT2, "decode", 16),
+        runs.inference(runs.GPT2, "decode", 16, (0.5,) * 9, **stored),
+    ]
+    metrics = records.of([records.fma(), records.read(), hot("linear_a8", FOUR, 30.0)], runs=both)
+    (one,) = decode.entries(metrics)
+    assert (one.type, one.activations, one.layer) == ("i4g32", "8", "GPT-2 decode, 16 tokens")
+    assert one.speedup.value == pytest.approx(2, rel=1e-6) and 2 < one.byte_ratio < 64 / 9
+    assert (one.tokens, one.native) == pytest.approx((32, 16), rel=1e-6)
+    assert one.limited_by == "latency" and one.error is None
+    assert keys_of(one.as_dict()) and not decode.entries(whole())
+
+
 def test_errors_follow_from_the_types() -> None:
     """Rounded activations add to the error of the weights; fewer bits have a larger one."""
     kept = [relative_error("linear", name, 256) for name in ("bf16", "i8", "i4g32")]
@@ -137,8 +160,7 @@ def test_a_record_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {path.name for path in tmp_path.glob("*.png")} == {f"both-{name}.png" for name in ("layers", "chip")}
     assert main([str(tmp_path / "both.json"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    keys = {"type", "backend", "threads", "layer", "byte_ratio", "speedup", "percent_of_read_roof", "limited_by"}
-    assert len(document["rows"]) == 2 and all(keys <= row.keys() for row in document["rows"])
+    assert len(document["rows"]) == 2 and all(map(keys_of, document["rows"]))
     assert len(document["chip"]) == 6
     assert main([str(tmp_path / "both.json"), "--markdown"]) == 0
     assert capsys.readouterr().out.count("| i4g32 | 8 | C |") == 2
@@ -159,6 +181,9 @@ def test_every_section_has_its_parts() -> None:
         (["--activations", "16"], "--activations 16"),
         (["--sections", "walls"], "--sections walls"),
         (["--backends", "blas"], "--backends blas: one or several of c, numba"),
+        (["--model", "BERT-Base"], "--model BERT-Base: it doesn't generate tokens"),
+        (["--length", "0"], "--length 0: GPT-2 takes 1 to 1024 tokens"),
+        (["--length", "2000"], "--length 2000: GPT-2 takes"),
         (["--layer", "nothing"], "--layer nothing: there are GPT-2 o"),
     ],
 )

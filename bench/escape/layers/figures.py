@@ -1,6 +1,5 @@
 """What fewer bytes per weight gave each layer of a record, and what stopped the rest."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,8 @@ from kernels.operations import LINEAR, OPERATIONS
 
 HOT = "hot limit"
 """The layer of rows that are measured in L2, on one thread."""
+EIGHT_BITS = 4
+"""Products of 8-bit integers that one instruction has, over those of f32."""
 GEMVS = ("gemv", "gemv_t")
 
 
@@ -28,7 +29,7 @@ class Way:
     speedup        over the same backend's f32 in the same rounds
     gbps           of stored weights
     hot_gbps       of stored weights, the same kernel on one thread where they are in L2; None: not measured
-    of_peak        its share of the FMA peak there
+    of_peak        its share of the FMA peak there, of 8-bit activations of four times that
     saturating     cores at which it would read as fast as memory lets the most threads of the record read
     error          RMS of the result's error over its own, on normal random numbers
     """
@@ -100,7 +101,7 @@ def _way(metrics: Metrics, row: Row, baseline: Row) -> Way:
     roofs = metrics.roofs.get(row["threads"])
     read = roofs.read_series.get("DRAM") if roofs else None
     reach = metrics.roofs[most].read_series.get("DRAM") if most else None
-    hot, of_peak = _hot(metrics, row)
+    hot, of_peak = hot_limit(metrics, row["operation"], weights_type(row), row["backend"])
     limit = None
     if hot and read:
         limit = limited_by(rates.interval.value, read.interval.value, hot * row["threads"], of_peak or 0.0)
@@ -129,17 +130,15 @@ def _way(metrics: Metrics, row: Row, baseline: Row) -> Way:
     )
 
 
-def _hot(metrics: Metrics, cold: Row) -> tuple[float | None, float | None]:
-    """Bytes/s of stored weights of the same kernel in L2 on one thread, and its share of the FMA peak."""
-    for row in _hot_rows(metrics):
-        if all(row[name] == cold[name] for name in ("operation", "types", "backend", "isa")):
-            weights = OPERATIONS[row["operation"]].weights or ""
-            size = OPERATIONS[row["operation"]].operand_bytes(row["dims"], row["types"])[weights]
+def hot_limit(metrics: Metrics, operation: str, element: str, backend: str) -> tuple[float | None, float | None]:
+    """Bytes/s of stored weights of a kernel in L2 on one thread, and its share of the FMA peak; None: not measured."""
+    for row in metrics.rows:
+        hot = row["kind"] == "kernel" and row["layers"] == [HOT] and row["threads"] == 1
+        if hot and (row["operation"], weights_type(row), row["backend"]) == (operation, element, backend):
+            op = OPERATIONS[operation]
+            size = op.operand_bytes(row["dims"], row["types"])[op.weights or ""]
             peak = metrics.roofs[1].peak(arithmetic(row), row["isa"]) if 1 in metrics.roofs else None
-            share = Series.of(row, flops(row)).interval.value / peak[1].value if peak else None
+            lanes = EIGHT_BITS if operation == "linear_a8" else 1
+            share = Series.of(row, flops(row)).interval.value / peak[1].value / lanes if peak else None
             return Series.of(row, size).interval.value, share
     return None, None
-
-
-def _hot_rows(metrics: Metrics) -> Iterator[Row]:
-    return (row for row in metrics.rows if row["kind"] == "kernel" and row["layers"] == [HOT] and row["threads"] == 1)

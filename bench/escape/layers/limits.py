@@ -11,14 +11,15 @@ MOSTLY = 0.5
 
 MEANING = (
     "Limited by: bandwidth, where the read roof is below what the kernel reads from its own L2 (hot); otherwise issue, "
-    f"where that is over {MOSTLY:.0%} of the FMA peak, or unpacking: what turns stored weights into numbers; latency, "
-    f"where it comes within {NEAR:.0%} of neither bound."
+    f"where that is over {100 * MOSTLY:.0f} % of the FMA peak (8-bit activations: of four times that), or unpacking: "
+    "what turns stored weights into numbers; latency, where it comes within "
+    f"{100 * NEAR:.0f} % of neither bound."
 )
 
 
 def limited_by(cold: float, roof: float, hot: float, of_peak: float) -> Limit:
     """cold, roof, hot: bytes/s of a kernel's weights from memory, that memory can be read at, and of the same kernel
-    where they are in its cores' L2. of_peak: its share of the FMA peak there.
+    where they are in its cores' L2. of_peak: its share of the peak of such multiply-adds there.
     """
     if cold < NEAR * min(roof, hot):
         return "latency"
