@@ -1,5 +1,6 @@
 /* Every operation as kernels/operations.py defines it, in double and without tricks. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "selftest.h"
@@ -37,6 +38,39 @@ static void pack(const struct call *call, int64_t row, double *y, double *bound)
         const int64_t j = row / call->k * lanes + l;
         y[l] = j < call->n ? value(b, 0, row % call->k, j) : 0, bound[l] = 0;
     }
+}
+
+/* x[k], as it is or rounded to 8 bits: multiples of a scale for every 32. In float, as kernels do it. */
+static void activations(const struct call *call, int64_t i, double *x) {
+    const struct operand *of = call->operands;
+    for (int64_t p = 0; p < call->k; p++) x[p] = value(of, 0, i, p);
+    if (!is_called(call, "linear_a8")) return;
+    for (int64_t p = 0; p < call->k; p += 32) {
+        const int64_t end = p + 32 < call->k ? p + 32 : call->k;
+        float most = 0;
+        for (int64_t e = p; e < end; e++) most = fmaxf(most, fabsf((float)x[e]));
+        for (int64_t e = p; e < end; e++) {
+            const float multiple = (float)x[e] * (127 / most);
+            x[e] = most ? rint((double)multiple) * (double)(most / 127) : 0;
+        }
+    }
+}
+
+static void linear(const struct call *call, int64_t i, double *y, double *bound) {
+    double *x = malloc((size_t)call->k * sizeof *x);
+    activations(call, i, x);
+    for (int64_t j = 0; j < call->n; j++) {
+        const double *w = call->weights.values + j * call->k;
+        double sum = 0, size = 0;
+        for (int64_t p = 0; p < call->k; p++) sum += x[p] * w[p], size += fabs(x[p] * w[p]);
+        y[j] = sum, bound[j] = 2 * ((double)call->k + 2) * unit(call) * size;
+    }
+    free(x);
+}
+
+static void packed_strip(const struct call *call, int64_t strip, double *y, double *bound) {
+    const struct weights *w = &call->weights;
+    for (int64_t j = 0; j < w->strip; j++) y[j] = w->packed[strip * w->strip + j], bound[j] = 0;
 }
 
 static void softmax(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
@@ -106,6 +140,8 @@ static void stream(const struct call *call, double *y, double *bound) {
 void define(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
     const char *tag = call->kernel->arguments;
     if (!strcmp(tag, "pack")) pack(call, i, y, bound);
+    else if (!strcmp(tag, "linear")) linear(call, i, y, bound);
+    else if (!strcmp(tag, "pack_linear")) packed_strip(call, i, y, bound);
     else if (!strcmp(tag, "softmax")) softmax(call, g, i, y, bound);
     else if (!strcmp(tag, "norm")) norm(call, i, y, bound);
     else if (!strcmp(tag, "rows")) along_a_row(call, i, y, bound);

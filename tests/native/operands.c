@@ -14,8 +14,7 @@ int is_called(const struct call *call, const char *operation) {
     return !strcmp(call->kernel->operation, operation);
 }
 
-/* In (-1, 1), with 24 bits: a float has them all. */
-static double random_value(void) {
+double random_value(void) {
     static uint64_t state = 11;
     state = state * 6364136223846793005u + 1442695040888963407u;
     return (double)((int64_t)(state >> 40) - (1 << 23)) / (1 << 23);
@@ -27,6 +26,7 @@ static unsigned char *element(const struct operand *x, int64_t g, int64_t i, int
 static double get(const struct operand *x, int64_t g, int64_t i, int64_t j) {
     float single;
     double twice;
+    if (x->element_bytes == 1) return *element(x, g, i, j);
     memcpy(&single, element(x, g, i, j), sizeof single);
     if (x->element_bytes == sizeof single) return single;
     memcpy(&twice, element(x, g, i, j), sizeof twice);
@@ -34,35 +34,41 @@ static double get(const struct operand *x, int64_t g, int64_t i, int64_t j) {
 }
 static void put(const struct operand *x, int64_t g, int64_t i, int64_t j, double v) {
     const float single = (float)v;
-    if (x->element_bytes == sizeof single) memcpy(element(x, g, i, j), &single, sizeof single);
+    if (x->element_bytes == 1) *element(x, g, i, j) = (unsigned char)v;
+    else if (x->element_bytes == sizeof single) memcpy(element(x, g, i, j), &single, sizeof single);
     else memcpy(element(x, g, i, j), &v, sizeof v);
 }
+
+static int64_t row_bytes(const struct operand *x) { return x->items * x->element_bytes; }
 
 /* As before the call: what is read has its values, an output is UNTOUCHED. */
 static void fill(const struct operand *x) {
     for (int64_t g = 0; g < x->batch; g++)
         for (int64_t i = 0; i < x->rows; i++)
-            if (x->values)
+            if (x->raw) memcpy(element(x, g, i, 0), x->raw + i * row_bytes(x), (size_t)row_bytes(x));
+            else if (x->values)
                 for (int64_t j = 0; j < x->columns; j++) put(x, g, i, j, value(x, g, i, j));
-            else memset(element(x, g, i, 0), UNTOUCHED, (size_t)(x->columns * x->element_bytes));
+            else memset(element(x, g, i, 0), UNTOUCHED, (size_t)row_bytes(x));
 }
 
 static void only_elements(const struct operand *x, int open) { /* for AddressSanitizer */
     if (!x->memory) return;
     (open ? unpoison : poison)(x->memory->pages, x->memory->size);
     for (int64_t g = 0; g < x->batch; g++)
-        for (int64_t i = 0; i < x->rows; i++) unpoison(element(x, g, i, 0), x->columns * x->element_bytes);
+        for (int64_t i = 0; i < x->rows; i++) unpoison(element(x, g, i, 0), row_bytes(x));
 }
 
 enum { READ, WRITTEN, CHANGED };
 
-/* The next operand; ld and stride come from the place. Packed ones are contiguous and aligned. */
-static struct operand *operand(struct call *call, int role, int64_t batch, int64_t rows, int64_t columns, int packed) {
+/* Memory for the next operand, of items of `size` bytes; ld and stride come from the place. Packed ones are contiguous
+ * and aligned. */
+static struct operand *placed(struct call *call, int64_t batch, int64_t rows, int64_t columns, int64_t size,
+                              int64_t align, int packed) {
     const struct place place = call->place;
     struct operand *x = &call->operands[call->count++];
-    const int64_t size = call->kernel->target->element_bytes, apart = packed ? 0 : place.apart;
+    const int64_t apart = packed ? 0 : place.apart;
     const int interleave = place.interleave && batch > 1;
-    *x = (struct operand){.batch = batch, .rows = rows, .columns = columns, .element_bytes = size};
+    *x = (struct operand){.batch = batch, .rows = rows, .columns = columns, .items = columns, .element_bytes = size};
     x->ld = (columns + apart) * (interleave ? batch : 1);
     if (place.far == 1 && rows > 1 && !packed) x->ld = BEYOND / (rows - 1) + columns;
     x->stride = interleave ? columns + apart : rows * x->ld;
@@ -72,9 +78,15 @@ static struct operand *operand(struct call *call, int role, int64_t batch, int64
     if (place.far) x->at = sparse_take(bytes);
     else {
         x->memory =
-            guarded_take(bytes, place.at_end, packed || strstr(call->kernel->operation, "_nt") ? ALIGNED : size);
+            guarded_take(bytes, place.at_end, packed || strstr(call->kernel->operation, "_nt") ? ALIGNED : align);
         x->at = x->memory->at;
     }
+    return x;
+}
+
+static struct operand *operand(struct call *call, int role, int64_t batch, int64_t rows, int64_t columns, int packed) {
+    const int64_t size = call->kernel->target->element_bytes;
+    struct operand *x = placed(call, batch, rows, columns, size, size, packed);
     if (role != WRITTEN) x->values = malloc((size_t)(batch * rows * columns) * sizeof(double));
     for (int64_t i = 0; x->values && i < batch * rows * columns; i++) x->values[i] = random_value();
     if (role != READ) x->written = 1, call->output = x;
@@ -107,6 +119,29 @@ static void *strips(struct call *call) {
     return x->at;
 }
 
+/* w[rows,columns] of gemv's weights and of pack_linear. */
+static void *weights(struct call *call, int64_t rows, int64_t columns) {
+    const struct target *target = call->kernel->target;
+    const int64_t size = target->stored_bytes;
+    if (size == target->element_bytes) return in(call, 1, rows, columns);
+    struct weights *of = &call->weights;
+    make_weights(target, rows, columns, of);
+    struct operand *x = placed(call, 1, rows, of->items, size, size % 2 ? 1 : 2, 0);
+    x->columns = columns, x->raw = of->raw, x->values = of->values, of->values = NULL;
+    return x->at;
+}
+
+/* What pack_linear makes of w[n,k], a byte each: linear's weights. */
+static void *packed_weights(struct call *call, int role) {
+    struct weights *of = &call->weights;
+    if (role == READ) make_weights(call->kernel->target, call->n, call->k, of);
+    pack_weights(call->kernel->target, call->n, call->k, of);
+    struct operand *x = placed(call, 1, of->strips, of->strip, 1, 1, 1);
+    if (role == WRITTEN) x->written = 1, call->output = x;
+    else x->raw = of->packed;
+    return x->at;
+}
+
 static int64_t ld(const struct call *call, int index) { return call->operands[index].ld; }
 static int64_t stride(const struct call *call, int index) { return call->operands[index].stride; }
 
@@ -129,7 +164,7 @@ int prepare(struct call *call) {
     const int64_t batch = call->batch, m = call->m, n = call->n, k = call->k, threads = call->threads;
     const char *tag = kernel->arguments;
     void **workspace = NULL;
-    call->count = 0, call->workspace = NULL;
+    call->count = 0, call->workspace = NULL, call->weights = (struct weights){0};
     memset(&call->arguments, 0, sizeof call->arguments);
     if (!strcmp(tag, "gemm")) {
         struct gemm *x = &call->arguments.gemm;
@@ -153,8 +188,17 @@ int prepare(struct call *call) {
         struct gemv *x = &call->arguments.gemv;
         const int turned = is_called(call, "gemv_t");
         *x = (struct gemv){.kernel = kernel, .threads = threads, .n = n, .k = k};
-        x->w = in(call, 1, turned ? k : n, turned ? n : k), x->x = in(call, 1, 1, k), x->y = out(call, 1, 1, n);
+        x->w = weights(call, turned ? k : n, turned ? n : k), x->x = in(call, 1, 1, k), x->y = out(call, 1, 1, n);
         x->ldw = ld(call, 0), workspace = &x->workspace;
+    } else if (!strcmp(tag, "linear")) {
+        struct linear *x = &call->arguments.linear;
+        *x = (struct linear){.kernel = kernel, .threads = threads, .m = m, .n = n, .k = k};
+        x->x = in(call, 1, m, k), x->w = packed_weights(call, READ), x->y = out(call, 1, m, n);
+        x->ldx = ld(call, 0), x->ldy = ld(call, 2), workspace = &x->workspace;
+    } else if (!strcmp(tag, "pack_linear")) {
+        struct pack_linear *x = &call->arguments.pack_linear;
+        *x = (struct pack_linear){.kernel = kernel, .threads = threads, .n = n, .k = k};
+        x->w = weights(call, n, k), x->packed = packed_weights(call, WRITTEN), x->ldw = ld(call, 0);
     } else if (!strcmp(tag, "softmax")) {
         struct softmax *x = &call->arguments.softmax;
         *x = (struct softmax){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};
@@ -183,7 +227,8 @@ int prepare(struct call *call) {
         struct peak *x = &call->arguments.peak;
         *x = (struct peak){.kernel = kernel, .threads = threads, .iterations = 99};
         x->total = out(call, 1, 1, (int64_t)sizeof(double) / kernel->target->element_bytes);
-        call->output->columns = 1, call->output->element_bytes = sizeof(double); /* of every type */
+        call->output->columns = call->output->items = 1;
+        call->output->element_bytes = sizeof(double); /* of every type */
     } else {
         fprintf(stderr, "selftest: no operands are known for struct %s\n", tag);
         exit(1);
@@ -222,6 +267,16 @@ static const char *examine_output(const struct call *call) {
     return found;
 }
 
+static int as_before(const struct operand *x) {
+    for (int64_t g = 0; g < x->batch; g++)
+        for (int64_t i = 0; i < x->rows; i++) {
+            if (x->raw && memcmp(element(x, g, i, 0), x->raw + i * row_bytes(x), (size_t)row_bytes(x)) != 0) return 0;
+            for (int64_t j = 0; !x->raw && j < x->columns; j++)
+                if (get(x, g, i, j) != value(x, g, i, j)) return 0;
+        }
+    return 1;
+}
+
 const char *examine(struct call *call) {
     for (int i = 0; i < call->count; i++) only_elements(&call->operands[i], 1);
     const char *found = examine_output(call);
@@ -231,10 +286,7 @@ const char *examine(struct call *call) {
         const struct guarded *memory = x->memory;
         if (memory && memcmp(memory->copy, memory->pages, (size_t)memory->size) != 0)
             found = x->written ? "wrote beside the output" : "wrote into an input";
-        for (int64_t g = 0; !memory && x->values && !found && g < x->batch; g++)
-            for (int64_t r = 0; r < x->rows; r++)
-                for (int64_t j = 0; j < x->columns; j++)
-                    if (get(x, g, r, j) != value(x, g, r, j)) found = "wrote into an input";
+        if (!memory && !x->written && !as_before(x)) found = "wrote into an input";
     }
     const struct guarded *scratch = call->workspace;
     if (scratch) unpoison(scratch->pages, scratch->size);
@@ -247,6 +299,7 @@ const char *examine(struct call *call) {
 
 void finish(struct call *call) {
     for (int i = 0; i < call->count; i++) free(call->operands[i].values);
+    free(call->weights.raw), free(call->weights.packed), free(call->weights.values);
     guarded_release_all();
     sparse_release_all();
 }

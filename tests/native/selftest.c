@@ -90,14 +90,15 @@ static void one_shape(int64_t index, int64_t threads, struct caches host) {
 static int has(const char *tag, char dimension) {
     static const struct {
         const char *tag, *dimensions;
-    } rows[] = {{"gemm", "mnk"}, {"pack", "nk"}, {"gemm_batch", "mnk"}, {"gemv", "nk"}, {"softmax", "mn"},
-                {"norm", "mn"},  {"rows", "mn"}, {"stream", "n"},       {"peak", ""}};
+    } rows[] = {{"gemm", "mnk"},   {"pack", "nk"},    {"gemm_batch", "mnk"}, {"gemv", "nk"},
+                {"softmax", "mn"}, {"norm", "mn"},    {"rows", "mn"},        {"stream", "n"},
+                {"peak", ""},      {"linear", "mnk"}, {"pack_linear", "nk"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].tag, tag)) return strchr(rows[i].dimensions, dimension) != NULL;
     return 1;
 }
 
-enum { SIZES = 9 };
+enum { SIZES = 10 };
 
 static void all_shapes(const struct kernel *kernel, struct caches host) {
     const struct target *t = kernel->target;
@@ -108,15 +109,22 @@ static void all_shapes(const struct kernel *kernel, struct caches host) {
         {1, lanes - 1, lanes, lanes + 1, nr - 1, nr + 1, 3 * nr, 5 * nr + 3, 8 * line + 1},
         {1, 2, t->rows_per_step + 1, lanes, 2 * lanes + 1, 67, 131},
     };
+    const int64_t group = t->group > 1 ? t->group : 0; /* of linear: every height of a tile, each number of strips */
+    const int64_t stored[3][SIZES] = {
+        {1, 2, 3, 4, 5, 6, 7, 8, 9, 19},
+        {1, lanes - 1, lanes + 1, 7 * lanes + 3, 13 * lanes - 1},
+        {group ? group : 1, group ? 2 * group : 7, group ? 3 * group : 131, group ? 0 : 32, group ? 0 : 67},
+    };
     const int64_t lengths[SIZES] = {1, 3, line - 1, line, line + 1, 8 * line, 509, 4096, 16 * 4096 + 9};
     const char *tag = kernel->arguments;
+    const int64_t (*of)[SIZES] = t->weight_bits && strcmp(tag, "gemv") != 0 ? stored : sizes;
     for (int64_t threads = 1; threads <= TEAMS; threads++) { /* outside: a team that changes its size starts threads */
         int64_t index = 0;
         for (int i = 0; i < (has(tag, 'm') ? SIZES : 1); i++)
             for (int j = 0; j < (has(tag, 'n') ? SIZES : 1); j++)
                 for (int l = 0; l < (has(tag, 'k') ? SIZES : 1); l++) {
-                    now.batch = 3, now.m = sizes[0][i], now.k = sizes[2][l];
-                    now.n = strcmp(tag, "stream") != 0 ? sizes[1][j] : lengths[j];
+                    now.batch = 3, now.m = of[0][i], now.k = of[2][l];
+                    now.n = strcmp(tag, "stream") != 0 ? of[1][j] : lengths[j];
                     if (now.m && now.n && now.k) one_shape(index++, threads, host);
                 }
     }
@@ -127,6 +135,7 @@ static void far_apart(const struct kernel *kernel, struct caches host) {
     const int64_t lanes = kernel->target->vector_bytes / kernel->target->element_bytes;
     use_caches(2, host);
     now.batch = 3, now.n = 2 * kernel->target->nv * lanes + 3, now.k = 2 * kernel->target->rows_per_step + 1;
+    if (kernel->target->group) now.k = kernel->target->group;
     for (int far = 1; far <= (strcmp(kernel->arguments, "gemm_batch") && strcmp(kernel->arguments, "softmax") ? 1 : 2);
          far++)
         for (int tall = 0; tall < (has(kernel->arguments, 'm') ? 2 : 1); tall++) {
@@ -154,15 +163,11 @@ int main(int count, char **words) {
         const struct target *target = kernel->target;
         int row = 0;
         while (strcmp(isa_name(row), target->isa) != 0) row++;
-        const int first = !strcmp(kernel->operation, "gemv");
+        const int first = i == 0 || kernel_at(i - 1)->target != target;
         if ((isa && strcmp(isa, target->isa) != 0) || (type && strcmp(type, target->type) != 0)) continue;
         if (!isa_runs(row)) {
             if (first) printf("%s %s: not on this CPU\n", target->isa, target->type);
             continue;
-        }
-        if (target->stored_bytes != target->element_bytes) {
-            fprintf(stderr, "selftest: no definition of weights stored as %s\n", target->type);
-            return 1;
         }
         if (first) printf("%s %s\n", target->isa, target->type), fflush(stdout);
         now.kernel = kernel, ran = 1;

@@ -41,8 +41,17 @@ struct operand {
     struct guarded *memory; /* NULL: sparse */
     unsigned char *at;
     int64_t batch, rows, columns, ld, stride, element_bytes;
-    double *values; /* before the call: batch x rows x columns */
+    int64_t items;            /* in memory of a row: its columns, unless weights are only stored */
+    const unsigned char *raw; /* those, rows x items, where values are what they mean */
+    double *values;           /* before the call: batch x rows x columns */
     int written;
+};
+
+/* Weights that are only stored: rows x columns. ---------------------------------------------------- stored.c */
+struct weights {
+    unsigned char *raw, *packed; /* as they are stored; and as linear reads them, strips of one after another */
+    double *values;              /* what they mean */
+    int64_t items, strips, strip;
 };
 
 struct call {
@@ -52,11 +61,14 @@ struct call {
     struct operand operands[8], *output; /* in the order of the struct's pointers, absent ones left out */
     int count;
     struct guarded *workspace;
+    struct weights weights;
     union {
         struct gemm gemm;
         struct pack pack;
         struct gemm_batch gemm_batch;
         struct gemv gemv;
+        struct linear linear;
+        struct pack_linear pack_linear;
         struct softmax softmax;
         struct norm norm;
         struct rows rows;
@@ -69,6 +81,10 @@ int is_called(const struct call *call, const char *operation); /* the kernel's o
 int prepare(struct call *call);                                /* 0: there is not so much address space */
 const char *examine(struct call *call);                        /* what is wrong, or NULL */
 void finish(struct call *call);
+double random_value(void); /* in (-1, 1), with 24 bits: a float has them all */
+void make_weights(const struct target *target, int64_t rows, int64_t columns, struct weights *weights);
+/* As linear reads them: packed by the target's own kernel, from rows without gaps by one thread. */
+void pack_weights(const struct target *target, int64_t rows, int64_t columns, struct weights *weights);
 
 /* --- operations in double, by their definitions ---------------------------------------------- definitions.c */
 static inline double value(const struct operand *x, int64_t g, int64_t i, int64_t j) {
