@@ -141,6 +141,7 @@ struct gemm_plan {
     int64_t blocks;            /* of A that are packed, one after another */
 };
 struct skinny_plan {
+    int64_t across, down;   /* grid of threads over the columns and the rows of B */
     int64_t columns, apart; /* of B whose sums fit L2; elements from one row of sums to the next */
     int64_t a_packed;       /* workspace, in elements: A, then */
     int64_t sums_thread;    /* one thread's sums */

@@ -64,16 +64,27 @@ struct gemm_plan plan_gemm(const struct target *t, const struct caches *caches, 
     return z;
 }
 
+#define SUMS_SHARE 16 /* rows of B for each row of sums that a thread has of its own */
+
 struct skinny_plan plan_gemm_skinny(const struct target *t, const struct caches *caches, int64_t threads, int64_t m,
                                     int64_t n, int64_t k) {
     struct skinny_plan z;
+    /* The thread grid with the shortest longest share; on a tie the one with more rows of threads, whose pieces of B
+     * are longer: in pieces of 1.5 KiB hardware prefetchers fetch the neighbour's part of each row as well. Rows of
+     * threads have sums of their own, m down / k of what is read of B, to be added up: at most a sixteenth. */
+    const int64_t lines = divide_up(n, line(t)), most = max(1, min(threads, k / (SUMS_SHARE * m)));
+    int64_t best = INT64_MAX;
+    for (int64_t down = 1; down <= most; down++) {
+        const int64_t across = min(threads / down, lines), longest = divide_up(lines, across) * divide_up(k, down);
+        if (longest <= best) best = longest, z.across = across, z.down = down;
+    }
     /* columns: their sums fill a quarter of L2, and are still long enough pieces of B's rows to be read as streams. */
-    const int64_t fit = caches->l2 / 4 / (m * t->element_bytes), width = divide_up(n, threads);
+    const int64_t fit = caches->l2 / 4 / (m * t->element_bytes), width = divide_up(lines, z.across) * line(t);
     z.columns = round_up(divide_up(width, divide_up(width, fit)), line(t));
     /* apart: rows of sums differ by a sixteenth of 4 KiB modulo 4 KiB, so that a load is not held up by a store to
      * another row whose address has the same last 12 bits (4K aliasing). */
     const int64_t page = 4096 / t->element_bytes;
-    z.apart = round_up(z.columns, page) + page / 16;
+    z.apart = round_up(z.down > 1 ? width : z.columns, page) + page / 16;
     z.a_packed = round_up(m * k, line(t));
     z.sums_thread = m * z.apart;
     return z;

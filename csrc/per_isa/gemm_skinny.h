@@ -72,39 +72,69 @@ static void add_next(int64_t m, int64_t columns, const T *a, const T *b, int64_t
     add_step(ROWS_PER_STEP, m, columns, a, b, apart, sums, ld, ahead);
 }
 
+/* C[m,columns] = the sums of `parts` threads, `next` elements from one thread's to the next's. */
+static void add_up(int64_t m, int64_t columns, const T *sums, int64_t ld, int64_t parts, int64_t next, T *c,
+                   int64_t ldc) {
+    for (int64_t i = 0; i < m; i++, sums += ld, c += ldc) {
+        int64_t j = 0;
+        for (; j + LANES <= columns; j += LANES) {
+            vec total = load(sums + j);
+            for (int64_t r = 1; r < parts; r++) total += load(sums + r * next + j);
+            store(c + j, total);
+        }
+        for (; j < columns; j++) {
+            c[j] = sums[j];
+            for (int64_t r = 1; r < parts; r++) c[j] += sums[r * next + j];
+        }
+    }
+}
+
 static void gemm_skinny(const struct gemm *call) {
     const int64_t m = call->m, n = call->n, k = call->k, lda = call->lda, ldb = call->ldb, ldc = call->ldc;
-    const T *a = call->a, *b = call->b;
     T *c = call->c, *workspace = call->workspace;
     const struct caches *caches = host_caches();
 #pragma omp parallel num_threads(call->threads)
     {
         const int t = omp_get_thread_num(), team = omp_get_num_threads();
         const struct skinny_plan z = plan_gemm_skinny(&target, caches, team, m, n, k);
-        const int64_t deep = k / ROWS_PER_STEP, from = ROWS_PER_STEP * deep;
+        const int64_t column = t % z.across, row = t / z.across; /* row >= z.down: nothing to do */
+        const int64_t first = share(n, LINE, column, z.across), end = share(n, LINE, column + 1, z.across);
+        const int64_t top = k * row / z.down, rows = row < z.down ? k * (row + 1) / z.down - top : 0;
+        const int64_t deep = rows / ROWS_PER_STEP, from = ROWS_PER_STEP * deep;
+        const T *a = (const T *)call->a + top, *b = (const T *)call->b + top * ldb;
+        T *packed = workspace + top * m, *sums = workspace + z.a_packed + t * z.sums_thread;
 
         /* A in the order of use: for each step the elements of every row; then what is left of k, one by one. */
-        for (int64_t s = deep * t / team; s < deep * (t + 1) / team; s++)
+        for (int64_t s = deep * column / z.across; s < deep * (column + 1) / z.across; s++)
             for (int64_t i = 0; i < m; i++)
                 for (int p = 0; p < ROWS_PER_STEP; p++)
-                    workspace[(s * m + i) * ROWS_PER_STEP + p] = a[i * lda + s + p * deep];
-        if (t == 0)
-            for (int64_t p = from; p < k; p++)
-                for (int64_t i = 0; i < m; i++) workspace[p * m + i] = a[i * lda + p];
+                    packed[(s * m + i) * ROWS_PER_STEP + p] = a[i * lda + s + p * deep];
+        if (column == 0)
+            for (int64_t p = from; p < rows; p++)
+                for (int64_t i = 0; i < m; i++) packed[p * m + i] = a[i * lda + p];
+        if (z.across > 1) {
 #pragma omp barrier
+        }
 
-        T *sums = workspace + z.a_packed + t * z.sums_thread;
-        const int64_t ld = z.apart, end = share(n, LINE, t + 1, team);
-        for (int64_t j = share(n, LINE, t, team); j < end; j += z.columns) {
+        const int64_t ld = z.apart;
+        for (int64_t j = first; j < end && rows; j += z.columns) {
             const int64_t columns = min(end - j, z.columns);
+            T *to = sums + (z.down > 1 ? j - first : 0);
             /* sums that fill half of L1 evict what the hardware prefetchers fetch into it: prefetch rows into L2 */
             const int64_t ahead = 2 * m * columns * (int64_t)sizeof(T) >= caches->l1 ? ldb : 0;
-            for (int64_t i = 0; i < m; i++) memset(sums + i * ld, 0, columns * sizeof(T));
+            for (int64_t i = 0; i < m; i++) memset(to + i * ld, 0, columns * sizeof(T));
             for (int64_t s = 0; s < deep; s++)
-                add_next(m, columns, workspace + s * m * ROWS_PER_STEP, b + s * ldb + j, deep * ldb, sums, ld, ahead);
-            for (int64_t p = from; p < k; p++)
-                add_step(1, m, columns, workspace + p * m, b + p * ldb + j, 0, sums, ld, 0);
-            for (int64_t i = 0; i < m; i++) memcpy(c + i * ldc + j, sums + i * ld, columns * sizeof(T));
+                add_next(m, columns, packed + s * m * ROWS_PER_STEP, b + s * ldb + j, deep * ldb, to, ld, ahead);
+            for (int64_t p = from; p < rows; p++)
+                add_step(1, m, columns, packed + p * m, b + p * ldb + j, 0, to, ld, 0);
+            if (z.down == 1) add_up(m, columns, to, ld, 1, 0, c + j, ldc);
+        }
+        if (z.down > 1) {
+#pragma omp barrier
+            const int64_t j = share(end - first, LINE, row, z.down), last = share(end - first, LINE, row + 1, z.down);
+            if (rows)
+                add_up(m, last - j, workspace + z.a_packed + column * z.sums_thread + j, ld, z.down,
+                       z.across * z.sums_thread, c + first + j, ldc);
         }
     }
 }

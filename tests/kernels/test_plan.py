@@ -66,6 +66,35 @@ def test_gemm_plans(dtype: str, isa: str, caches: str) -> None:
         assert workspace >= (2 * z.a_block + threads * z.b_thread) * of.element_bytes, where
 
 
+@pytest.mark.parametrize("caches", CACHES)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_rows_plans(dtype: str, isa: str, caches: str) -> None:
+    """Few rows of A: B is read once, in whole rows where sums are short, and more rows of A never cost less."""
+    of, sizes = target(isa, dtype), ffi.new("struct caches *", CACHES[caches])
+    line = 64 // of.element_bytes
+    shapes = ((768, 768), (3072, 768), (768, 3072), (2304, 768), (50257, 768), (5, 7), (1000, 64), (40, 4096))
+    for (n, k), threads in product(shapes, (1, 2, 3, 4, 8, 14, 45, 64)):
+        before = 0
+        for m in range(1, of.skinny_rows + 1):
+            z = lib.plan_gemm_skinny(of, sizes, threads, m, n, k)
+            where = f"{m} x {n} x {k} on {threads}"
+            assert 1 <= z.across * z.down <= threads and z.down <= k and z.across <= up(n, line), where
+            share = up(up(n, line), z.across) * up(k, z.down)  # of B, of the thread that has most
+            assert share >= before, f"less for each thread than with {m - 1} rows: {where}"
+            before = share
+            added = m * n * z.down if z.down > 1 else 0
+            assert added <= k * n / 16, f"sums to add up are no small part of what is read: {where}"
+            assert z.across == 1 or 16 * m * threads > k or z.across * z.down == threads, where
+            widest = up(up(n, line), z.across) * line
+            assert z.columns % line == 0 and z.apart >= (widest if z.down > 1 else min(widest, z.columns)), where
+            assert z.sums_thread >= m * z.apart and z.a_packed >= m * k, where
+            workspace = lib.plan_gemm_workspace(of, sizes, threads, 0, m, n, k)
+            assert workspace >= (z.a_packed + threads * z.sums_thread) * of.element_bytes, where
+    for m, threads in product(range(1, of.skinny_rows + 1), (1, 2)):
+        assert lib.plan_gemm_skinny(of, sizes, threads, m, 768, 768).across == 1, "threads take whole rows of B"
+
+
 @contextmanager
 def caches_of(cpu: str) -> Iterator[None]:
     """C's kernels plan for another CPU's caches."""
@@ -85,7 +114,7 @@ def caches_of(cpu: str) -> Iterator[None]:
     indirect=True,
 )
 def test_products_planned_for_other_caches(kernel: Kernel) -> None:
-    for m, n, k in ((37, 4, 4096), (169, 8, 409), (133, 40, 1024)):
+    for m, n, k in ((37, 4, 4096), (169, 8, 409), (133, 40, 1024), (3, 500, 409), (7, 40, 1024)):
         inputs = make_inputs(kernel, {"m": m, "n": n, "k": k})
         expected = reference(kernel.operation, kernel.types, inputs)
         bound = error_bound(kernel.operation, kernel.types, inputs)

@@ -17,6 +17,7 @@ from kernels.arrays import leading_dimension
 from kernels.backends.c import lib
 from kernels.backends.numba.emit import Emitter
 from kernels.backends.numba.pointers import at
+from kernels.backends.numba.settings import jit
 from kernels.backends.numba.target import HELD_ROWS, L1, LINE, ROWS_PER_STEP, plan_target
 from kernels.backends.numba.task import Call, launch, share_start
 
@@ -80,42 +81,63 @@ def add_rows_of_b(typing, u, held, m, columns, a, b, stride, sums, ld, ahead):
     return types.void(*kinds, i8, i8, a, b, i8, sums, i8, i8), emit
 
 
+@jit
+def add_up(m, columns, sums, ld, parts, following, c, ldc):
+    """C[m, columns] = the sums of `parts` threads, `following` elements from one thread's to the next one's."""
+    for i in range(m):
+        for j in range(columns):
+            c[i * ldc + j] = sums[i * ld + j]
+        for r in range(1, parts):
+            for j in range(columns):
+                c[i * ldc + j] += sums[i * ld + r * following + j]
+
+
 @functools.cache
 def _task(held: int):
     """The task for `held` rows of A in registers; 0: for any number of rows."""
 
     def gemm_skinny(a, b, c, work, sizes, step, t, threads):
-        """C = A B for few rows of A. Step 0 packs A, step 1 multiplies a thread's columns of B."""
+        """C = A B for few rows of A. Step 0 packs A, step 1 multiplies a thread's part of B, step 2 adds sums up."""
         z = carray(sizes, 1)[0]
-        m, n, k, ldb, ld = z.m, z.n, z.k, z.ldb, z.ld
-        quarter, line = k // ROWS_PER_STEP, LINE // z.itemsize
-        body = quarter * ROWS_PER_STEP
+        m, ldb, ld, across, down = z.m, z.ldb, z.ld, z.across, z.down
+        column, row, line = t % across, t // across, LINE // z.itemsize
+        if row >= down:
+            return
+        first, end = share_start(z.n, line, column, across), share_start(z.n, line, column + 1, across)
+        top = z.k * row // down
+        rows = z.k * (row + 1) // down - top
+        deep = rows // ROWS_PER_STEP
+        body = deep * ROWS_PER_STEP
+        packed = at(work, top * m)
         if step == 0:  # A in the order of use: for each step ROWS_PER_STEP elements of every row; then the rest of k
-            for s in range(quarter * t // threads, quarter * (t + 1) // threads):
+            for s in range(deep * column // across, deep * (column + 1) // across):
                 for i in range(m):
                     for p in range(ROWS_PER_STEP):
-                        work[(s * m + i) * ROWS_PER_STEP + p] = a[i * z.lda + s + p * quarter]
-            if t == 0:
-                for p in range(body, k):
+                        packed[(s * m + i) * ROWS_PER_STEP + p] = a[i * z.lda + top + s + p * deep]
+            if column == 0:
+                for p in range(body, rows):
                     for i in range(m):
-                        work[p * m + i] = a[i * z.lda + p]
-            return
-        sums, end = at(work, z.packed_a + t * m * ld), share_start(n, line, t + 1, threads)
-        for j in range(share_start(n, line, t, threads), end, z.nb):
-            columns = min(z.nb, end - j)
-            # sums that fill L1 leave no room there for what hardware prefetchers load: prefetch the next rows, into L2
-            ahead = ldb if 2 * m * columns * z.itemsize >= L1 else 0
-            for i in range(m):
-                for q in range(columns):
-                    sums[i * ld + q] = 0
-            for s in range(quarter):
-                x = at(work, s * m * ROWS_PER_STEP)
-                add_rows_of_b(ROWS_PER_STEP, held, m, columns, x, at(b, s * ldb + j), quarter * ldb, sums, ld, ahead)
-            for p in range(body, k):
-                add_rows_of_b(1, 0, m, columns, at(work, p * m), at(b, p * ldb + j), 0, sums, ld, 0)
-            for i in range(m):
-                for q in range(columns):
-                    c[i * z.ldc + j + q] = sums[i * ld + q]
+                        packed[p * m + i] = a[i * z.lda + top + p]
+        elif step == 1:
+            sums, mine = at(work, z.packed_a + t * z.sums_thread), at(b, top * ldb)
+            for j in range(first, end, z.nb):
+                columns, to = min(z.nb, end - j), at(sums, j - first) if down > 1 else sums
+                # sums that fill L1 leave no room there for what hardware prefetchers load: prefetch rows into L2
+                ahead = ldb if 2 * m * columns * z.itemsize >= L1 else 0
+                for i in range(m):
+                    for q in range(columns):
+                        to[i * ld + q] = 0
+                for s in range(deep):
+                    x = at(packed, s * m * ROWS_PER_STEP)
+                    add_rows_of_b(ROWS_PER_STEP, held, m, columns, x, at(mine, s * ldb + j), deep * ldb, to, ld, ahead)
+                for p in range(body, rows):
+                    add_rows_of_b(1, 0, m, columns, at(packed, p * m), at(mine, p * ldb + j), 0, to, ld, 0)
+                if down == 1:
+                    add_up(m, columns, to, ld, 1, 0, at(c, j), z.ldc)
+        else:
+            j, last = share_start(end - first, line, row, down), share_start(end - first, line, row + 1, down)
+            sums = at(work, z.packed_a + column * z.sums_thread + j)
+            add_up(m, last - j, sums, ld, down, across * z.sums_thread, at(c, first + j), z.ldc)
 
     return gemm_skinny
 
@@ -124,7 +146,8 @@ def prepare_gemm_skinny(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: in
     (m, k), n = a.shape, c.shape[1]
     plan = lib.plan_gemm_skinny(plan_target(c.itemsize), lib.host_caches(), threads, m, n, k)
     return launch(
-        _task(m if m <= HELD_ROWS else 0), a, b, c, threads, 2, plan.a_packed + threads * plan.sums_thread,
+        _task(m if m <= HELD_ROWS else 0), a, b, c, threads, 3 if plan.down > 1 else 2,
+        plan.a_packed + threads * plan.sums_thread,
         m=m, n=n, k=k, lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c), nb=plan.columns,
-        ld=plan.apart, packed_a=plan.a_packed,
+        ld=plan.apart, packed_a=plan.a_packed, sums_thread=plan.sums_thread, across=plan.across, down=plan.down,
     )  # fmt: skip
