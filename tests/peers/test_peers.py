@@ -94,6 +94,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 
 def of(backend: str) -> list[Kernel]:
+    """Its rows of native types: there may be none."""
     return [row for row in libraries.rows_of(stored=False) if row.backend == backend]
 
 
@@ -119,6 +120,16 @@ def test_cold_weights_are_walked_through(worker: Worker) -> None:
             (samples,) = interleave([there], 0.001, least=2, most=2, warm_up=0, pools=[row.backend])
             assert len(there) > samples.copy >= 0
             worker.check_again(row, samples.copy)
+
+
+def test_stored_weights_are_right_over_there(worker: Worker) -> None:
+    """Before and after timed calls, of one row of activations and of several."""
+    for case in (Case("gemv", 1, 136, 256, False, ()), Case("gemm", 3, 136, 256, False, ())):
+        for row in libraries.rows_of(stored=True):
+            if row.backend == worker.backend:
+                there = worker.prepare(case, "f32", 1, row)
+                assert timed(there, 0, 3, waken=True).seconds > 0
+                worker.check_again(row, 0)
 
 
 # --- a process, with a kernel of the project's own
