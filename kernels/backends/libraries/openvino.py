@@ -25,14 +25,21 @@ def compiled(
     """A model of one product; more: properties beside those that all models have."""
     inputs = [node for node in (left, right) if node.get_type_name() == "Parameter"]
     model = openvino.Model([ops.matmul(left, right, False, transpose)], inputs)
-    options = {
+    return _core().compile_model(model, "CPU", _options(threads) | {**more})
+
+
+def loaded(exported: bytes, threads: int, more: Mapping[str, Any]) -> openvino.CompiledModel:
+    """A model that was compiled with the same properties, then exported."""
+    return _core().import_model(exported, "CPU", _options(threads) | {**more})
+
+
+def _options(threads: int) -> dict[str, Any]:
+    return {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
-        **more,
     }
-    return _core().compile_model(model, "CPU", options)
 
 
 @cache
