@@ -10,8 +10,8 @@ import numpy as np
 import kernels
 from kernels import DTYPES, OPERATIONS, TYPES, Kernel
 from kernels.arrays import aligned_empty
-from kernels.operations import LINEAR
 from kernels.backends import c as native
+from kernels.operations import LINEAR
 from kernels.types import ElementType
 from kernels.verify import check, error_bound, reference
 
