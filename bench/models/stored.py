@@ -11,6 +11,7 @@ import numpy as np
 from bench.models.weights import Layer, Stored, Weights
 from bench.workloads.model import Model
 from kernels import Kernel
+from kernels.arrays import Arena
 from kernels.types import TYPES
 
 AT_ONCE = 1 << 19  # elements that are encoded at a time: their float64 copies stay in L3
@@ -26,14 +27,18 @@ def encoded(weight: np.ndarray, element: str) -> np.ndarray:
 
 def stored(weights: Weights, kernels_: Sequence[Kernel], threads: int, decoder: bool) -> list[Weights]:
     """The same model once for each of some kernels of linear or linear_a8, all for one type, and packed for it: its
-    linear layers, and a decoder's LM head.
+    linear layers, and a decoder's LM head. Matrices smaller than a huge page share some.
     """
-    element = kernels_[0].types["w"]
+    element, arenas = kernels_[0].types["w"], [Arena() for _ in kernels_]
+
+    def packed_for(kernel: Kernel, plain: np.ndarray, arena: Arena) -> Stored:
+        with arena:
+            return Stored(kernel, kernel.pack(plain, threads))
 
     def pack(weight: np.ndarray) -> list[Stored]:
         """Of w[n,k]."""
         plain = encoded(weight, element)
-        return [Stored(kernel, kernel.pack(plain, threads)) for kernel in kernels_]
+        return [packed_for(kernel, plain, arena) for kernel, arena in zip(kernels_, arenas, strict=True)]
 
     names = ("qkv", "o", "ffn_up", "ffn_down")
     packed = [{name: pack(getattr(layer, name).weight.T) for name in names} for layer in weights.layers]
