@@ -51,3 +51,13 @@ static inline void store_lanes(int size, void *p, __m256i v, int64_t count) {
 #define DOT_NIBBLES(sums, w, x) _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x))
 #define TOTAL_NIBBLES(sums) _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
 #define NEAREST(v) _mm256_cvtps_epi32(v)
+/* The lower bytes of 32-bit lanes, side by side. */
+static inline void store_narrow(void *p, __m256i v, int bytes) {
+    if (bytes == 1) {
+        const __m256i first = _mm256_shuffle_epi8(v, _mm256_set1_epi32(0x0c080400));
+        const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1));
+        _mm_storel_epi64(p, both);
+    } else _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+#define STORE_BYTES(p, v) store_narrow(p, v, 1)
+#define STORE_SHORTS(p, v) store_narrow(p, v, 2)

@@ -24,6 +24,16 @@ typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t unaligned_ints __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 static inline ints load_ints(const void *p) { return *(const unaligned_ints *)p; }
 
+/* Keeps v in a register and its value unknown to the compiler, which would make a tree of a chain of integer adds, with
+ * more values at a time than there are registers. */
+#if defined __x86_64__
+#define KEEP(v) __asm__("" : "+v"(v))
+#elif defined __aarch64__
+#define KEEP(v) __asm__("" : "+w"(v))
+#else
+#define KEEP(v) (void)(v)
+#endif
+
 /* As many f16 at p, exactly, in f32's bits. */
 static inline vec load_halves(const void *p) {
 #ifdef WIDEN_HALVES

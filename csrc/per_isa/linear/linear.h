@@ -101,6 +101,7 @@ static void run_form(const struct linear *call, const struct linear_form *form) 
 #pragma omp parallel num_threads(call->threads)
     {
         const int t = omp_get_thread_num(), team = omp_get_num_threads();
+        const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
         const int alone = tiles == 1; /* each thread prepares the tile for itself: a barrier takes longer */
         uint8_t *ready = (uint8_t *)call->workspace + (alone ? t * round_up(row * m, CACHE_LINE) : 0);
         for (int64_t i = alone ? 0 : tiles * t / team; i < (alone ? 1 : tiles * (t + 1) / team); i++) {
@@ -110,7 +111,6 @@ static void run_form(const struct linear *call, const struct linear_form *form) 
         if (!alone) {
 #pragma omp barrier
         }
-        const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
         for (int64_t b = 0; b < blocks; b++)
             for (int64_t s = first; s < last; s++) {
                 const int wide = s < first + each;
@@ -153,7 +153,7 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
     static const struct linear_form name##_form = {{EACH_ROWS(LINEAR_ROW, name)}, prepare, row_bytes};
 
 /* The same width for all heights of which there may be several tiles. */
-#define STRIPS(h) TILE_VECTORS(2 * (h) < LINEAR_ROWS ? h : LINEAR_ROWS)
+#define STRIPS(h) (INTEGER && (h) < 3 ? 3 : TILE_VECTORS(2 * (h) < LINEAR_ROWS ? h : LINEAR_ROWS))
 LINEAR_FORM(multiply, prepare, f32_row_bytes)
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
 static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }

@@ -1,3 +1,5 @@
+#include <math.h>
+
 /* linear_a8: linear with activations rounded to 8 bits, in groups of BLOCK_K of k with a scale each, on the way in.
  * Within a group all is integers, and exact: sum w x = scale_w scale_x (sum u q - zero sum q), u = w / scale_w + zero
  * as it is packed, q = x / scale_x; so weights that are stored without a sign are multiplied as they are, and a zero
@@ -7,6 +9,15 @@ typedef int8_t quantum; /* an activation, as the dot products take it */
 #else
 typedef int16_t quantum;
 #endif
+static inline void store_quanta(quantum *p, ints numbers) {
+#ifdef STORE_BYTES
+    if (sizeof(quantum) == 1) STORE_BYTES(p, (raw)numbers);
+    else STORE_SHORTS(p, (raw)numbers);
+#else
+    UNROLLED (16, int l = 0; l < LANES; l++) p[l] = (quantum)numbers[l];
+#endif
+}
+
 struct rounded { /* of one row and group */
     T scale;
 #if SCALE_BYTES == 3
@@ -16,6 +27,23 @@ struct rounded { /* of one row and group */
 #endif
 };
 #define QUANTA (4 / (int)sizeof(quantum)) /* in 32 bits */
+
+/* The largest |x| of a group; of their bits, as those of NaN and infinities are the largest. */
+static inline T largest_size(const T *x) {
+    ints largest = {0};
+#define LARGER(bits)                                                                                                   \
+    do {                                                                                                               \
+        const ints more = (bits) > largest;                                                                            \
+        largest = ((bits) & more) | (largest & ~more);                                                                 \
+    } while (0)
+    UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) LARGER((ints)load(x + j) & 0x7fffffff);
+    if (LANES > 8) LARGER((ints)TURNED((vec)largest, 8));
+    if (LANES > 4) LARGER((ints)TURNED((vec)largest, 4));
+    LARGER((ints)TURNED((vec)largest, 2));
+    LARGER((ints)TURNED((vec)largest, 1));
+#undef LARGER
+    return ((vec)largest)[0];
+}
 
 /* A row of x: for each group `BLOCK_K / QUANTA` words, `apart` from each other, into q; and its struct rounded into of.
  */
@@ -28,38 +56,25 @@ static void round_row(const struct linear_plan *z, int64_t apart, int64_t k, con
             if (p < k) memcpy(some, from, (k - p) * sizeof(T));
             from = some;
         }
-        ints largest = {0}; /* as bits: what is not finite is the largest of all */
-        UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) {
-            const ints bits = (ints)load(from + j) & 0x7fffffff, more = bits > largest;
-            largest = (bits & more) | (largest & ~more);
-        }
-        alignas(VECTOR_BYTES) int32_t lane[LANES];
-        *(ints *)lane = largest;
-        int32_t top = 0;
-        UNROLLED (16, int l = 0; l < LANES; l++) top = lane[l] > top ? lane[l] : top;
-        T most;
-        memcpy(&most, &top, sizeof most);
-        const int finite = top < 0x7f800000, small = most < (T)0x1p-100;
+        const T most = largest_size(from);
+        const int small = most < (T)0x1p-100, finite = most < (T)INFINITY;
         const T inverse = finite && !small ? 127 / most : 0;
-        of->scale = !finite ? (T)__builtin_nan("") : small ? 0 : most / 127;
+        of->scale = !finite ? (T)NAN : small ? 0 : most / 127;
         ints total = {0};
         alignas(VECTOR_BYTES) quantum rounded[BLOCK_K];
+        quantum *const to = apart == 1 ? (quantum *)q : rounded;
         UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) {
             const ints numbers = inverse > 0 ? nearest(load(from + j) * inverse) : (ints){0};
-            typedef quantum few
-                __attribute__((vector_size(sizeof(quantum) * (VECTOR_BYTES / 4)), aligned(1), may_alias));
-            *(few *)(rounded + j) = __builtin_convertvector(numbers, few);
+            store_quanta(to + j, numbers);
             total += numbers;
         }
-        *(ints *)lane = total;
-        int32_t sum = 0;
-        UNROLLED (16, int l = 0; l < LANES; l++) sum += lane[l];
+        const T sum_of_q = sum(__builtin_convertvector(total, vec)); /* 32 * 127 at most: exact */
 #if SCALE_BYTES == 3
-        of->sum = (T)sum;
+        of->sum = sum_of_q;
 #else
-        of->zeros = ZERO * sum;
+        of->zeros = ZERO * (int32_t)sum_of_q;
 #endif
-        for (int j = 0; j < BLOCK_K / QUANTA; j++) memcpy(q + 4 * apart * j, rounded + j * QUANTA, 4);
+        for (int j = 0; apart > 1 && j < BLOCK_K / QUANTA; j++) memcpy(q + 4 * apart * j, rounded + j * QUANTA, 4);
     }
 }
 
@@ -96,29 +111,25 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
             UNROLLED (16, int i = 0; i < h; i++)
                 UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = (ints){0};
 #if WEIGHT_BITS == 4
-            UNROLLED (4, int j = 0; j < 4; j++, w += CHUNK) {
-                ints low[WIDEST], high[WIDEST];
+            UNROLLED (4, int j = 0; j < 4; j++, w += CHUNK)
                 UNROLLED (8, int s = 0; s < v; s++) {
                     const ints both = load_ints(w + s * apart);
-                    low[s] = both & 0x0f0f0f0f, high[s] = both >> 4 & 0x0f0f0f0f;
-                }
-                UNROLLED (16, int i = 0; i < h; i++) {
-                    const ints first = (ints){0} + q[j * h + i], later = (ints){0} + q[(j + 4) * h + i];
-                    UNROLLED (8, int s = 0; s < v; s++) {
-                        sums[i][s] = dot_nibbles(sums[i][s], low[s], first);
-                        sums[i][s] = dot_nibbles(sums[i][s], high[s], later);
+                    const ints low = both & 0x0f0f0f0f, high = both >> 4 & 0x0f0f0f0f;
+                    UNROLLED (16, int i = 0; i < h; i++) {
+                        sums[i][s] = dot_nibbles(sums[i][s], low, (ints){0} + q[j * h + i]);
+                        sums[i][s] = dot_nibbles(sums[i][s], high, (ints){0} + q[(j + 4) * h + i]);
+                        KEEP(sums[i][s]);
                     }
                 }
-            }
 #else
-            UNROLLED (16, int j = 0; j < BLOCK_K / STEP; j++, w += CHUNK) {
-                ints some[WIDEST];
-                UNROLLED (8, int s = 0; s < v; s++) some[s] = load_bytes(w + s * apart);
-                UNROLLED (16, int i = 0; i < h; i++) {
-                    const ints x = (ints){0} + q[j * h + i];
-                    UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = dot_bytes(sums[i][s], some[s], x);
+            UNROLLED (16, int j = 0; j < BLOCK_K / STEP; j++, w += CHUNK)
+                UNROLLED (8, int s = 0; s < v; s++) {
+                    const ints some = load_bytes(w + s * apart);
+                    UNROLLED (16, int i = 0; i < h; i++) {
+                        sums[i][s] = dot_bytes(sums[i][s], some, (ints){0} + q[j * h + i]);
+                        KEEP(sums[i][s]);
+                    }
                 }
-            }
 #endif
             UNROLLED (16, int i = 0; i < h; i++)
                 UNROLLED (8, int s = 0; s < v; s++) {
@@ -146,6 +157,9 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
     store_tile(h, v, total, strips);
 }
 
+#undef STRIPS
+/* Two registers for each row and strip, the sum of a group and that of all; at least two strips, for the streams. */
+#define STRIPS(h) ((h) == 1 ? 4 : 2)
 LINEAR_FORM(multiply_a8, prepare_a8, a8_row_bytes)
 static void run_linear_a8(const struct linear *call) { run_form(call, &multiply_a8_form); }
 static int64_t linear_a8_workspace(const struct linear *call) { return form_workspace(call, &multiply_a8_form); }
