@@ -19,6 +19,7 @@ LENGTHS = (1, 8, 32, 128, 512)
 LINEAR_LENGTHS = (1, 8, 512)
 MATRICES = ((768, 768), (768, 3072), (3072, 768))  # what BERT-Base and GPT-2 have in common
 ATTENTION = (32, 128, 512)
+STORED_VISITS = 2  # in each of which libraries take a minute to make their cold copies
 MOST_STORED = 6  # kernels of one type: linear, linear_a8 and gemv, of C and Numba
 GROWTH = (128, 256, 512, 1024, 2048)
 
@@ -72,7 +73,7 @@ def measure_stored(session: Session, types: Sequence[str], seconds: float, full:
                 others = libraries.rows_of(stored=True)
                 chosen = stored_kernels(case, [element], isa, others, backends[threads])
                 groups.append(Group.of(case, "f32", threads, chosen))
-        session.run(groups, seconds)
+        session.run(groups, seconds, STORED_VISITS)
     session.finish()
 
 
