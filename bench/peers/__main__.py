@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _shown(options, metrics)
     from bench.peers.measuring import measured  # records are shown where nothing was compiled
 
-    done = measured(options)
-    return _shown(options, done.metrics, done.saved, done.failed)
+    done, wrong = measured(options)
+    return _shown(options, done.metrics, done.saved, done.failed or wrong)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What bench.peers measures: the shapes, and the kernels beside each library on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import kernels
+from bench.cli import complain
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
 from bench.measure.run import Kept, kept, left_out, measuring, take_part
@@ -14,6 +15,7 @@ from bench.workloads.model import find
 from bench.workloads.shapes import Case, Shape
 from bench.workloads.sweep import Sweep, layer_cases
 from kernels.backends import libraries
+from kernels.verify import WrongResult
 
 LENGTHS = (1, 8, 32, 128, 512)
 LINEAR_LENGTHS = (1, 8, 512)
@@ -62,7 +64,10 @@ def stored_cases(full: bool) -> list[Case]:
     return list(found.values())
 
 
-def measure_stored(session: Session, types: Sequence[str], seconds: float, full: bool) -> None:
+Wrong = Callable[[Group, WrongResult], None]
+
+
+def measure_stored(session: Session, types: Sequence[str], seconds: float, full: bool, wrong: Wrong) -> None:
     """Adds the rows of every case with weights of each type, one type after the other."""
     isa, backends = isa_in_use(), left_out(("c", "numba"), session.threads)
     session.start()
@@ -73,11 +78,11 @@ def measure_stored(session: Session, types: Sequence[str], seconds: float, full:
                 others = libraries.rows_of(stored=True)
                 chosen = stored_kernels(case, [element], isa, others, backends[threads])
                 groups.append(Group.of(case, "f32", threads, chosen))
-        session.run(groups, seconds, STORED_VISITS)
+        session.run(groups, seconds, STORED_VISITS, wrong)
     session.finish()
 
 
-def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
+def measure(session: Session, dtype: str, seconds: float, full: bool, wrong: Wrong) -> None:
     """Adds the rows of every case to the session; the same weights with longer and longer inputs are one group."""
     isa = isa_in_use()
     prepacked = kernels.find("gemm_prepacked", dtype, "c", isa)
@@ -94,19 +99,29 @@ def measure(session: Session, dtype: str, seconds: float, full: bool) -> None:
         ]
         groups.append(Group(tuple((case, prepacked) for case in growth_cases()), dtype, threads))
     session.start()
-    session.run(groups, seconds)
+    session.run(groups, seconds, wrong=wrong)
     session.finish()
 
 
-def measured(options: Any) -> Kept:
-    """What the command's options ask for; its record is written. Raises BadInput where no library is installed."""
+def measured(options: Any) -> tuple[Kept, bool]:
+    """What the command's options ask for, and whether a result was wrong; its record is written.
+
+    Shapes with a wrong result are left out, and stderr names the kernel. Raises BadInput where no library is installed.
+    """
     stored = options.types is not None
     rows = [row for row in libraries.rows_of(stored) if not stored or row.types["w"] in options.types]
     present = take_part(libraries.missing(stored), {row.backend for row in rows if row.reason is None})
+    failed = False
+
+    def wrong(group: Group, error: WrongResult) -> None:
+        nonlocal failed
+        failed = True
+        complain(f"{group.label}: {error}")
+
     own = MOST_STORED if stored else 0
     with measuring("peers", options, options.threads, [options.dtype], others=present, stored=own) as session:
         if stored:
-            measure_stored(session, options.types, options.seconds, options.full)
+            measure_stored(session, options.types, options.seconds, options.full, wrong)
         else:
-            measure(session, options.dtype, options.seconds, options.full)
-    return kept(session, options, "-peers")
+            measure(session, options.dtype, options.seconds, options.full, wrong)
+    return kept(session, options, "-peers"), failed

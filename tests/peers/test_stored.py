@@ -1,6 +1,8 @@
 """bench.peers --types: what is measured, and what follows from made-up seconds."""
 
 import json
+import re
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,16 @@ from typing import Any
 import pytest
 
 from bench.errors import BadInput
+from bench.measure.run import Kept
 from bench.options import stored_types
+from bench.peers import measuring
 from bench.peers.measuring import LINEAR_LENGTHS, stored_cases
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.row import Row, make_row
 from bench.report import stored
 from kernels.types import TYPES
+from kernels.verify import WrongResult
 from support import records
 
 main = import_module("bench.peers.__main__").main
@@ -40,6 +45,31 @@ def test_each_matrix_is_measured_once_at_each_length() -> None:
     assert {(case.n, case.k) for case in every} > {(2304, 768), (50257, 768), *((n, k) for n, k, _ in sizes)}
     both = next(case for case in few if (case.n, case.k, case.m) == (3072, 768, 1))
     assert set(both.layers) == {"BERT-Base ffn_up", "GPT-2 ffn_up"}
+
+
+class NothingButWrong:
+    """A session whose first kernel is wrong."""
+
+    threads = (1,)
+
+    def start(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def run(self, groups: Any, seconds: float, visits: int, wrong: Any) -> None:
+        kernel = groups[0].members[0][1]
+        wrong(groups[0], WrongResult(f"{kernel.name}: 1 of 768 elements are wrong"))
+
+
+def test_wrong_value_is_an_error(beside: Metrics, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The rest is shown."""
+    monkeypatch.setattr(measuring, "measuring", lambda *given, **more: nullcontext(NothingButWrong()))
+    monkeypatch.setattr(measuring, "take_part", lambda missing, present: {"ggml"})
+    monkeypatch.setattr(measuring, "kept", lambda *given: Kept(beside, None, None))
+    assert main(["--types", "i4g32", "--threads", "1"]) == 2
+    told = capsys.readouterr()
+    assert re.search(r"m=1, f32, 1 thread: linear_w.i4g32-f32-c-\w+: 1 of 768 elements are wrong", told.err)
+    assert "C beside the fastest library" in told.out
 
 
 def entrant(name: str, element: str, micros: float, m: int, n: int, threads: int = 1) -> Row:
