@@ -2,7 +2,13 @@
  * strips of w over all of k, and each weight that is widened serves h rows. With one tile of rows (m <= LINEAR_ROWS)
  * weights are read once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows
  * that fill half of L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next. */
-#define LINEAR_ROWS (MR < 8 ? MR : 8)
+#if WEIGHT_BITS == 4 && defined NIBBLE_ROWS
+#define LINEAR_ROWS NIBBLE_ROWS
+#elif MR > 8
+#define LINEAR_ROWS 8
+#else
+#define LINEAR_ROWS MR
+#endif
 
 /* What a tile computes: y[h, v strips of LANES columns], of strips `apart` bytes and columns from each other. */
 struct strips {
@@ -135,11 +141,7 @@ static int64_t form_workspace(const struct linear *call, const struct linear_for
 
 static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
 
-#define EACH_ROWS PASTE(HEIGHTS_, PASTE(ROWS_OF_, MR)) /* every height up to LINEAR_ROWS */
-#define ROWS_OF_4 4
-#define ROWS_OF_6 6
-#define ROWS_OF_7 7
-#define ROWS_OF_14 8
+#define EACH_ROWS PASTE(HEIGHTS_, LINEAR_ROWS) /* every height of a tile */
 #define LINEAR_TILE(name, h)                                                                                           \
     static void name##_##h(const struct linear_plan *z, const void *x, const struct strips *strips) {                  \
         name(h, STRIPS(h), z, x, strips);                                                                              \

@@ -88,6 +88,17 @@ static int64_t a8_row_bytes(const struct linear_plan *z) {
     return z->k * (int64_t)sizeof(quantum) + z->k / BLOCK_K * (int64_t)sizeof(struct rounded);
 }
 
+/* Step t of a block, in the order in which weights lie: of nibbles first one half of a vector, then the other. */
+#if WEIGHT_BITS == 4
+#define STEP_OF(t) ((t) / 2 + (t) % 2 * 4)
+#define DOT dot_nibbles
+INLINE ints weights_of(const uint8_t *w, int t) { return load_ints(w + t / 2 * CHUNK) >> t % 2 * 4 & 0x0f0f0f0f; }
+#else
+#define STEP_OF(t) (t)
+#define DOT dot_bytes
+INLINE ints weights_of(const uint8_t *w, int t) { return load_bytes(w + t * CHUNK); }
+#endif
+
 INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, const void *packed,
                         const struct strips *strips) {
     vec total[LINEAR_ROWS][WIDEST];
@@ -110,27 +121,18 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
             ints sums[LINEAR_ROWS][WIDEST];
             UNROLLED (16, int i = 0; i < h; i++)
                 UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = (ints){0};
-#if WEIGHT_BITS == 4
-            UNROLLED (4, int j = 0; j < 4; j++, w += CHUNK)
-                UNROLLED (8, int s = 0; s < v; s++) {
-                    const ints both = load_ints(w + s * apart);
-                    const ints low = both & 0x0f0f0f0f, high = both >> 4 & 0x0f0f0f0f;
-                    UNROLLED (16, int i = 0; i < h; i++) {
-                        sums[i][s] = dot_nibbles(sums[i][s], low, (ints){0} + q[j * h + i]);
-                        sums[i][s] = dot_nibbles(sums[i][s], high, (ints){0} + q[(j + 4) * h + i]);
+            UNROLLED (16, int t = 0; t < BLOCK_K / STEP; t++) {
+                ints some[WIDEST];
+                UNROLLED (8, int s = 0; s < v; s++) some[s] = weights_of(w + s * apart, t);
+                UNROLLED (16, int i = 0; i < h; i++) {
+                    const ints x = (ints){0} + q[STEP_OF(t) * h + i];
+                    UNROLLED (8, int s = 0; s < v; s++) {
+                        sums[i][s] = DOT(sums[i][s], some[s], x);
                         KEEP(sums[i][s]);
                     }
                 }
-#else
-            UNROLLED (16, int j = 0; j < BLOCK_K / STEP; j++, w += CHUNK)
-                UNROLLED (8, int s = 0; s < v; s++) {
-                    const ints some = load_bytes(w + s * apart);
-                    UNROLLED (16, int i = 0; i < h; i++) {
-                        sums[i][s] = dot_bytes(sums[i][s], some, (ints){0} + q[j * h + i]);
-                        KEEP(sums[i][s]);
-                    }
-                }
-#endif
+            }
+            w += BLOCK_K * LANES * WEIGHT_BITS / 8;
             UNROLLED (16, int i = 0; i < h; i++)
                 UNROLLED (8, int s = 0; s < v; s++) {
 #if WEIGHT_BITS == 4
@@ -158,8 +160,8 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
 }
 
 #undef STRIPS
-/* Two registers for each row and strip, the sum of a group and that of all; at least two strips, for the streams. */
-#define STRIPS(h) ((h) == 1 ? 4 : 2)
+/* Two registers for each row and strip: the sum of a group and that of all. One row reads four streams. */
+#define STRIPS(h) ((h) == 1 ? 4 : REGISTERS > 16 ? 3 : 2)
 LINEAR_FORM(multiply_a8, prepare_a8, a8_row_bytes)
 static void run_linear_a8(const struct linear *call) { run_form(call, &multiply_a8_form); }
 static int64_t linear_a8_workspace(const struct linear *call) { return form_workspace(call, &multiply_a8_form); }
