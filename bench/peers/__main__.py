@@ -18,6 +18,9 @@ from bench.report import libraries as native
 from bench.report import stored
 from kernels.backends import libraries
 
+MOST = 4096
+"""Rows of activations: of the largest matrices they take as much memory as the cold weights."""
+
 
 def _shown(options: Any, metrics: Metrics, saved: Path | None = None, failed: bool = False) -> int:
     complete, page = metrics.record["complete"], stored if stored.took_part(metrics) else native
@@ -25,13 +28,25 @@ def _shown(options: Any, metrics: Metrics, saved: Path | None = None, failed: bo
     return shown(options, complete, document, lambda out: out.print(page.summary(metrics)), saved, failed=failed)
 
 
+def _lengths(text: str) -> list[int]:
+    """Ascending; raises BadInput for what is no list of sizes."""
+    try:
+        found = sorted({int(one) for one in text.split(",")})
+    except ValueError:
+        found = [0]
+    if not 1 <= found[0] <= found[-1] <= MOST:
+        raise BadInput(f"--lengths {text}: from 1 to {MOST}, as in 1,8,512")
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS, OpenBLAS and ggml.")
     parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     add_threads(parser)
     add_dtype(parser)
-    add_stored(parser, "of weights that are only stored, in tables of their own: m = 1, 8 and 512")
+    add_stored(parser, "of weights that are only stored, in tables of their own")
     parser.add_argument("--full", action="store_true", help="every weight matrix of BERT and GPT-2, not just three")
+    parser.add_argument("--lengths", type=_lengths, help="m of the weights' products, as in 1,8; by default a few")
     add_seconds(parser, 0.05, "measuring time per kernel and shape")
     parser.add_results("records")
     options = parser.parse_args(arguments)

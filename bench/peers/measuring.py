@@ -26,9 +26,9 @@ MOST_STORED = 6  # kernels of one type: linear, linear_a8 and gemv, of C and Num
 GROWTH = (128, 256, 512, 1024, 2048)
 
 
-def weight_cases(full: bool) -> list[Case]:
+def weight_cases(full: bool, lengths: Sequence[int] = LENGTHS) -> list[Case]:
     """The weight matrices at every length: a few of them, or all of every model."""
-    sweep = Sweep(LENGTHS, (), (), 0.0, () if full else MATRICES)
+    sweep = Sweep(tuple(lengths), (), (), 0.0, () if full else MATRICES)
     return [case for case in layer_cases(sweep) if case.weight]
 
 
@@ -52,9 +52,9 @@ def growth_cases() -> list[Case]:
     return [Case("gemm", s, model.ffn, model.width, True, (f"{model.name} ffn_up",)) for s in GROWTH]
 
 
-def stored_cases(full: bool) -> list[Case]:
-    """The weight matrices at LINEAR_LENGTHS, each once: linear has one orientation."""
-    sweep = Sweep(LINEAR_LENGTHS, (), (), 0.0, () if full else MATRICES)
+def stored_cases(full: bool, lengths: Sequence[int] = LINEAR_LENGTHS) -> list[Case]:
+    """The weight matrices at these lengths, each once: linear has one orientation."""
+    sweep = Sweep(tuple(lengths), (), (), 0.0, () if full else MATRICES)
     found: dict[Shape, Case] = {}
     for case in layer_cases(sweep):
         one = replace(case, operation="gemv" if case.m == 1 else "gemm")
@@ -67,24 +67,24 @@ def stored_cases(full: bool) -> list[Case]:
 Wrong = Callable[[Group, WrongResult], None]
 
 
-def measure_stored(session: Session, types: Sequence[str], seconds: float, full: bool, wrong: Wrong) -> None:
+def measure_stored(session: Session, options: Any, wrong: Wrong) -> None:
     """Adds the rows of every case with weights of each type, one type after the other."""
     isa, backends = isa_in_use(), left_out(("c", "numba"), session.threads)
     session.start()
-    for element in types:
+    for element in options.types:
         groups = []
         for threads in session.threads:
-            for case in stored_cases(full):
+            for case in stored_cases(options.full, options.lengths or LINEAR_LENGTHS):
                 others = libraries.rows_of(stored=True)
                 chosen = stored_kernels(case, [element], isa, others, backends[threads])
                 groups.append(Group.of(case, "f32", threads, chosen))
-        session.run(groups, seconds, STORED_VISITS, wrong)
+        session.run(groups, options.seconds, STORED_VISITS, wrong)
     session.finish()
 
 
-def measure(session: Session, dtype: str, seconds: float, full: bool, wrong: Wrong) -> None:
+def measure(session: Session, options: Any, wrong: Wrong) -> None:
     """Adds the rows of every case to the session; the same weights with longer and longer inputs are one group."""
-    isa = isa_in_use()
+    isa, dtype = isa_in_use(), options.dtype
     prepacked = kernels.find("gemm_prepacked", dtype, "c", isa)
     groups, backends = [], left_out(kernels.BACKENDS, session.threads)
     for threads in session.threads:
@@ -95,11 +95,11 @@ def measure(session: Session, dtype: str, seconds: float, full: bool, wrong: Wro
                 threads,
                 kernels_for(case, dtype, isa, (), libraries.rows_of(stored=False), backends[threads]),
             )
-            for case in weight_cases(full) + attention_cases()
+            for case in weight_cases(options.full, options.lengths or LENGTHS) + attention_cases()
         ]
         groups.append(Group(tuple((case, prepacked) for case in growth_cases()), dtype, threads))
     session.start()
-    session.run(groups, seconds, wrong=wrong)
+    session.run(groups, options.seconds, wrong=wrong)
     session.finish()
 
 
@@ -121,7 +121,7 @@ def measured(options: Any) -> tuple[Kept, bool]:
     own = MOST_STORED if stored else 0
     with measuring("peers", options, options.threads, [options.dtype], others=present, stored=own) as session:
         if stored:
-            measure_stored(session, options.types, options.seconds, options.full, wrong)
+            measure_stored(session, options, wrong)
         else:
-            measure(session, options.dtype, options.seconds, options.full, wrong)
+            measure(session, options, wrong)
     return kept(session, options, "-peers"), failed

@@ -37,12 +37,19 @@ def test_sums_of_doubles_are_refused_before_anything_is_measured(capsys: Any) ->
         main(["--types", "i8", "--dtype", "f64"])
 
 
+@pytest.mark.parametrize("wrong", ["", "0", "1,,8", "8,x", "1,4097", "-1"])
+def test_lengths_are_sizes(wrong: str) -> None:
+    with pytest.raises(BadInput, match="from 1 to 4096, as in 1,8,512"):
+        main(["--types", "i8", f"--lengths={wrong}"])
+
+
 def test_each_matrix_is_measured_once_at_each_length() -> None:
     few, every = stored_cases(full=False), stored_cases(full=True)
     sizes = [(case.n, case.k, case.m) for case in few]
     assert len(set(sizes)) == len(sizes) == 3 * len(LINEAR_LENGTHS)
     assert {case.operation for case in every if case.m == 1} == {"gemv"}
     assert {(case.n, case.k) for case in every} > {(2304, 768), (50257, 768), *((n, k) for n, k, _ in sizes)}
+    assert [(case.operation, case.m) for case in stored_cases(False, [4])] == [("gemm", 4)] * 3
     both = next(case for case in few if (case.n, case.k, case.m) == (3072, 768, 1))
     assert set(both.layers) == {"BERT-Base ffn_up", "GPT-2 ffn_up"}
 
