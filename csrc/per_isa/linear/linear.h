@@ -34,6 +34,8 @@ INLINE void store_tile(const int h, const int v, vec total[LINEAR_ROWS][WIDEST],
 static inline vec scale_of(const uint8_t *scales, int64_t g) { return load((const T *)scales + g * LANES); }
 #elif SCALE_BYTES
 static inline vec scale_of(const uint8_t *scales, int64_t g) { return load_halves(scales + g * LANES * SCALE_BYTES); }
+#else
+static inline vec scale_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (vec){0} + 1; }
 #endif
 #if SCALE_BYTES == 3
 static inline ints zero_of(const uint8_t *scales, int64_t g) {
@@ -46,12 +48,17 @@ static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scal
 static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (ints){0}; }
 #endif
 
-/* x is packed, k columns of h elements. */
+/* x is packed, k columns of h elements. A small tile has several sums of each kind, for as many k in turn, so that adds
+ * don't wait for each other. */
 INLINE void multiply(const int h, const int v, const struct linear_plan *z, const void *packed,
                      const struct strips *strips) {
-    vec total[LINEAR_ROWS][WIDEST], part[LINEAR_ROWS][WIDEST];
+    const int turns = h * v == 1 ? 4 : h * v == 2 ? 2 : 1;
+    vec total[LINEAR_ROWS][WIDEST], part[4][LINEAR_ROWS][WIDEST];
     UNROLLED (16, int i = 0; i < h; i++)
-        UNROLLED (8, int s = 0; s < v; s++) total[i][s] = part[i][s] = (vec){0};
+        UNROLLED (8, int s = 0; s < v; s++) {
+            total[i][s] = (vec){0};
+            UNROLLED (4, int u = 0; u < turns; u++) part[u][i][s] = (vec){0};
+        }
     const T *x = packed;
     const uint8_t *w = strips->at + z->scales;
     const int64_t apart = strips->apart, blocks = (GROUP ? GROUP : z->k) / BLOCK_K;
@@ -61,21 +68,21 @@ INLINE void multiply(const int h, const int v, const struct linear_plan *z, cons
         for (int64_t b = 0; b < blocks; b++, x += BLOCK_K * h)
             UNROLLED (16, int j = 0; j < BLOCK_K / CHUNK_K; j++) {
                 UNROLLED (8, int e = 0; e < CHUNK_K; e++) {
+                    const int u = (j * CHUNK_K + e) % turns;
                     vec row[WIDEST];
                     UNROLLED (8, int s = 0; s < v; s++) row[s] = widened(w + s * apart, e, zero[s]);
                     UNROLLED (16, int i = 0; i < h; i++)
-                        UNROLLED (8, int s = 0; s < v; s++) part[i][s] += x[K_OF(j, e) * h + i] * row[s];
+                        UNROLLED (8, int s = 0; s < v; s++) part[u][i][s] += x[K_OF(j, e) * h + i] * row[s];
                 }
                 w += CHUNK;
             }
-#if SCALE_BYTES
         UNROLLED (8, int s = 0; s < v; s++) {
             const vec scale = scale_of(strips->at + s * apart, g);
-            UNROLLED (16, int i = 0; i < h; i++) total[i][s] += part[i][s] * scale, part[i][s] = (vec){0};
+            UNROLLED (16, int i = 0; i < h; i++)
+                UNROLLED (4, int u = 0; u < turns; u++) total[i][s] += part[u][i][s] * scale, part[u][i][s] = (vec){0};
         }
-#endif
     }
-    store_tile(h, v, SCALE_BYTES ? total : part, strips);
+    store_tile(h, v, total, strips);
 }
 
 /* h rows of x -> columns of h elements, zeros behind the last. */
