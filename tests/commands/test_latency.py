@@ -207,6 +207,45 @@ def test_a_checkpoint_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "mine" in capsys.readouterr().out
 
 
+def test_weights_that_are_only_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    """f32 first, then each type, in the same rounds; shown again, checked, and refused once it is changed."""
+    for name in ("finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    monkeypatch.setattr(Session, "start", roofs)
+    monkeypatch.setattr(transformer, "MODELS", [GPT2])
+    arguments = ["--weights-as", "bf16,int8,i4g32,int4", "--length", "8", "--threads", "1", "--backend", "c"]
+    arguments += ["--seconds", "0.001", "--results", str(tmp_path)]
+    assert transformer.main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    runs, rows = document["record"]["runs"], document["latency"]
+    wanted = [("f32", None), ("bf16", "linear"), ("i8g32", "linear_a8"), ("i4g32", "linear_a8")]
+    for phase in ("prefill", "decode"):
+        mine = [row for row in rows if row["phase"] == phase]
+        assert [(row["dtype"], row["linear"]) for row in mine] == wanted
+        native, *stored = mine
+        assert native["accuracy"] is native["speedup"] is None
+        assert all(row["byte_ratio"] > 1.5 for row in stored)
+        assert [row["byte_ratio"] for row in stored] == sorted(row["byte_ratio"] for row in stored)
+        for row in stored:
+            assert row["speedup"]["low"] <= row["speedup"]["value"] <= row["speedup"]["high"]
+            assert row["accuracy"]["weights"] == row["accuracy"]["text"] == "random"
+            assert 0 < row["accuracy"]["kl"] < 0.1
+            assert row["accuracy"]["perplexity"] is None
+    rounds = [run["rounds"] for run in runs if run["phase"] == "decode"]
+    assert all(one == rounds[0] for one in rounds[1:])
+
+    (path,) = tmp_path.glob("*/*-transformer.json")
+    page = path.with_suffix(".md").read_text()
+    assert check.main([str(path)]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("bench.cli.console", lambda stderr=False: __import__("rich.console").console.Console(width=200))
+    assert transformer.main([str(path), "--parts"]) == 0
+    out = capsys.readouterr().out
+    assert path.with_suffix(".md").read_text() == page
+    assert "GPT-2, decode, 8 tokens, weights in i4g32, x in 8 bits: " in out
+    assert "The weights are random: errors tell of the arithmetic alone." in out
+
+
 # --- refused
 
 
@@ -235,6 +274,13 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--weights", ".", "--model", "bert-base", "--length", "513"],
             "--length 513: BERT-Base's weights are for 1 to 512",
         ),
+        (["--weights-as", "int3"], "--weights-as int3: int8, int4, bf16"),
+        (["--weights-as", "int4", "--dtype", "f64"], "--weights-as: beside f32"),
+        (["--weights-as", "int4", "--peers"], "--weights-as: beside f32, without --peers"),
+        (["--text", "x"], "--text judges --weights-as"),
+        (["--weights-as", "int4", "--text", "x"], "--text needs --weights with a tokenizer"),
+        (["--weights-as", "int4", "--text", "x", "--token-ids", "x"], "--text or --token-ids, not both"),
+        (["--weights-as", "int4", "--token-ids", "/no/ids"], "/no/ids: No such file"),
         (["--model", "bert-base", "--phase", "decode"], "BERT-Base has no phase decode"),
     ],
 )

@@ -12,12 +12,18 @@ from bench.record import store
 from bench.record.format import digest
 from bench.record.metrics import Metrics
 from bench.record.runs.faults import slow_parts
-from bench.record.runs.run import Run, RunFigures, good, key
+from bench.record.runs.run import ModelNumbers, Run, RunFigures, good, key
 from bench.record.runs.work import work
 from support import records
 from support.runs import BERT, CHAIN, GPT2, inference, training
 
 Record = dict[str, Any]
+
+
+def stored(model: ModelNumbers = BERT, phase: str = "encode", length: int = 128, **other: Any) -> Run:
+    """In 4 bits."""
+    of: dict[str, Any] = {"types": {"weights": "i4g32", "activations": "f32"}, "linear": "linear_a8"}
+    return inference(model, phase, length, **of, **other)
 
 
 def record(runs: list[Run]) -> Record:
@@ -31,6 +37,7 @@ def all_kinds() -> list[Run]:
         inference(GPT2, "prefill", 8, (2.0,) * 9),
         inference(GPT2, "decode", 8, (4.0,) * 9),
         inference(backend="torch", isa="2.9", parts=False, together=None),
+        stored(),
         training(8),
         training(2, (1.25,) * 9, 250),
     ]
@@ -94,6 +101,18 @@ def test_runs_are_told_in_the_unit_of_their_rounds() -> None:
     assert "over_unit" not in alone
 
 
+def test_stored_weights_are_told_beside_native_ones() -> None:
+    """In the same rounds, whatever the machine does meanwhile; bytes with scales: 32 f32 of 4 against 18 a group."""
+    slower = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
+    of = GPT2, "decode", 8
+    of_native, of_four = figures(inference(*of, [4 * s for s in slower]), stored(*of, seconds=slower))
+    assert of_four["speedup"] == pytest.approx({"value": 4, "low": 4, "high": 4})
+    assert 5 < of_four["byte_ratio"] < 128 / 18
+    assert not {"speedup", "byte_ratio"} & set(of_native)
+    (alone,) = figures(stored(*of))
+    assert "speedup" not in alone and alone["byte_ratio"] == of_four["byte_ratio"]
+
+
 def test_a_step_of_training_is_told_in_the_one_that_keeps_all() -> None:
     whole, often = figures(training(8), training(2, (1.25,) * 9))
     assert whole["over_unit"]["value"] == 1
@@ -119,6 +138,12 @@ def edited(*keys: Any, to: Any) -> Callable[[Record], None]:
 
 
 TAMPERED = {
+    "stored weights without an operation": (
+        edited(0, "types", "weights", to="i8"),
+        "run 0: inference of weights in i8",
+    ),
+    "an operation of native weights": (edited(0, "linear", to="linear"), "run 0: linear of weights in f32"),
+    "rows of broken groups": (edited(4, "types", "weights", to="i4g128"), "width 32 is no multiple of 128"),
     "a faster sample": (edited(0, "seconds", 3, to=0.5), "run 0: the parts of a sample don't add up"),
     "rounds": (edited(0, "rounds", to=[1]), "run 0: 9 samples but 1 rounds"),
     "a sample of a part less": (edited(0, "parts", "norm", to=[0.1]), "not of each part"),
@@ -127,9 +152,9 @@ TAMPERED = {
     "a mark beyond": (edited(1, "marks", to={"preempted": [9]}), "9 samples, but preempted marks more"),
     "heads that don't fit": (edited(2, "model", "heads", to=5), "width 32 is no multiple of 5 heads"),
     "more heads at once": (edited(2, "together", to=5), "5 heads together, of 4"),
-    "a chain that encodes": (edited(4, "phase", to="encode"), "training has no phase encode"),
-    "no checkpoint": (edited(4, "interval", to=None), "an interval of 1 to all layers"),
-    "one twice": (edited(5, "interval", to=8), "run 5: it is there twice"),
+    "a chain that encodes": (edited(5, "phase", to="encode"), "training has no phase encode"),
+    "no checkpoint": (edited(5, "interval", to=None), "an interval of 1 to all layers"),
+    "one twice": (edited(6, "interval", to=8), "run 6: it is there twice"),
     "a model without heads": (edited(0, "model", to=CHAIN), "a Transformer has heads"),
 }
 
