@@ -12,6 +12,7 @@ from bench.escape.names import ACTIVATIONS
 from bench.measure.groups import VISITS, Group
 from bench.measure.run import Kept, kept, left_out, measuring, say_left_out
 from bench.measure.session import Session
+from bench.record.runs.faults import mark
 
 DTYPE = "f32"
 MODELS = "decode"
@@ -41,6 +42,7 @@ def measured(options: Any) -> Kept:
             stages += [stage(session, options, count, names, known) for count, names in backends.items()]
         _in_turn(session, stages)
         session.finish()
+    mark(session.runs)
     return kept(session, options, "-escape")
 
 

@@ -52,6 +52,7 @@ class Ceilings:
         pages_in_use()  # refused before anything is measured
         self.rounds = 0
         self.visit = 0
+        self._visited = False
         self.rows: list[Row] = []
         self.untrusted: list[str] = []
         self.remarks: list[str] = []
@@ -71,6 +72,13 @@ class Ceilings:
         ]
         self._watch = Conditions(own=self.cpu_seconds)
         self._probes: dict[int, list[Probe]] = {}
+
+    def visits(self, count: int) -> Iterator[int]:
+        """Passes over what is measured, as self.visit, behind those that were made before."""
+        for _ in range(count):
+            self.visit += self._visited
+            self._visited = True
+            yield self.visit
 
     def start(self) -> None:
         """Measures the roofs at every thread count, memory at two sizes, and which CPUs share what."""

@@ -126,12 +126,12 @@ class Session(Ceilings):
                 left.remove(group)
                 wrong(group, error)
 
-        for self.visit in range(visits):
+        for _ in self.visits(visits):
             self.probe_round()
             for group in permuted(left, self.visit):
                 visit(group, todo)
                 done += costs[group]
-        self.visit = visits
+        next(self.visits(1))
         until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
         for group in self._disturbed(left):
             if time.perf_counter() > until:
@@ -178,7 +178,7 @@ class Session(Ceilings):
                 calls=[p.calls or None for p in beside] + [self._calls(group, entry) for entry in entries],
             )
             for entry, s in zip(entries, samples[len(beside) :], strict=True):
-                if not (entry.hot_weights or (self.visit and isinstance(entry.place, Problem))):
+                if not (entry.hot_weights or (not first_visit and isinstance(entry.place, Problem))):
                     if entry.kernel in {other.kernel for other in entries if other.hot_weights}:
                         timed(entry.variant, s.copy, 1)  # the one with hot weights wrote into the same output
                     entry.place.check_again(entry.kernel, s.copy)

@@ -21,6 +21,7 @@ SLOW_SECONDS = 0.1  # a region that takes longer averages over much already: few
 SETTLE_SECONDS = 3e-3  # longer than an idle pool's threads spin (see bench/__init__.py)
 WAKEN_SECONDS = 10e-3  # a region this long hides that its team had to be woken, which takes some 50 us
 WARM_UP_SECONDS = 0.1  # until clocks have risen, pages are mapped and the team of threads spins
+HOT_RUNS, HOT_SECONDS = 20, 0.02  # of what has its data in a cache, before it is timed: at least so many or so long
 LOST = 0.05  # a region in which a thread was without its CPU for a larger share is marked as preempted
 OPENMP = "openmp"
 """The pool of C's and Numba's threads."""
@@ -130,7 +131,12 @@ def interleave(
     for v, variant in enumerate(variants):
         _settle(pools, v - 1, v)
         begin, best, runs = time.perf_counter(), float("inf"), 0
-        while runs < 2 or time.perf_counter() - begin < warm_up / len(variants):
+        often = hot is not None and hot[v]  # short ones, of which a preempted one would look long
+        while (
+            runs < 2
+            or time.perf_counter() - begin < warm_up / len(variants)
+            or (often and runs < HOT_RUNS and time.perf_counter() - begin < HOT_SECONDS)
+        ):
             best = min(best, timed(variant, position, 1).seconds)
             position, runs = position + 1, runs + 1
         once.append(best)

@@ -15,9 +15,13 @@ from bench.escape.layers import figures as layers
 from bench.escape.layers.errors import relative_error
 from bench.escape.layers.limits import limited_by
 from bench.escape.layers.summary import summaries
+from bench.host.placement import pinned
+from bench.measure.probes import fma_probe, walking
+from bench.measure.session import Session
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.row import Row
+from bench.record.runs.run import Run
 from support import records, runs
 
 N = K = 1024
@@ -36,6 +40,15 @@ def product(operation: str, types: Any, gbps: float, threads: int = 1, *, n: int
 
 def hot(operation: str, types: Any, gbps: float) -> Row:
     return product(operation, types, gbps, layers=[layers.HOT], level="L2", cold=[], n=64)
+
+
+def decoded() -> list[Run]:
+    """A model that takes a second in f32, and half of it with four bits per weight."""
+    stored = {"types": {"weights": "i4g32", "activations": "f32"}, "linear": "linear_a8"}
+    return [
+        runs.inference(runs.GPT2, "decode", 16),
+        runs.inference(runs.GPT2, "decode", 16, (0.5,) * 9, **stored),
+    ]
 
 
 def whole() -> Metrics:
@@ -129,12 +142,7 @@ def test_curves() -> None:
 
 def test_whole_models() -> None:
     """In half of the time, with fewer bytes; the native one is no way of its own."""
-    stored = {"types": {"weights": "i4g32", "activations": "f32"}, "linear": "linear_a8"}
-    both = [
-        runs.inference(runs.GPT2, "decode", 16),
-        runs.inference(runs.GPT2, "decode", 16, (0.5,) * 9, **stored),
-    ]
-    metrics = records.of([records.fma(), records.read(), hot("linear_a8", FOUR, 30.0)], runs=both)
+    metrics = records.of([records.fma(), records.read(), hot("linear_a8", FOUR, 30.0)], runs=decoded())
     (one,) = decode.entries(metrics)
     assert (one.type, one.activations, one.layer) == ("i4g32", "8", "GPT-2 decode, 16 tokens")
     assert one.speedup.value == pytest.approx(2, rel=1e-6) and 2 < one.byte_ratio < 64 / 9
@@ -151,19 +159,27 @@ def test_errors_follow_from_the_types() -> None:
     assert relative_error("gemv_t", "bf16", 256) == kept[0]
 
 
-def test_a_record_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both = records.make([*whole().rows[2:], *curve().rows[2:]])
-    store.save(both.record, tmp_path / "both.json")
-    assert main([str(tmp_path / "both.json")]) == 0
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for section in SECTIONS:
+        monkeypatch.setattr(f"bench.escape.{section}.plot.draw", lambda *_: [])
+
+
+def test_a_record_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [records.fma(), records.read(), *whole().rows[2:], *curve().rows[2:]]
+    every = records.of(rows, runs=decoded())
+    store.save(every.record, tmp_path / "every.json")
+    assert main([str(tmp_path / "every.json")]) == 0
     said = capsys.readouterr().out
     assert "unpacking" in said and "1.90 [1.90, 1.90]" in said and "on chip" in said.lower()
-    assert {path.name for path in tmp_path.glob("*.png")} == {f"both-{name}.png" for name in ("layers", "chip")}
-    assert main([str(tmp_path / "both.json"), "--json"]) == 0
+    names = ("layers", "chip", "decode")
+    assert {path.name for path in tmp_path.glob("*.png")} == {f"every-{name}.png" for name in names}
+    undrawn(monkeypatch)
+    assert main([str(tmp_path / "every.json"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert len(document["rows"]) == 2 and all(map(keys_of, document["rows"]))
+    assert len(document["rows"]) == 3 and all(map(keys_of, document["rows"]))
     assert len(document["chip"]) == 6
-    assert main([str(tmp_path / "both.json"), "--markdown"]) == 0
-    assert capsys.readouterr().out.count("| i4g32 | 8 | C |") == 2
+    assert main([str(tmp_path / "every.json"), "--markdown"]) == 0
+    assert capsys.readouterr().out.count("| i4g32 | 8 | C |") == 3
 
 
 def test_every_section_has_its_parts() -> None:
@@ -190,6 +206,34 @@ def test_every_section_has_its_parts() -> None:
 def test_bad_input(arguments: list[str], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         main(arguments)
+
+
+def few_roofs(session: Session) -> None:
+    """Those of one thread that figures need: all of them take a while."""
+    with pinned(1):
+        session.add_roofs(1, [walking("read", 1 << 22, 1), fma_probe(1, "f32", session.isa)])
+
+
+def test_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each section that measures in a second or two; what has no kernel is left out by name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Session, "start", few_roofs)
+    monkeypatch.setattr("bench.escape.chip.measuring.sizes", lambda threads: [1 << 15, 1 << 17])
+    monkeypatch.setattr("bench.measure.arrays.dram_bytes", lambda arrays: (1 << 22, True))
+    undrawn(monkeypatch)
+    small = ["layers = 2", "width = 64", "heads = 4", "ffn = 96", "vocabulary = 50", "positions = 40", "decoder = true"]
+    Path("small.toml").write_text("\n".join(['name = "small"', *small]))
+    arguments = ["--sections", "layers,chip,decode", "--model", "small.toml", "--length", "4", "--layer", "GPT-2 o"]
+    arguments += ["--threads", "1", "--types", "i4g32", "--activations", "8", "--backends", "c", "--seconds", "0.001"]
+    assert main([*arguments, "--json", "--record", "r.json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {row["layer"] for row in document["rows"]} == {"GPT-2 o", "small decode, 4 tokens"}
+    assert all(map(keys_of, document["rows"])) and {row["type"] for row in document["rows"]} == {"i4g32"}
+    assert document["rows"][0]["limited_by"] in {"bandwidth", "unpacking", "issue", "latency"}
+    assert {point["type"] for point in document["chip"]} == {"f32", "i4g32"}
+    assert store.load(Path("r.json")).rows
+    assert main(["r.json", "--markdown"]) == 0
+    assert "| small decode, 4 tokens | i4g32 | 8 | C | 1 |" in capsys.readouterr().out
 
 
 def test_a_record_without_any_way(tmp_path: Path) -> None:

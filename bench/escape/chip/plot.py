@@ -22,7 +22,7 @@ def draw(metrics: Metrics, entries: Sequence[Point], stem: Path) -> list[Path]:
     counts = sorted({point.threads for point in entries})
     names = list(dict.fromkeys((p.type, p.activations) for p in entries))
     figure, panels = plt.subplots(
-        1, len(counts), figsize=(7.6 * len(counts), 5.6), layout="constrained", squeeze=False, sharey=True
+        1, len(counts), figsize=(max(9.5, 7.6 * len(counts)), 5.6), layout="constrained", squeeze=False, sharey=True
     )
     for axes, threads in zip(panels[0], counts, strict=True):
         here = [p for p in entries if p.threads == threads]

@@ -19,7 +19,7 @@ def draw(metrics: Metrics, entries: Sequence[Decoding], stem: Path) -> list[Path
     backends = list(dict.fromkeys(one.backend for one in entries))
     names = list(dict.fromkeys((one.type, one.activations) for one in entries))
     figure, panels = plt.subplots(
-        1, len(counts), figsize=(5.6 * len(counts), 4.8), layout="constrained", squeeze=False, sharey=True
+        1, len(counts), figsize=(max(9.5, 5.6 * len(counts)), 4.8), layout="constrained", squeeze=False, sharey=True
     )
     for axes, threads in zip(panels[0], counts, strict=True):
         for one in (one for one in entries if one.threads == threads):

@@ -21,7 +21,9 @@ WIDTH = 0.035  # between two contestants of one byte ratio, as a share of it
 def draw(metrics: Metrics, entries: Sequence[Way], stem: Path) -> list[Path]:
     """A panel per thread count. Writes STEM-layers.png and .svg and returns the two paths. Raises BadInput."""
     counts = sorted({way.threads for way in entries})
-    figure, panels = plt.subplots(1, len(counts), figsize=(7.2 * len(counts), 6.2), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(counts), figsize=(max(9.5, 7.2 * len(counts)), 6.2), layout="constrained", squeeze=False
+    )
     contestants = list(dict.fromkeys((w.backend, w.activations, w.packed) for w in entries))
     most = max(PAPER_RATIO, *(way.byte_ratio for way in entries)) * 1.35
     least = min(1.0, *(way.speedup.low for way in entries)) * 0.9

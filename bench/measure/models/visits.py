@@ -102,14 +102,14 @@ class Measuring:
         began = time.perf_counter()
         costs = {task: self.cost(task, seconds) for task in self.tasks}
         total, done = VISITS * sum(costs.values()), 0.0
-        for self.session.visit in range(VISITS):
+        for visit in self.session.visits(VISITS):
             self.session.probe_round(self.threads)
-            for task in permuted(self.tasks, self.session.visit):
+            for task in permuted(self.tasks, visit):
                 self.session.progress(task.label, done / total)
                 self._visit(task, seconds / VISITS)
                 done += costs[task]
-                yield self.session.visit, task
-        self.session.visit = VISITS
+                yield visit, task
+        next(self.session.visits(1))
         until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
         for task in self._disturbed():
             if time.perf_counter() > until:
