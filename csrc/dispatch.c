@@ -59,6 +59,7 @@ struct head {
 #define INTEGER 1
 #define STREAM 1
 #define NONTEMPORAL 1
+#define SPARSE 1
 #define KERNEL(name, arguments, workspace)                                                                             \
     _Static_assert(offsetof(struct arguments, threads) == offsetof(struct head, threads) &&                            \
                        offsetof(struct arguments, running) == offsetof(struct head, running),                          \

@@ -73,6 +73,9 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #include "per_isa/pointwise.h"
 #include "per_isa/peak.h"
 #endif
+#if SPARSE
+#include "per_isa/sparse.h"
+#endif
 #if STREAM
 #include "per_isa/stream.h"
 #endif

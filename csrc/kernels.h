@@ -94,6 +94,12 @@ struct pack_linear { /* w[n,k] as linear reads it: strips of plan_linear(); ldw 
     void *packed;
     int64_t ldw;
 };
+struct sparse { /* gemv_bitmap, gemv_2_4, gemv_csr, gemv_csr16: y = w x, w packed by kernels/sparse.py */
+    const struct kernel *kernel;
+    int64_t threads, running, n, k;
+    const void *w, *x;
+    void *y;
+};
 struct softmax { /* softmax, softmax_causal: in place */
     const struct kernel *kernel;
     int64_t threads, running, batch, m, n;

@@ -11,8 +11,8 @@ from math import prod
 
 import numpy as np
 
-from kernels import definitions
-from kernels.types import TYPES, Types, expand
+from kernels import definitions, sparse
+from kernels.types import TYPES, ElementType, Types, expand
 
 SCALAR = 3.0
 """STREAM's s in scale and triad."""
@@ -34,6 +34,8 @@ class Operation:
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
     scalar is the constant by which a STREAM operation scales.
+    stored, of weights without their zeros: their bytes. They and FLOPs depend on a dimension that no operand has, nnz,
+    the number of weights that aren't zero.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Operation:
     write_allocates: bool = False
     error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
     scalar: float = 0.0
+    stored: Callable[[Mapping[str, int], ElementType], int] | None = None
 
     @cached_property
     def operands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -67,6 +70,12 @@ class Operation:
     def in_place(self) -> bool:
         """Whether the output is also the first input."""
         return self.inputs[0] == self.output
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of what its work depends on: sizes of its operands, and nnz."""
+        names = dict.fromkeys(d for _, dims in self.operands for d in dims if d != "1")
+        return (*names, "nnz") if self.stored else tuple(names)
 
     def dims(self, shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
         """The size of each dimension, where the inputs have these shapes in elements."""
@@ -98,6 +107,8 @@ class Operation:
         found = {}
         for name, (*rows, row) in self.operands:
             found[name] = prod(sizes[d] for d in rows) * TYPES[of[name]].bytes(sizes[row])
+        if self.stored and self.weights:
+            found[self.weights] = self.stored(dims, TYPES[of[self.weights]])
         if self.output[1] == ("1",):
             found[self.output[0]] = 0
         return found
@@ -153,6 +164,19 @@ def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Opera
         flops=lambda d: 2 * d["n"] * d["k"],
         terms="k",
         weights="w",
+    )
+
+
+def _sparse(name: str, stored: Callable[[Mapping[str, int], ElementType], int]) -> Operation:
+    return Operation(
+        name,
+        "w[n,k] x[k] -> y[n]",
+        sparse.product,
+        flops=lambda d: 2 * d["nnz"],
+        terms="k",
+        weights="w",
+        packed=True,
+        stored=stored,
     )
 
 
@@ -230,6 +254,11 @@ OPERATIONS: Mapping[str, Operation] = {
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
         _linear("linear", np.asarray),  # nn.Linear, of weights that are only stored: in f32
         _linear("linear_a8", definitions.rounded_to_8_bits),  # the same, of activations rounded to 8 bits on the way
+        # weights without their zeros: see kernels.sparse
+        _sparse("gemv_bitmap", sparse.bitmap_bytes),
+        _sparse("gemv_2_4", sparse.two_of_four_bytes),
+        _sparse("gemv_csr", sparse.csr_bytes(4)),
+        _sparse("gemv_csr16", sparse.csr_bytes(2)),
         _softmax_operation("softmax"),  # of attention's scores, which scale divides by sqrt(head_dim)
         _softmax_operation("softmax_causal"),
         Operation(

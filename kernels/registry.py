@@ -170,7 +170,7 @@ def _c_rows() -> list[Kernel]:
     for isa in native.ISAS:
         for operation, element in native.OPERATIONS:
             op, bind = OPERATIONS[operation], partial(native.bind, operation, element, isa)
-            pack = partial(native.pack, isa, element) if op.packed else None
+            pack = partial(native.pack, operation, element, isa) if op.packed else None
             reason = _native_reason(isa, operation)
             rows.append(Kernel(operation, op.types_for(element), "c", isa, reason, MANY, bind, pack))
     return rows

@@ -24,7 +24,7 @@ ENCODED = 1 << 22
 def plain(case: Case, kernel: Kernel) -> bool:
     """Whether the kernel takes the case's operands as they are, or packs them as they are."""
     op = OPERATIONS[kernel.operation]
-    native = op.weights is None or TYPES[kernel.types[op.weights]].native
+    native = op.weights is None or (TYPES[kernel.types[op.weights]].native and not op.stored)
     return native and op.operands == OPERATIONS[case.operation].operands
 
 

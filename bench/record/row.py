@@ -95,7 +95,7 @@ def faults(row: Row) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     sizes = set(row["dims"])
-    if not loop and (lacking := {d for _, dims in OPERATIONS[name].operands for d in dims} - sizes - {"1"}):
+    if not loop and (lacking := {*OPERATIONS[name].dimensions} - sizes):
         yield f"{name} has no dimension {', '.join(sorted(lacking))}"
     if strange := set(row["cold"]) - set(operands):
         yield f"{name} has no operand {', '.join(sorted(strange))} to be cold"

@@ -15,6 +15,7 @@ class Shape:
     operation  "gemm", or with m = 1 "gemv" (B stored as W[n, k], nn.Linear) or "gemv_t" (stored as W[k, n], Conv1D);
                "gemm_batch" and "gemm_batch_t" are `batch` such products in one call; or one of the elementwise ones,
                which work on [m, n] or [batch, m, n] and have no k: it is 1
+    nnz        how many weights aren't zero, for operations that store no others
     """
 
     operation: str
@@ -23,11 +24,12 @@ class Shape:
     k: int
     weight: bool
     batch: int = field(default=1, kw_only=True)
+    nnz: int = field(default=0, kw_only=True)
 
     @property
     def shape(self) -> "Shape":
         """The shape alone, without who uses it: equal for equal products."""
-        return Shape(self.operation, self.m, self.n, self.k, self.weight, batch=self.batch)
+        return Shape(self.operation, self.m, self.n, self.k, self.weight, batch=self.batch, nnz=self.nnz)
 
     @property
     def dims(self) -> dict[str, int]:
@@ -36,8 +38,8 @@ class Shape:
 
     def sizes(self, operation: str) -> dict[str, int]:
         """The same by the names that another operation gives them, which multiplies the same matrices."""
-        sizes = {"batch": self.batch, "m": self.m, "n": self.n, "k": self.k}
-        used = {d for _, names in OPERATIONS[operation].operands for d in names}
+        sizes = {"batch": self.batch, "m": self.m, "n": self.n, "k": self.k, "nnz": self.nnz}
+        used = OPERATIONS[operation].dimensions
         return {name: size for name, size in sizes.items() if name in used}
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import sparse
 from kernels.arrays import Arena, Scratch, leading_dimension
 from kernels.operations import OPERATIONS as MEANINGS
 from kernels.packing import Packed
@@ -160,8 +161,11 @@ def _check_run(error: int) -> None:
         raise RuntimeError(named.get(error, f"can't start the call's threads: {os.strerror(error)}"))
 
 
-def pack(isa: str, element: str, b: np.ndarray, threads: int) -> np.ndarray:
-    """Weights b[k,n] -> the panels that gemm_prepacked reads, or w[n,k] -> linear's strips: a flat aligned array."""
+def pack(operation: str, element: str, isa: str, b: np.ndarray, threads: int) -> np.ndarray:
+    """Weights as the operation reads them, a flat aligned array: b[k,n] as the panels of gemm_prepacked, w[n,k] as
+    linear's strips, or without its zeros."""
+    if MEANINGS[operation].stored:
+        return sparse.pack(operation, TYPES[element], max(8, vector_bytes(isa) // 4), b)
     if not TYPES[element].native:
         return _pack_linear(isa, element, b, threads)
     (k, n), kernel = b.shape, _KERNELS["pack", element, isa]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from kernels import DTYPES, OPERATIONS, TYPES, Kernel
+from kernels import DTYPES, OPERATIONS, TYPES, Kernel, sparse
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
 from kernels.operations import LINEAR
@@ -109,6 +109,8 @@ def make_inputs(kernel: Kernel, dims: Dims, seed: int = 11) -> list[np.ndarray]:
         values = random.standard_normal([size_of(dims, d) for d in names])
         if names == ("1",):  # a scale, or what keeps a variance from being 0: positive
             values = abs(values)
+        if OPERATIONS[kernel.operation].stored and len(names) == 2:
+            values = sparse.prune(kernel.operation, values, 2 * values.size // 5, random)
         inputs.append(framed(values, element, np.nan)[1])
     return inputs
 
@@ -119,7 +121,10 @@ def arguments(
     """The inputs as the kernel takes them; where it works in place, the first is `out`, which holds it already."""
     if out is not None and OPERATIONS[kernel.operation].in_place:
         return [out, *inputs[1:]]
-    return [inputs[0], kernel.pack(inputs[1], threads)] if OPERATIONS[kernel.operation].packed else list(inputs)
+    op = OPERATIONS[kernel.operation]
+    packed = op.weights if op.packed else None
+    named = zip(op.inputs, inputs, strict=True)
+    return [kernel.pack(x, threads) if name == packed else x for (name, _), x in named]
 
 
 def output_for(kernel: Kernel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
