@@ -47,6 +47,15 @@ def test_offsets_beyond_32_bits(isa: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize("isa", native.ISAS)
+def test_sparse_products_touch_nothing_outside(isa: str, python: Run) -> None:
+    """C's, whose weights are packed in Python; what is packed lies between guard pages, too."""
+    skip_unless_it_runs("c", isa)
+    ran = python("-m", "support.guarded", "c", isa, "sparse")
+    *_, last = ran.stdout.splitlines() or [""]
+    assert (ran.returncode, last) == (0, "done"), f"{last}\n{ran.stderr}"
+
+
 @pytest.mark.parametrize("isa", NUMBA)
 def test_numba_touches_nothing_outside(isa: str, python: Run) -> None:
     """In another process, which a touched guard page ends; its last line names the kernel."""

@@ -99,7 +99,8 @@ def test_subnormal_values(kernel: Kernel) -> None:
     for threads in thread_counts(kernel):
         inputs = make_inputs(kernel, {"m": 9, "n": 33, "k": 18})
         subnormal = 1000 * float(np.finfo(DTYPES[kernel.dtype]).smallest_subnormal)
-        put(inputs[0], ..., subnormal, operand_types(kernel)[0])
+        left = inputs[0] != 0 if OPERATIONS[kernel.operation].stored else ...
+        put(inputs[0], left, subnormal, operand_types(kernel)[0])
         verify(kernel, inputs, threads)
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kernels
-from kernels import DTYPES, OPERATIONS, Kernel
+from kernels import DTYPES, OPERATIONS, Kernel, sparse
 from kernels.arrays import PAGES_VARIABLE, aligned_empty
 from kernels.types import ElementType
 from support.cases import dimensions, framed, operand_types, verify, whole
@@ -36,6 +36,8 @@ def calls(draw: st.DrawFn, operation: str) -> tuple[Kernel, list[np.ndarray], in
         draw(arrays(random, tuple(dims[d] for d in names), scale, element))
         for (_, names), element in zip(OPERATIONS[operation].inputs, operand_types(kernel), strict=True)
     ]
+    if OPERATIONS[operation].stored and operand_types(kernel)[0].native:
+        inputs[0][...] = sparse.prune(operation, inputs[0], inputs[0].size // 2, random)
     return kernel, inputs, draw(st.integers(1, min(4, kernel.most_threads)))
 
 

@@ -1,4 +1,4 @@
-"""Kernels on arrays between pages that may not be touched. A script: python -m support.guarded BACKEND ISA.
+"""Kernels on arrays between pages that may not be touched. A script: python -m support.guarded BACKEND ISA [sparse].
 
 Prints each call before it runs: after a crash the last line names the kernel, the case and the place of its arrays.
 """
@@ -84,8 +84,8 @@ def run(kernel: Kernel) -> None:
 
 
 if __name__ == "__main__":
-    backend, isa = sys.argv[1:]
+    backend, isa = sys.argv[1:3]
     for row in kernels.KERNELS.values():
-        if (row.backend, row.isa) == (backend, isa):
+        if (row.backend, row.isa) == (backend, isa) and ("sparse" not in sys.argv or OPERATIONS[row.operation].stored):
             run(row)
     print("done")
