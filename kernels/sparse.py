@@ -7,8 +7,8 @@ Every format is one flat array of bytes, whose parts begin at multiples of PART,
     CSR     starts i32[n + 1], columns i32 or u16 [nnz], values
 
 A bitmap has one bit per weight, 1: it is stored. A strip is STRIP rows; along k it has groups of 8 weights (16 with
-vectors of 64 bytes), and of each group first the bits of row 0, then of row 1, ...; values lie in the order of the bits,
-a strip's from its entry of `starts` on. Rows and groups beyond n and k have no bits. Scales, one per row, are there for
+vectors of 64 bytes), and of each group first the bits of row 0, then of row 1, ...; values lie in the order of bits, a
+strip's from its entry of `starts` on. Rows and groups beyond n and k have no bits. Scales, one per row, are there for
 types that have some. 2:4 keeps at most two of every four neighbours, as a bitmap: its two indices of 2 bits take as
 much. In a group, its four values (eight of sixteen) are padded with zeros that no bit stands for.
 
@@ -46,11 +46,13 @@ def csr_bytes(index: int) -> Callable[[Mapping[str, int], ElementType], int]:
 
 def product(w: np.ndarray, x: np.ndarray) -> np.ndarray:
     """w x in float64, of those terms whose weight isn't zero."""
+    y: np.ndarray
     if np.isfinite(x).all():
-        y: np.ndarray = w @ x
+        y = w @ x
         return y
     with np.errstate(invalid="ignore"):
-        return np.sum(np.multiply(w, x, where=w != 0, out=np.zeros(w.shape)), axis=1)
+        y = np.multiply(w, x, where=w != 0, out=np.zeros(w.shape)).sum(axis=1)
+    return y
 
 
 def prune(operation: str, w: np.ndarray, nnz: int, random: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.arrays import Arena
 from kernels.operations import OPERATIONS
+from kernels.sparse import prune
 from kernels.types import TYPES
 
 ENCODED = 1 << 22
@@ -50,10 +51,10 @@ class Stored:
         sizes["n"] = min(case.n, max(1, ENCODED // case.k))
         key = (kernel.operation, kernel.label, kernel.meaning and kernel.backend, tuple(sizes.items()))
         if key not in self._known:
-            inputs = {
-                name: self._values(kernel.types[name], tuple(sizes[d] for d in dims))
-                for name, dims in OPERATIONS[kernel.operation].inputs
-            }
+            op = OPERATIONS[kernel.operation]
+            inputs = {name: self._values(kernel.types[name], tuple(sizes[d] for d in dims)) for name, dims in op.inputs}
+            if op.stored and op.weights:
+                inputs[op.weights] = self._pruned(kernel, inputs[op.weights], case.nnz)
             self._known[key] = Operands(inputs, *kernel.expected(list(inputs.values())))
         return self._known[key]
 
@@ -65,6 +66,13 @@ class Stored:
             values = self._weights.values(shape, TYPES[element.accumulator].storage)
             self._encoded[name, shape] = element.encode(values)
         return self._encoded[name, shape]
+
+    def _pruned(self, kernel: Kernel, w: np.ndarray, nnz: int) -> np.ndarray:
+        """So many of the weights; those that are left are at least 1, and none is rounded to zero."""
+        element = TYPES[kernel.types["w"]]
+        values = element.decode(w)
+        left = prune(kernel.operation, np.copysign(np.abs(values) + 1, values), nnz, np.random.default_rng(7))
+        return element.encode(left)
 
     def copies(self, case: Case, kernel: Kernel, threads: int, count: int | None) -> list[Any]:
         """The weights for the kernel's calls in turn, packed where it takes packed ones: so many copies, or enough to

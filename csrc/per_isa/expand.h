@@ -1,9 +1,8 @@
 /* What sparse.h asks of an ISA:
  *   GROUP_BITS  weights whose bits of a bitmap lie side by side: LANES where EXPANDS
  *   EXPANDS     can it expand values?
- *   expanded    a vector of the next values in the lanes that have a bit, and of zeros; PART bytes behind the last value
- *               may be read
- *   csr_row     the product of a row of CSR */
+ *   expanded    a vector of the next values in the lanes that have a bit, and of zeros; PART bytes behind the last
+ * value may be read csr_row     the product of a row of CSR */
 #if defined __AVX512F__
 #define EXPANDS 1
 #define GROUP_BITS 16
@@ -23,17 +22,18 @@ static inline vec expanded(unsigned bits, const stored *values) {
 static inline unsigned group_bits(const uint8_t *bits) { return *bits; }
 
 /* By a table that has a row for each byte of bits: of a lane, which value comes there, the number of bits below. */
-#define BELOW_(b) (((b) & 1) + ((b) >> 1 & 1) + ((b) >> 2 & 1) + ((b) >> 3 & 1) + ((b) >> 4 & 1) + ((b) >> 5 & 1) + \
-                   ((b) >> 6 & 1))
+#define BELOW_(b)                                                                                                      \
+    (((b) & 1) + ((b) >> 1 & 1) + ((b) >> 2 & 1) + ((b) >> 3 & 1) + ((b) >> 4 & 1) + ((b) >> 5 & 1) + ((b) >> 6 & 1))
 #define BELOW(b, lane) BELOW_((b) & ((1 << (lane)) - 1))
 #define LANE_OF(b, lane) ((b) >> (lane) & 1 ? PLACE(BELOW(b, lane)) : NOWHERE)
 #define ROW_1(b)                                                                                                       \
-    {LANE_OF(b, 0), LANE_OF(b, 1), LANE_OF(b, 2), LANE_OF(b, 3), LANE_OF(b, 4), LANE_OF(b, 5), LANE_OF(b, 6), LANE_OF(b, 7)},
+    {LANE_OF(b, 0), LANE_OF(b, 1), LANE_OF(b, 2), LANE_OF(b, 3),                                                       \
+     LANE_OF(b, 4), LANE_OF(b, 5), LANE_OF(b, 6), LANE_OF(b, 7)},
 #define ROWS_4(b) ROW_1(b) ROW_1(b + 1) ROW_1(b + 2) ROW_1(b + 3)
 #define ROWS_16(b) ROWS_4(b) ROWS_4(b + 4) ROWS_4(b + 8) ROWS_4(b + 12)
 #define ROWS_64(b) ROWS_16(b) ROWS_16(b + 16) ROWS_16(b + 32) ROWS_16(b + 48)
 #if SCALED
-#define NOWHERE ((int32_t)0x80808080) /* of vpshufb: four zeros */
+#define NOWHERE ((int32_t)0x80808080)                                /* of vpshufb: four zeros */
 #define PLACE(value) ((int32_t)((unsigned)(value) << 24 | 0x808080)) /* the upper byte of a lane */
 #else
 #define NOWHERE INT32_MIN /* a sign for vblendvps; vpermps reads the lowest three bits alone */

@@ -2,6 +2,8 @@
 typedef int8_t stored;
 #define GROUP 0
 #define SCALE_BYTES 4
+#define SPARSE 1
+#define SCALED 1
 #include "types/bytes.h"
 
 static inline int number(const stored *row, int64_t k, int64_t p) { return (void)k, row[p]; }

@@ -66,8 +66,8 @@ def test_bytes_follow_from_what_is_stored() -> None:
         ("gemv_csr16", "f32", 4 * 4 + 6 * 11),
     ):
         op = OPERATIONS[operation]
-        assert op.operand_bytes(d, types) == {"w": weights, "x": 80, "y": 12}  # type: ignore[arg-type]
-        assert op.bytes(d, types) == weights + 92  # type: ignore[arg-type]
+        assert op.operand_bytes(d, types) == {"w": weights, "x": 80, "y": 12}
+        assert op.bytes(d, types) == weights + 92
         assert op.flops(d) == 22
         assert op.dimensions == ("n", "k", "nnz")
 
