@@ -185,11 +185,12 @@ def _numba_rows() -> list[Kernel]:
     def pack(element: str, b: np.ndarray, threads: int) -> Any:
         return numba.pack(b, element, threads)
 
-    rows, reason = [], numba.refusal()
-    most = 1 if reason else numba.threads_available()
+    rows, refusal = [], numba.refusal()
+    most = 1 if refusal else numba.threads_available()
     for operation, element in numba.OPERATIONS:
         op = OPERATIONS[operation]
         calls = partial(bind, operation, element), partial(pack, element) if op.packed else None
+        reason = refusal or numba.missing(element)
         rows.append(Kernel(operation, op.types_for(element), "numba", numba.isa(), reason, most, *calls))
     return rows
 

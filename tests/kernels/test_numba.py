@@ -8,13 +8,14 @@ import numba
 import pytest
 
 from kernels import _native
+from kernels.backends import numba as backend
 from kernels.backends.numba import settings, target
 from support.process import Run
 
 PACKAGE = Path(settings.__file__).parent
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in PACKAGE.glob("*.py")))
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")))
 def test_an_edit_of_any_file_is_another_cache(name: str, tmp_path: Path) -> None:
     copy = shutil.copytree(PACKAGE, tmp_path / "numba")
     assert settings.cache_name(copy) == settings.cache_name()
@@ -153,3 +154,14 @@ with pinned(1):
 """
     ran = python("-c", code)
     assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
+@pytest.mark.skipif(backend.isa() not in ("avx2", "avx512"), reason="no dot products of its own")
+def test_an_instruction_that_llvm_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another name of the CPU: what needs it isn't run, all else is."""
+    assert backend.missing("i4g32") is None
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", dict)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "x86-64")
+    reason = backend.missing("i4g32")
+    assert reason is not None and reason.startswith("LLVM has no avx") and reason.endswith(", x86-64")
+    assert backend.missing("bf16") is backend.missing("f32") is None

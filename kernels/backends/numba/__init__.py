@@ -9,17 +9,20 @@ This module is the backend's face. Importing it imports neither Numba nor llvmli
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from kernels.backends import c
 from kernels.cpus import started_with
-from kernels.types import DTYPES
+from kernels.operations import LINEAR
+from kernels.types import DTYPES, TYPES
 
 # Numba's default is the CPUs of the thread that imports it, which may be pinned to one of them by then.
 if "numba" not in sys.modules:
@@ -29,7 +32,8 @@ _MODULES = {
     "gemm": ("gemm", "gemm_prepacked"),
     "gemm_batch": ("gemm_batch", "gemm_batch_t"),
     "gemm_scalar": ("gemm_naive", "gemm_tiled", "gemm_packed"),
-    "gemv": ("gemv", "gemv_t"),
+    "linear.gemv": ("gemv", "gemv_t"),
+    "linear.forms": LINEAR,
     "pointwise": (
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
     ),
@@ -37,13 +41,21 @@ _MODULES = {
 }  # fmt: skip
 """Module of this package -> its operations, each with a prepare_<operation>(*inputs, out, threads)."""
 
+
+def _elements(operation: str, module: str) -> Iterable[str]:
+    """The element types that an operation has: of stored weights those that C has, whose packed order it shares."""
+    if module.startswith("linear."):
+        return [element for of, element in c.OPERATIONS if of == operation]
+    return ("f64",) if module == "stream" else DTYPES
+
+
 OPERATIONS: tuple[tuple[str, str], ...] = tuple(
-    (operation, dtype)
+    (operation, element)
     for module, operations in _MODULES.items()
     for operation in operations
-    for dtype in (("f64",) if module == "stream" else DTYPES)
+    for element in _elements(operation, module)
 )
-"""(operation, dtype) of every kernel."""
+"""(operation, element type) of every kernel."""
 
 
 def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
@@ -55,6 +67,8 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
     """
     (module,) = (module for module, operations in _MODULES.items() if operation in operations)
     prepare = getattr(importlib.import_module(f"{__name__}.{module}"), f"prepare_{operation}")
+    if operation in LINEAR:
+        prepare = functools.partial(prepare, element=dtype)
 
     def bind(*inputs: np.ndarray, out: np.ndarray, threads: int) -> Callable[[], Any]:
         call: Callable[[], Any] = prepare(*inputs, out, threads=threads)
@@ -64,9 +78,11 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
 
 
 def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
-    """B[k, n] for gemm_prepacked, in strips of one vector, each k x lanes and contiguous; 1-D, aligned to 64 bytes."""
-    from kernels.backends.numba import packing
+    """Weights as gemm_prepacked or linear reads them: B[k, n] in strips of one vector; 1-D, aligned to 64 bytes."""
+    from kernels.backends.numba import packing, target
 
+    if not TYPES[dtype].native:  # in the order of C's kernels for the ISA, by C: it has one definition
+        return c.pack("linear", dtype, target.ISA, b, threads)
     return packing.pack(b, threads)
 
 
@@ -116,6 +132,20 @@ def refusal() -> str | None:
                 strange[f"NUMBA_{name}"] = os.environ.get(f"NUMBA_{name}", value)
     named = ", ".join(f"{name}={value}" for name, value in strange.items())
     return f"{named}: Numba's code is another then, or none" if named else None
+
+
+_DOT_PRODUCTS = {"avx2": "avx2", "avx512": "avx512bw"}
+"""ISA: what LLVM calls the instructions that its dot products of stored integers are made of."""
+
+
+def missing(element: str) -> str | None:
+    """Why nothing is run on an element type where other types can be: LLVM lacks its instructions; or None."""
+    from llvmlite import binding
+
+    needed = None if element in (*DTYPES, "bf16", "f16") else _DOT_PRODUCTS.get(isa())
+    if needed is None or binding.get_host_cpu_features().get(needed):
+        return None
+    return f"LLVM has no {needed} under this CPU's name, {binding.get_host_cpu_name()}"
 
 
 def first_call_seconds() -> dict[str, float]:

@@ -12,7 +12,7 @@ from numba import carray
 
 from kernels.arrays import leading_dimension
 from kernels.backends.c import lib
-from kernels.backends.numba.gemv import add_rows, dot_rows
+from kernels.backends.numba.linear.gemv import add_rows, dot_rows
 from kernels.backends.numba.microkernel import (
     AS_BP,
     AS_BS,

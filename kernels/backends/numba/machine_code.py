@@ -7,7 +7,7 @@ import re
 
 from numba import njit, types
 
-from kernels.backends.numba.gemv import add_streams, dot_streams
+from kernels.backends.numba.linear.gemv import add_streams, dot_streams
 from kernels.backends.numba.microkernel import AP_BP, microkernel, no_prefetch
 from kernels.backends.numba.settings import cache_lock
 from kernels.backends.numba.target import MR, TILE_VECTORS

@@ -38,9 +38,9 @@ def cache_name(package: Path = Path(__file__).parent) -> str:
     frozen = {name: value for name, value in vars(target).items() if name.isupper()}
     chosen = {name: str(value) for name, value in vars(_config).items() if name.isupper() and not _PLACES.search(name)}
     digest = hashlib.sha256(repr((sorted(frozen.items()), sorted(chosen.items()), llvmlite.__version__)).encode())
-    for source in sorted(package.glob("*.py")):
+    for source in sorted(package.rglob("*.py")):
         content = source.read_bytes()
-        digest.update(f"\n{source.name} {len(content)}\n".encode() + content)
+        digest.update(f"\n{source.relative_to(package)} {len(content)}\n".encode() + content)
     return f"numba-{numba.__version__}-{llvm.get_host_cpu_name()}-{digest.hexdigest()[:12]}"
 
 

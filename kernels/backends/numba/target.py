@@ -33,7 +33,8 @@ def plan_target(itemsize: int) -> Any:
 
 ISA = _isa()
 _described = plan_target(4)  # what differs between element types is used by the planner alone
-VECTOR_BYTES, MR, MOST_VECTORS = _described.vector_bytes, _described.mr, _described.widest
+VECTOR_BYTES, REGISTERS = _described.vector_bytes, _described.registers
+MR, MOST_VECTORS = _described.mr, _described.widest
 TILE_VECTORS = tuple(lib.plan_tile_vectors(_described, rows) for rows in range(MR + 1))
 """Vectors of a tile by its rows."""
 SKINNY_ROWS, HELD_ROWS, ROWS_PER_STEP = _described.skinny_rows, _described.held_rows, _described.rows_per_step

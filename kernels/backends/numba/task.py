@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from kernels.arrays import Scratch
 from kernels.backends.numba.settings import CACHED, cache_lock, jit, parallel, use_threads
-from kernels.types import DTYPES
+from kernels.types import DTYPES, TYPES
 
 Call = Callable[[], Any]
 
@@ -86,13 +86,23 @@ def pointer_to(dtype: str) -> Any:
     return types.CPointer(numba.from_dtype(DTYPES[dtype]))
 
 
+HALVES = {types.uint16: "bf16", types.int16: "f16"}
+"""Numba has no arithmetic on 16-bit floats: arrays of them are pointers to these integers."""
+_STORED = {TYPES[name].storage: (name, types.CPointer(kind)) for kind, name in HALVES.items()}
+
+
 @functools.cache
-def _compiled(function: Callable[..., None], dtype: str, fields: tuple[str, ...]) -> tuple[Any, np.dtype]:
-    """A task as a C function, and the dtype of its sizes."""
+def _compiled(
+    function: Callable[..., None], dtype: str, stored: tuple[np.dtype | None, ...], fields: tuple[str, ...]
+) -> tuple[Any, np.dtype]:
+    """A task as a C function, and the dtype of its sizes; stored: dtypes of operands, where that isn't `dtype`."""
     record = np.dtype([(field, np.int64) for field in fields])
     sizes = types.CPointer(numba.from_dtype(record))
-    kinds = [pointer_to(dtype)] * 4, sizes, types.int64, types.int64, types.int64
-    return c_function(f"{function.__name__}_{dtype}", function, *kinds[0], *kinds[1:]), record
+    names = [_STORED[of][0] for of in stored if of]
+    operands = [_STORED[of][1] if of else pointer_to(dtype) for of in stored]
+    name = "_".join([function.__name__, *names, dtype])
+    kinds = [*operands, pointer_to(dtype), sizes, types.int64, types.int64, types.int64]
+    return c_function(name, function, *kinds), record
 
 
 def launch(
@@ -110,7 +120,8 @@ def launch(
     A missing operand is None, its address 0; an array among the sizes becomes its address.
     """
     sizes["itemsize"] = c.itemsize
-    task, record = _compiled(function, f"f{c.itemsize * 8}", tuple(sizes))
+    stored = tuple(x.dtype if x is not None and x.dtype in _STORED else None for x in (a, b, c))
+    task, record = _compiled(function, f"f{c.itemsize * 8}", stored, tuple(sizes))
     work = Scratch.take(room * c.itemsize)
     values = np.array(tuple(map(_number, sizes.values())), record)
     call = bind("parallel", run, task.address, steps, *map(_number, (a, b, c, work, values)), threads)

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from kernels.arrays import leading_dimension
 from kernels.backends.c import lib
-from kernels.backends.numba.emit import Emitter
+from kernels.backends.numba.linear.stored import plain_weights, weight
 from kernels.backends.numba.pointers import at, lanes_of, zero
 from kernels.backends.numba.settings import jit
 from kernels.backends.numba.target import LINE, plan_target
@@ -28,7 +28,7 @@ def _make_dots(rows: int):
         """y[r * stride] = sum of w[r * stride, i] * x[i] over i < count for `rows` rows r; count: pairs of vectors."""
 
         def emit(context, builder, signature, args):
-            v = Emitter(context, builder, signature.args[0].dtype)
+            v, load = plain_weights(context, builder, signature.args[0], signature.args[3])
             w, ld, stride, x, count, y = args
             starts = [v.step(w, builder.mul(ld, v.times(r, stride))) for r in range(rows)]
             sums = v.accumulators(rows * 2)  # two chains each: an add doesn't wait for the one before
@@ -37,7 +37,7 @@ def _make_dots(rows: int):
                     offset = builder.add(i, v.index(u * v.lanes))
                     xs = v.load(v.step(x, offset))
                     for start, to in zip(starts, sums[u::2], strict=True):
-                        builder.store(v.fma(v.load(v.step(start, offset)), xs, builder.load(to)), to)
+                        builder.store(v.fma(load(v.step(start, offset)), xs, builder.load(to)), to)
             for r in range(rows):
                 total = builder.fadd(*(builder.load(part) for part in sums[r * 2 : r * 2 + 2]))
                 builder.store(v.sum(total), v.step(y, v.times(r, stride)))
@@ -55,7 +55,7 @@ def _make_add_rows(rows: int):
         """y[j] = or += sum of x[r * stride] * w[r * stride, j] over `rows` rows r, for j < count: whole vectors."""
 
         def emit(context, builder, signature, args):
-            v = Emitter(context, builder, signature.args[0].dtype)
+            v, load = plain_weights(context, builder, signature.args[2], signature.args[0])
             x, stride, w, ld, y, count, accumulate = args
             starts = [v.step(w, builder.mul(ld, v.times(r, stride))) for r in range(rows)]
             factors = [v.broadcast(v.step(x, v.times(r, stride))) for r in range(rows)]
@@ -66,7 +66,7 @@ def _make_add_rows(rows: int):
                 ):
                     total = v.load(v.step(y, j)) if add else ir.Constant(v.vector, None)
                     for start, factor in zip(starts, factors, strict=True):
-                        total = v.fma(v.load(v.step(start, j)), factor, total)
+                        total = v.fma(load(v.step(start, j)), factor, total)
                     v.store(total, v.step(y, j))
             return context.get_dummy_value()
 
@@ -83,7 +83,7 @@ add_streams, add_row = _make_add_rows(STREAMS), _make_add_rows(1)
 @jit
 def dot_rows(i, end, k, w, ld, x, y):
     """Rows [i, end) of y = W[., k] x, as STREAMS equally long streams."""
-    whole, each = k - k % (2 * lanes_of(w)), (end - i) // STREAMS
+    whole, each = k - k % (2 * lanes_of(x)), (end - i) // STREAMS
     for r in range(i, i + each):
         dot_streams(at(w, r * ld), ld, each, x, whole, at(y, r))
     for r in range(i + STREAMS * each, end):
@@ -91,13 +91,13 @@ def dot_rows(i, end, k, w, ld, x, y):
     if whole < k:
         for r in range(i, end):
             for p in range(whole, k):
-                y[r] += w[r * ld + p] * x[p]
+                y[r] += weight(w, r * ld + p) * x[p]
 
 
 @jit
 def add_rows(first, end, n, x, w, ld, y):
     """y[n] = the sum of x[p] W[p, n] over p in [first, end)."""
-    whole, each = n - n % lanes_of(w), (end - first) // STREAMS
+    whole, each = n - n % lanes_of(x), (end - first) // STREAMS
     for p in range(first, first + each):
         add_streams(at(x, p), each, at(w, p * ld), ld, y, whole, p > first)
     for p in range(first + STREAMS * each, end):
@@ -105,7 +105,7 @@ def add_rows(first, end, n, x, w, ld, y):
     for j in range(whole, n):
         total = zero(x)
         for p in range(first, end):
-            total += x[p] * w[p * ld + j]
+            total += x[p] * weight(w, p * ld + j)
         y[j] = total
 
 
