@@ -19,7 +19,7 @@ bench: build                        ## roofs, kernels, ridge, picture, record
 	$(RUN) pytest bench/ --benchmark-only
 
 test: build                         ## every kernel against its float64 reference, and all the rest
-	$(RUN) pytest tests --numprocesses logical --maxprocesses 4
+	$(RUN) pytest tests --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 lint: build                         ## both formatters, the linter, the types
 	$(RUN) ruff format --check .

@@ -1,10 +1,8 @@
 """What several test files share: every kernel of the registry, and Python run as a user would, in another process."""
 
 import os
-import re
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,20 +35,15 @@ def python(tmp_path: Path) -> Run:
     return partial(run_python, tmp_path)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """What one of several test processes runs as a whole: a file, or the kernels of a backend and type.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Numba's kernels are for one of several test processes: two that compile at once wait for each other.
 
-    So Numba compiles each function once, in one of them.
+    Groups of --dist loadgroup are also what would import, or measure, the same again in each process.
     """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByKernel(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            kernel = re.search(r"([a-z]+[0-9]+)-(c|numba|blas)-", nodeid)
-            return kernel[0] if kernel else nodeid.split("::")[0]
-
-    return ByKernel(config, log)
+    for item in items:
+        if "-numba-" in item.name:
+            item.add_marker(pytest.mark.xdist_group("numba"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

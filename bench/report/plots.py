@@ -12,6 +12,8 @@ from bench.files import replacing
 
 matplotlib.use("Agg")  # files only: no display needed
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -45,11 +47,14 @@ def literal(figure: Figure) -> None:
 def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
     """Writes a figure as stem.png and stem.svg, and closes it."""
     literal(figure)
-    paths = []
-    for suffix in ("png", "svg"):
-        path = Path(f"{stem}.{suffix}")
-        with replacing(path, "wb") as handle:
-            figure.savefig(handle, format=suffix, dpi=dpi)
-        paths.append(path)
+    figure.dpi = dpi
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # once: savefig() lays out and draws twice for each format
+    figure.set_layout_engine("none")
+    png, svg = (Path(f"{stem}.{suffix}") for suffix in ("png", "svg"))
+    with replacing(png, "wb") as handle:
+        FigureCanvasAgg(figure).print_png(handle)
+    with replacing(svg, "wb") as handle:
+        FigureCanvasSVG(figure).print_svg(handle)
     plt.close(figure)
-    return paths
+    return [png, svg]

@@ -4,9 +4,10 @@ Each library runs a model in a process of its own, which stands still while it i
 with this project's before it is timed, and again afterwards.
 """
 
+import functools
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,18 @@ def compare(name: str, result: Any, expected: tuple[np.ndarray, list[int]]) -> N
 
 
 class ModelWorker(Process):
-    """Where one library runs one model."""
+    """Where one library runs whole models."""
 
-    def __init__(self, library: Library, cpus: list[int], model: Model, path: Path | None) -> None:
-        super().__init__(library.name, cpus, _Server, library, cpus, model, path)
+    def __init__(self, library: Library, cpus: list[int]) -> None:
+        super().__init__(library.name, cpus, _Server, library, cpus)
 
-    def prepare(self, task: Task, expected: tuple[np.ndarray, list[int]]) -> Elsewhere:
-        """Raises WrongResult where the first run's result isn't the expected one, BadInput where there is none."""
+    def prepare(self, task: Task, path: Path | None, expected: tuple[np.ndarray, list[int]]) -> Elsewhere:
+        """Raises WrongResult where the first run's result isn't the expected one, BadInput where there is none.
+
+        path    of the model's weights; None: random ones
+        """
         try:
-            self._ask("prepare", task, expected)
+            self._ask("prepare", task, path, expected)
         except RuntimeError as error:
             raise BadInput(f"{self.backend}, {task.label}: {error}") from error
         return Elsewhere(1, lambda *region: self._ask("time", *region))
@@ -80,15 +84,18 @@ class ModelWorker(Process):
 class _Server:
     """The other end."""
 
-    def __init__(self, library: Library, cpus: list[int], model: Model, path: Path | None) -> None:
-        self.library, self.cpus, self.model, self.path = library, cpus, model, path
+    def __init__(self, library: Library, cpus: list[int]) -> None:
+        self.library, self.cpus = library, cpus
+        self.model: tuple[Model, Path | None] | None = None
         self.weights: Weights | None = None
         self.run: Run | None = None
         self.result: Any = None
 
-    def prepare(self, task: Task, expected: tuple[np.ndarray, list[int]]) -> None:
+    def prepare(self, task: Task, path: Path | None, expected: tuple[np.ndarray, list[int]]) -> None:
         self.run = self.result = None  # the last task's memory is free before the next one takes its own
-        self.weights = self.weights or weights_of(self.model, self.path)
+        if self.weights is None or self.model != (task.model, path):
+            self.weights = None
+            self.model, self.weights = (task.model, path), weights_of(task.model, path)
         self.expected = expected
         threads = len(self.cpus)
         self.run = self.library.prepare(task.model, self.weights, task.phase, task.tokens(), threads)
@@ -135,19 +142,18 @@ class LibraryLatency(Measuring):
         once = time.perf_counter() - began
         expected = np.array(values), list(made)
         entries = [Entry(self.run_of(task, OURS, self.session.isa), [run], once)]
-        self._workers = [self._worker(library, task.model) for library in self.libraries]
+        self._workers = [self._worker(library) for library in self.libraries]
         for library, worker in zip(self.libraries, self._workers, strict=True):
             there = self.run_of(task, library.name, library.version() or "unknown")
-            entries.append(Entry(there, worker.prepare(task, expected), once, pool=library.name))
+            entries.append(Entry(there, worker.prepare(task, self.path, expected), once, pool=library.name))
         return entries
 
     def check_again(self, entries: Sequence[Entry]) -> None:
         for worker in self._workers:
             worker.check_again()
 
-    def _worker(self, library: Library, model: Model) -> ModelWorker:
-        make: Callable[[list[int]], ModelWorker] = lambda cpus: ModelWorker(library, cpus, model, self.path)  # noqa: E731
-        return self.session.hire(library.name, self.threads, make)
+    def _worker(self, library: Library) -> ModelWorker:
+        return self.session.hire(library.name, self.threads, functools.partial(ModelWorker, library))
 
     def cost(self, task: Task, seconds: float) -> float:
         return super().cost(task, seconds) * (1 + len(self.libraries)) / len(task.backends)

@@ -28,6 +28,8 @@ from support.checkpoints import write
 from support.needed import needed
 from support.runs import inference, roofs
 
+pytestmark = pytest.mark.xdist_group("latency")
+
 BERT = Model("BERT-Base", 2, 32, 4, 64, 50, 160, segments=2)  # the name that latencies are normalised by
 GPT2 = Model("GPT-2", 2, 32, 4, 128, 50, 64, decoder=True, fused_qkv=True, conv1d=True)
 

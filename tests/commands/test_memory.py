@@ -23,6 +23,8 @@ from bench.workloads.model import find
 from support import records
 from support.runs import roofs, training
 
+pytestmark = pytest.mark.xdist_group("memory")
+
 # --- what training holds
 
 FIG4 = {row.name: row for row in printed()}

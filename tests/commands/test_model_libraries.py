@@ -1,7 +1,7 @@
 """Whole models in other libraries: the same results as this project's, and both beside each other."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,31 +41,51 @@ TASKS = [
     *(Task(GPT2, "prefill", length) for length in (1, 2, 33)),
     *(Task(GPT2, "decode", length) for length in (1, 2, 60)),
 ]
-COUNTS = [1, 2] if len(one_cpu_per_core()) > 1 else [1]
 
 
-@pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
+def by_name(rows: Iterable[Library]) -> list[Any]:
+    """Parameters; all tests of a library run in one process."""
+    return [pytest.param(one, id=one.name, marks=pytest.mark.xdist_group(one.name)) for one in rows]
+
+
+@pytest.fixture(scope="module", params=by_name(LIBRARIES))
 def library(request: pytest.FixtureRequest) -> Library:
     if request.param.version() is None:
         absent(request.param.name, next(x for x in libraries.missing() if x.startswith(f"{request.param.name}:")))
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("threads", COUNTS)
-def test_results_are_this_projects(library: Library, threads: int) -> None:
-    """In its own process; twice, since a cache and buffers are left from the first time."""
+@pytest.fixture(scope="module")
+def one_thread(library: Library) -> Iterator[ModelWorker]:
+    """A process, for all tests of a library: importing it takes the longest."""
+    worker = ModelWorker(library, cpus_for(1))
+    yield worker
+    worker.close()
+
+
+def verify(worker: ModelWorker, library: Library, threads: int) -> None:
+    """Twice, since a cache and buffers are left from the first time."""
     for model in (BERT, GPT2):
         weights = random_weights(model)
-        worker = ModelWorker(library, cpus_for(threads), model, None)
         for task in TASKS:
             if task.model == model:
                 values, made = ours(task, weights, threads)[0]()
-                there = worker.prepare(task, (np.array(values), list(made)))
+                there = worker.prepare(task, None, (np.array(values), list(made)))
                 assert timed(there, 0, 2, waken=True).seconds > 0
                 worker.check_again()
                 with pytest.raises(WrongResult, match=library.name):
-                    worker.prepare(task, (np.array(values) * 1.01, list(made)))
-        worker.close()
+                    worker.prepare(task, None, (np.array(values) * 1.01, list(made)))
+
+
+def test_results_are_this_projects(library: Library, one_thread: ModelWorker) -> None:
+    verify(one_thread, library, 1)
+
+
+@pytest.mark.skipif(len(one_cpu_per_core()) < 2, reason="one core")
+def test_results_on_two_threads_are_this_projects(library: Library) -> None:
+    worker = ModelWorker(library, cpus_for(2))
+    verify(worker, library, 2)
+    worker.close()
 
 
 @pytest.mark.parametrize(
@@ -77,16 +97,14 @@ def test_results_are_this_projects(library: Library, threads: int) -> None:
     ids=["BERT", "GPT-2"],
 )
 def test_a_checkpoints_weights_are_read_there(
-    model: Model, odd: dict[str, Any], library: Library, tmp_path: Path
+    model: Model, odd: dict[str, Any], one_thread: ModelWorker, tmp_path: Path
 ) -> None:
     """And its GELU, epsilon and head are honoured there, too: the usual ones give another result."""
     needed("safetensors")
     task = Task(replace(model, **odd), model.phases[0], 7)
     (tmp_path / "model.safetensors").write_bytes(bytes_of(tensors(task.model, scale=4)))
     values, made = ours(task, weights_of(task.model, tmp_path), 1)[0]()
-    worker = ModelWorker(library, cpus_for(1), task.model, tmp_path)
-    worker.prepare(task, (np.array(values), list(made)))
-    worker.close()
+    one_thread.prepare(task, tmp_path, (np.array(values), list(made)))
     for name in ("activation", "epsilon"):
         usual = replace(task, model=replace(task.model, **{name: getattr(model, name)}))
         with pytest.raises(WrongResult):
@@ -281,7 +299,7 @@ def test_what_a_library_cannot_run_is_named() -> None:
         pytest.skip("onnxruntime is not installed")
     odd = replace(GPT2, width=48, head_dim=12)  # heads of 12
     values, made = ours(Task(odd, "prefill", 3), random_weights(odd), 1)[0]()
-    worker = ModelWorker(library, cpus_for(1), odd, None)
+    worker = ModelWorker(library, cpus_for(1))
     with pytest.raises(BadInput, match=r"onnxruntime, tiny GPT-2, prefill, 3 tokens: .*multiple of 8"):
-        worker.prepare(Task(odd, "prefill", 3), (np.array(values), list(made)))
+        worker.prepare(Task(odd, "prefill", 3), None, (np.array(values), list(made)))
     worker.close()

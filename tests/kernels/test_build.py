@@ -105,7 +105,7 @@ def test_free_threaded_python_is_refused(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    ran = configure(tmp_path / "build", f"-DPython_EXECUTABLE={python}")
+    ran = configure(tmp_path / "build", f"-DPython_EXECUTABLE={python}", "-DRIDGELINE_ISAS=generic")
     assert refusal(ran) == "Free-threaded Python has no limited API: use one that has the GIL"
 
 

@@ -115,10 +115,8 @@ import numpy as np
 import kernels
 
 assert kernels.__file__.startswith(sys.argv[1])
-a, b, w, x = (np.ones(shape, np.float32) for shape in ((2, 9), (9, 5), (5, 9), 9))
-skinny = kernels.find("gemm", "f32", "numba")(a, b, out=np.zeros((2, 5), np.float32))
-gemv = kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.float32))
-print(np.unique(skinny), np.unique(gemv))
+w, x = np.ones((5, 9), np.float32), np.ones(9, np.float32)
+print(np.unique(kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.float32))))
 """
 
 
@@ -133,13 +131,13 @@ def test_the_cache_is_reused_until_a_callee_in_another_module_changes(python: Ru
         return ran.stdout, set((tmp_path / "cache").rglob("*.nbc"))
 
     output, cached = run()
-    assert output == "[9.] [9.]\n"
+    assert output == "[9.]\n"
     assert cached
     assert run() == (output, cached)
     source, share_start = package / "backends" / "numba" / "task.py", "return min((n + unit - 1) // unit * t"
     assert share_start in source.read_text()
     source.write_text(source.read_text().replace(share_start, "return 0 * min((n + unit - 1) // unit * t"))
-    assert run()[0] == "[0.] [0.]\n"
+    assert run()[0] == "[0.]\n"
 
 
 def test_pinned_threads_do_not_change_how_many_there_are(python: Run) -> None:

@@ -9,6 +9,8 @@ import pytest
 from kernels.operations import OPERATIONS
 from support import stream_reference
 
+pytestmark = pytest.mark.xdist_group("stream_reference")
+
 SIZE = 4 << 20
 ATTEMPTS = 4  # more of them where neighbours disturb the first
 

@@ -16,6 +16,8 @@ from bench.workloads.model import Model
 from kernels.definitions import gelu, gelu_tanh
 from support.needed import needed
 
+pytestmark = pytest.mark.xdist_group("transformers")
+
 CLOSE = 1e-4  # of the largest element: f32 through all layers
 
 

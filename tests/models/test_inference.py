@@ -236,11 +236,13 @@ def compare_decoder(model: Model, prompt: int, backend: str, count: int = 64) ->
         close(decoder.logits, theirs(made[:, :-1]).logits[0, -1].numpy())
 
 
+@pytest.mark.xdist_group("transformers")
 @each_backend
 def test_encoder_is_that_of_transformers(backend: str) -> None:
     compare_encoder(BERT, 29, backend)
 
 
+@pytest.mark.xdist_group("transformers")
 @each_backend
 def test_decoder_is_that_of_transformers(backend: str) -> None:
     compare_decoder(replace(GPT2, positions=128), 29, backend)

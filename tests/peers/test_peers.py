@@ -83,7 +83,12 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=libraries.LIBRARIES, ids=lambda library: library.backend)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(one, id=one.backend, marks=pytest.mark.xdist_group(one.backend)) for one in libraries.LIBRARIES
+    ],
+)
 def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     library = request.param
     if library.version() is None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bench import check, roofline
 from bench.calibrate import __main__ as calibrate
@@ -29,6 +31,7 @@ from support.process import ROOT, Run
 
 LEAST = 250
 THINNED = thinned(7)  # of 1,600 bad values of fields one in so many is tried: all take 20 s
+pytestmark = pytest.mark.xdist_group("battery")
 SECONDS = 300  # whatever takes longer hangs
 GOOD = battery.whole()
 ODD = list(odd.odd())
@@ -140,7 +143,9 @@ def test_what_nobody_measured_is_shown_or_refused(
 ) -> None:
     """Records that keep every rule of the schema, of extreme and senseless measurements: no exception, no warning."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"drawn"))  # takes a second each
+    for canvas, write in ((FigureCanvasAgg, "print_png"), (FigureCanvasSVG, "print_svg")):  # takes a second each
+        monkeypatch.setattr(canvas, write, lambda self, file: file.write(b"drawn"))
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)
     for name, document in itertools.islice(ODD, 0, None, thinned(every)):
         Path("r.json").write_text(json.dumps(document))
         with warnings.catch_warnings():

@@ -144,12 +144,13 @@ def test_one_machine_and_enough_sessions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_what_is_published_holds(path: Path) -> None:
+def test_what_is_published_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On real sessions at most 5 % of rows are false alarms, and of pages with any; what is slowed is never faster.
 
     The sessions are of a VM whose host moves its CPUs within a minute: the half of them against the other half finds
     +25 %, a single one against another less.
     """
+    monkeypatch.setattr("bench.calibrate.trials.SLOWED", (3, 25))  # the extremes
     found = trials(matrix(condensed.load(path)), THRESHOLD)
     for one in found:
         assert max(one.rows, one.pages) <= 0.05, one.way

@@ -11,7 +11,7 @@ import kernels
 from kernels import DTYPES, OPERATIONS, TYPES, Kernel, sparse
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
-from kernels.operations import LINEAR
+from kernels.operations import LINEAR, SCALAR_GEMMS
 from kernels.types import ElementType
 from kernels.verify import check, error_bound, reference
 
@@ -64,9 +64,12 @@ def shapes(kernel: Kernel) -> Iterator[Dims]:
             (307, 5, 3),
             (5, 1031, 3),
             (mr + 1, 40 * nr + 1, kc),
-            (half_l2 // kc + mr + 1, 5 * nr + 1, kc),  # more rows of A than half of L2 holds, B kept between blocks
-            (half_l2 // kc * 2 + 1, nr + 1, kc + 1),
         ]
+        if "k" in names and "batch" not in names and kernel.operation not in SCALAR_GEMMS:  # A in blocks
+            sizes += [
+                (half_l2 // kc + mr + 1, 5 * nr + 1, kc),  # more rows of A than half of L2 holds, B kept between blocks
+                (half_l2 // kc * 2 + 1, nr + 1, kc + 1),
+            ]
     for size in sizes:
         if all(size):  # a lane less than one vector may be none
             yield {name: value for name, value in zip("mnk", size, strict=True) if name in names}

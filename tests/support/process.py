@@ -23,13 +23,16 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_python(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Python in a folder, with this project and tests/support importable; no forced ISA but one given here."""
+    """Python in a folder, with this project and tests/support importable; no forced ISA but one given here.
+
+    A pytest in there does without Hypothesis, which is imported, for a second, to say that nothing is to be said.
+    """
     outer = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     paths = [str(ROOT), str(TESTS), *filter(None, [outer.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
-        env=outer | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+        env=outer | {"PYTHONPATH": os.pathsep.join(paths), "PYTEST_ADDOPTS": "-p no:hypothesispytest"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
