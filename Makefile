@@ -6,6 +6,8 @@ RUN = $(VENV)/bin/python -m
 C = $(wildcard csrc/*.[ch] csrc/*/*.h tests/native/*.[ch])
 SOURCES = pyproject.toml CMakeLists.txt tests/native/CMakeLists.txt $(C) $(wildcard csrc/*.def)
 
+export PYTHONDONTWRITEBYTECODE =# or each of the tests' processes would compile all modules
+
 .PHONY: build bench test lint clean
 
 build: $(VENV)/built                ## the environment, with the C kernels compiled
