@@ -53,8 +53,8 @@ def write(figure: Figure, stem: Path, dpi: int) -> list[Path]:
     figure.set_layout_engine("none")
     png, svg = (Path(f"{stem}.{suffix}") for suffix in ("png", "svg"))
     with replacing(png, "wb") as handle:
-        FigureCanvasAgg(figure).print_png(handle)
+        FigureCanvasAgg(figure).print_png(handle)  # type: ignore[no-untyped-call]
     with replacing(svg, "wb") as handle:
-        FigureCanvasSVG(figure).print_svg(handle)
+        FigureCanvasSVG(figure).print_svg(handle)  # type: ignore[no-untyped-call]
     plt.close(figure)
     return [png, svg]
