@@ -98,9 +98,12 @@ print(kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.float32)))
 
 @pytest.mark.parametrize("cache", [None, "/proc/none"])
 def test_without_a_place_for_the_cache_the_kernels_run(cache: str | None, python: Run, tmp_path: Path) -> None:
-    """A disk that takes no file of 8 KiB, /tmp neither; and a folder that can't be made."""
+    """A disk that takes no file of 8 KiB, /tmp neither; and a folder that can't be made.
+
+    -B: Python 3.11 keeps what fits of a module that it has compiled, and every later import of it fails.
+    """
     folder = cache or str(tmp_path / "cache")
-    ran = python("-c", FULL, 8192, NUMBA_CACHE_DIR=folder, TMPDIR=folder if cache else str(tmp_path))
+    ran = python("-B", "-c", FULL, 8192, NUMBA_CACHE_DIR=folder, TMPDIR=folder if cache else str(tmp_path))
     assert (ran.returncode, ran.stdout) == (0, "[9. 9. 9. 9. 9.]\n"), ran.stderr
     assert not list(tmp_path.rglob("*.nb?"))
 
