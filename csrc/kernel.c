@@ -38,6 +38,7 @@ static const struct target target = {
     .widest = WIDEST,
     .skinny_rows = SKINNY_ROWS,
     .held_rows = HELD_ROWS,
+    .streamed_rows = STREAMED_ROWS,
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
     .chains = CHAINS,

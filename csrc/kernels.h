@@ -25,6 +25,7 @@ struct target {
     int64_t widest;                      /* vectors of a low tile, at most */
     int64_t skinny_rows;                 /* of A, up to which gemm runs the loops of gemm_skinny.h */
     int64_t held_rows;                   /* of A, up to which those keep its elements in registers */
+    int64_t streamed_rows;               /* of A, up to which a row tile prefetches nothing of packed B */
     int64_t rows_per_step;               /* of B, in those loops */
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
     int64_t chains;                      /* independent multiply-adds of the peak probe */
@@ -140,7 +141,7 @@ struct caches { /* bytes; of L3 one instance, as blocks are sized for it */
 };
 struct gemm_plan {
     int64_t kc, mc, nc;        /* block sizes: k, m, n */
-    int64_t width;             /* columns of a tile */
+    int64_t width, unit;       /* columns of a tile; in which columns are dealt out to threads */
     int64_t panels;            /* tile's widths of B that a thread keeps */
     int64_t a_block, b_thread; /* workspace, in elements: one block of A (there are two), one thread's panels */
     int64_t across, down;      /* grid of threads over the columns and the row tiles of a block */

@@ -42,6 +42,9 @@ struct gemm_plan plan_gemm(const struct target *t, const struct caches *caches, 
     const int64_t piece = z.width > 2 * line(t) ? 2 * line(t) : line(t);
     if (!packed && z.width > piece) z.width = z.width / piece * piece;
 
+    /* unit: with one row tile, packed columns by the line: a panel more or less would be much of a share. */
+    z.unit = packed && m <= mr ? line(t) : z.width;
+
     /* nc: the panels of B that all threads keep for the next block of A fill half of L3. */
     const int64_t nc = caches->l3 / 2 / (z.kc * size) / z.width * z.width;
     z.nc = m <= z.mc ? n : min(n, max(nc, z.width * threads));

@@ -15,6 +15,7 @@ _Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register fil
 
 #define SKINNY_ROWS 4
 #define HELD_ROWS 4
+#define STREAMED_ROWS 0
 #define DOT_STREAMS 3 /* fewer streams are read faster, and a long x stays in L1 long enough. Zen 4: 3 beat 4 */
 #define DOT_VECTORS 4
 

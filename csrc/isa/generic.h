@@ -20,10 +20,11 @@
 _Static_assert(CHAINS + 2 <= REGISTERS, "the peak probe exceeds the register file");
 #endif
 
-#define SKINNY_ROWS 16 /* of A, up to which gemm_skinny.h beats the register tile, which walks down columns of B */
-#define HELD_ROWS 0    /* of A, whose elements gemm_skinny.h keeps in registers */
-#define DOT_STREAMS 4  /* rows of W that gemv reads side by side */
-#define DOT_VECTORS 2  /* of each, in turn */
+#define SKINNY_ROWS 16  /* of A, up to which gemm_skinny.h beats the register tile, which walks down columns of B */
+#define HELD_ROWS 0     /* of A, whose elements gemm_skinny.h keeps in registers */
+#define STREAMED_ROWS 0 /* of A, up to which a row tile reads packed weights as they come, without prefetching */
+#define DOT_STREAMS 4   /* rows of W that gemv reads side by side */
+#define DOT_VECTORS 2   /* of each, in turn */
 
 #define MASKED 0 /* no masked loads and stores */
 #if defined __x86_64__

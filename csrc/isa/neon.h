@@ -13,6 +13,7 @@ _Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register fil
 
 #define SKINNY_ROWS 16
 #define HELD_ROWS 0
+#define STREAMED_ROWS 0
 #define DOT_STREAMS 4
 #define DOT_VECTORS 2
 

@@ -53,7 +53,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
 
         for (int64_t jc = 0; jc < n; jc += z.nc) { /* LOOP 5: columns of B and C */
             const int64_t nb = min(n - jc, z.nc);
-            const int64_t first = share(nb, z.width, column, z.across), end = share(nb, z.width, column + 1, z.across);
+            const int64_t first = share(nb, z.unit, column, z.across), end = share(nb, z.unit, column + 1, z.across);
 
             for (int64_t pc = 0; pc < k; pc += z.kc) { /* LOOP 4: the inner dimension */
                 const int64_t kb = min(k - pc, z.kc);
@@ -87,6 +87,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
                         if (packed) {
                             panel.at = packed + (jc + jr) * k + pc * LANES, panel.apart = k * LANES;
                             ahead.at = panel.at + z.width * k;
+                            if (m <= STREAMED_ROWS) ahead.mask = NEVER;
                         } else if (ic == 0 && whole) {
                             /* at the very end, what is cached already */
                             const T *next = pc + kb < k ? b + (pc + kb) * ldb + jc + first : strided;

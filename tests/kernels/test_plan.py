@@ -57,6 +57,7 @@ def test_gemm_plans(dtype: str, isa: str, caches: str) -> None:
         heights = {h for block in blocks for h in block}
         assert min(heights) >= 1 and max(heights) <= of.mr, where
         assert z.width % lanes == 0 and z.width <= lib.plan_tile_vectors(of, max(heights)) * lanes, where
+        assert z.unit % lanes == 0 and (packed or z.unit == z.width), where
         assert z.a_block >= z.mc * min(z.kc, k), where
         widest = up(up(min(n, z.nc), z.width), z.across)  # panels of the thread that has most
         assert packed or len(blocks) == 1 or z.panels > widest, where
@@ -91,6 +92,10 @@ def test_few_rows_plans(dtype: str, isa: str, caches: str) -> None:
             assert z.sums_thread >= m * z.apart and z.a_packed >= m * k, where
             workspace = lib.plan_gemm_workspace(of, sizes, threads, 0, m, n, k)
             assert workspace >= (z.a_packed + threads * z.sums_thread) * of.element_bytes, where
+    for (n, k), threads in product(shapes, (1, 2, 3, 4, 8, 14, 45, 64)):
+        plans = [lib.plan_gemm(of, sizes, threads, 1, m, n, k) for m in range(1, of.mr + 1)]
+        widest = [up(up(n, z.unit), z.across) * z.unit for z in plans]
+        assert widest == sorted(widest) and {z.down for z in plans} == {1}, f"packed {n} x {k} on {threads}: {widest}"
     for m, threads in product(range(1, of.skinny_rows + 1), (1, 2)):
         assert lib.plan_gemm_skinny(of, sizes, threads, m, 768, 768).across == 1, "threads take whole rows of B"
 

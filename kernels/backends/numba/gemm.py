@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import carray
@@ -30,7 +32,7 @@ from kernels.backends.numba.microkernel import (
 from kernels.backends.numba.packing import pack_a, pack_strips
 from kernels.backends.numba.pointers import address, at, lanes_of, pointer, prefetch
 from kernels.backends.numba.settings import inlined, jit
-from kernels.backends.numba.target import LINE, MR, SKINNY_ROWS, VECTOR_BYTES, plan_target
+from kernels.backends.numba.target import LINE, MR, SKINNY_ROWS, STREAMED_ROWS, VECTOR_BYTES, plan_target
 from kernels.backends.numba.task import Call, call_address, divide_up, launch, share_start
 
 PREFETCH_B_ROWS = 160  # of strided B; fewer leave memory idle
@@ -83,7 +85,7 @@ def gemm(a, b, c, work, sizes, step, t, threads):
         nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
         column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
         tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
-        first, end = share_start(nb, width, column, z.across), share_start(nb, width, column + 1, z.across)
+        first, end = share_start(nb, z.unit, column, z.across), share_start(nb, z.unit, column + 1, z.across)
         packed, mine = at(work, (step - 1) % 2 * z.a_block), at(work, 2 * z.a_block + t * z.b_thread)
         ahead = no_prefetch(b)
         # Of strided B, several tiles prefetch the whole next panel, row by row; a single one PREFETCH_B_ROWS of it.
@@ -100,6 +102,8 @@ def gemm(a, b, c, work, sizes, step, t, threads):
             if ldb == 0:
                 panel, stride = at(b, (jc + jr) * k + pc * lanes), k * lanes
                 ahead[NEXT] = address(at(panel, width * k))
+                if z.m <= STREAMED_ROWS:
+                    ahead[MASK] = NEVER
             elif ic == 0 and columns % lanes == 0:
                 panel, stride, form = strided, ldb, AP_BS if last - tile == 1 and z.m <= z.mc else AP_BS_COPY
                 then = at(strided, width) if more else at(b, (pc + kb) * ldb + jc + first) if pc + kb < k else strided
@@ -121,6 +125,15 @@ def gemm(a, b, c, work, sizes, step, t, threads):
             pack_a(h, kb, at(a, (ic + i) * z.lda + pc), z.lda, at(packed, i * kb))
 
 
+def _panel_widths(n: int, plan: Any) -> set[int]:
+    """Of the panels that threads' shares of n columns are cut into."""
+    if plan.unit == plan.width:
+        return panel_widths(n, plan.width)
+    units = divide_up(n, plan.unit)
+    starts = [min(units * t // plan.across * plan.unit, n) for t in range(plan.across + 1)]
+    return set().union(*(panel_widths(end - start, plan.width) for start, end in pairwise(starts)))
+
+
 def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, ldb: int) -> Call:
     """The five loops, in planned blocks, with those tiles compiled that they need. Without ldb B is packed."""
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
@@ -130,7 +143,7 @@ def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, l
         heights = tile_heights(min(plan.mc, m - ic))
         for row in range(plan.down):
             mine = heights[len(heights) * row // plan.down : len(heights) * (row + 1) // plan.down]
-            for columns in panel_widths(n, plan.width):
+            for columns in _panel_widths(n, plan):
                 form = AP_BS if len(mine) == 1 and m <= plan.mc else AP_BS_COPY
                 if not ldb or ic > 0 or columns % lanes:
                     form = AP_BP
@@ -138,7 +151,7 @@ def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, l
     return launch(
         gemm, a, b, c, threads, plan.blocks + 1, 2 * plan.a_block + threads * plan.b_thread,
         m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=plan.kc, mc=plan.mc, nc=plan.nc,
-        width=plan.width, panels=plan.panels, across=plan.across, down=plan.down, a_block=plan.a_block,
+        width=plan.width, unit=plan.unit, panels=plan.panels, across=plan.across, down=plan.down, a_block=plan.a_block,
         b_thread=plan.b_thread, blocks=plan.blocks, tiles=tile_table(size, needed),
     )  # fmt: skip
 

@@ -39,6 +39,8 @@ TILE_VECTORS = tuple(lib.plan_tile_vectors(_described, rows) for rows in range(M
 """Vectors of a tile by its rows."""
 SKINNY_ROWS, HELD_ROWS, ROWS_PER_STEP = _described.skinny_rows, _described.held_rows, _described.rows_per_step
 """Of gemm_skinny: most rows of A; most rows of A whose elements stay in registers; rows of B in one step."""
+STREAMED_ROWS = _described.streamed_rows
+"""Most rows of A for which a row tile prefetches nothing of packed B."""
 
 LINE = c.CACHE_LINE
 L1, L2, L3 = (lib.cache_bytes(level) for level in (1, 2, 3))
