@@ -25,7 +25,7 @@ from kernels.verify import WrongResult
 SECTIONS: Mapping[str, str] = {
     "layers": "one token's products of BERT-Base and GPT-2, weights from memory",
     "chip": "the same product over working sets from L1 to four last-level caches",
-    "sparsity": "weights without their zeros, from 5 to 100 % of them, and fewer neurons",
+    "sparsity": "weights without their zeros, from one in twenty to all of them, and fewer neurons",
     "decode": "a whole model that generates tokens one by one",
 }
 """Each is a folder beside this, with the modules measuring, figures, tables and plot."""
