@@ -100,7 +100,7 @@ ACCURACY: Sequence[Column[Judged]] = (
     Column("KL", _number("kl"), "KL: divergence of the next token's distribution in nats, mean and largest;"),
     Column("most", _number("kl_most")),
     Column("same top %", _number("same_top", 100, ".1f"), "same top: positions with the same likeliest token;"),
-    Column("change %", _number("top_change", 100, ".2f"), "change: RMS, of the probability of f32's likeliest token;"),
+    Column("change %", _number("top_change", 100), "change: RMS, of the probability of f32's likeliest token;"),
     Column(
         "perplexity",
         lambda j: (
@@ -125,7 +125,7 @@ def stored_words(rows: Sequence[Row]) -> Iterator[str]:
     for (model, phase, weights, backend), row in best.items():
         yield (
             f"{model}, {phase}, {row['length']} tokens, {backend}: weights in {weights} make it "
-            f"{interval(row['speedup'])} times as fast as in f32, of {times(row['byte_ratio'])} fewer bytes."
+            f"{interval(row['speedup'])} times as fast as in f32, with {times(row['byte_ratio'])} fewer bytes."
         )
     of = [accuracy for _, accuracy in judged(rows)]
     if any(accuracy["weights"] == "random" for accuracy in of):

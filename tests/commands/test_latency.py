@@ -248,6 +248,24 @@ def test_weights_that_are_only_stored(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "The weights are random: errors tell of the arithmetic alone." in out
 
 
+def test_a_checkpoint_reads_a_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    """As ids of tokens: then perplexity means something."""
+    needed("safetensors")
+    for name in ("finish", "probe_round"):
+        monkeypatch.setattr(Session, name, lambda *_: None)
+    monkeypatch.setattr(Session, "start", roofs)
+    folder, ids = write(tmp_path / "mine", checkpoints.GPT2), tmp_path / "ids"
+    ids.write_text(" ".join(str(i % 61) for i in range(60)))
+    arguments = ["--weights", str(folder), "--length", "8", "--threads", "1", "--backend", "c", "--seconds", "0.001"]
+    arguments += ["--phase", "decode", "--weights-as", "int8", "--activations", "f32", "--token-ids", str(ids)]
+    assert transformer.main([*arguments, "--json", "--results", str(tmp_path)]) == 0
+    _, run = json.loads(capsys.readouterr().out)["record"]["runs"]
+    of = run["accuracy"]
+    assert (run["linear"], of["weights"], of["text"], of["positions"]) == ("linear", "checkpoint", "given", 60)
+    assert of["perplexity"] == pytest.approx(of["native_perplexity"], rel=0.01)
+    assert 30 < of["perplexity"] < 120
+
+
 # --- refused
 
 
