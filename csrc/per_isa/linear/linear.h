@@ -162,7 +162,7 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
     static const struct linear_form name##_form = {{EACH_ROWS(LINEAR_ROW, name)}, prepare, row_bytes};
 
 /* The same width for all heights of which there may be several tiles. */
-#define STRIPS(h) (INTEGER && (h) < 3 ? 3 : TILE_VECTORS(2 * (h) < LINEAR_ROWS ? h : LINEAR_ROWS))
+#define STRIPS(h) (2 * (h) >= LINEAR_ROWS ? TILE_VECTORS(LINEAR_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
 LINEAR_FORM(multiply, prepare, f32_row_bytes)
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
 static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }
