@@ -58,10 +58,10 @@ class Problem:
         if self._key != (case, dtype, threads):
             self._outputs.clear()
             self._calls.clear()
-            if not case.weight or self._packed_for != (case.n, case.k, dtype, threads):
+            if not case.weight or self._packed_for != (case.n, case.k, case.nnz, dtype, threads):
                 self._packed.clear()
                 self._arena.reset()
-                self._packed_for = (case.n, case.k, dtype, threads)
+                self._packed_for = (case.n, case.k, case.nnz, dtype, threads)
             self._inputs, self._expected, self.huge_pages = [], None, None
             self._key = (case, dtype, threads)
         stored = not plain(case, kernel)

@@ -126,3 +126,13 @@ def test_types_whose_groups_do_not_fit_are_left_out() -> None:
     found = stored_kernels(odd, ["i4g32", "i4g128"], kernels.chosen_isa(), others)
     assert [kernel for kernel in found if kernel.isa == "none"] == others[:1]
     assert not any(TYPES[kernel.types["w"]].group == 128 for kernel in found)
+
+
+def test_each_density_of_a_shape_has_its_own_weights() -> None:
+    """What is packed for one isn't kept for the next: prepare() and check_again() compare with that density's own."""
+    problem = Problem()
+    for operation, percent in (("gemv_bitmap", 20), ("gemv_bitmap", 60), ("gemv_csr16", 60), ("gemv_csr16", 20)):
+        case = Case("gemv", 1, 64, 96, True, (f"density {percent} %",), nnz=64 * 96 * percent // 100)
+        kernel = kernels.find(operation, "f32", "c")
+        problem.prepare(case, "f32", 1, kernel, copies=2)
+        problem.check_again(kernel, 1)
