@@ -73,19 +73,19 @@ def test_stored_models_compute_what_dequantised_ones_do(scheme: Scheme, backend:
     weights = random_weights(GPT2)
     packed, plain = weights_as(GPT2, weights, backend, scheme), dequantised(weights, scheme.element)
     tokens = random_text(GPT2, 24).tokens
-    for prompt in (1, 2, 9, 20):
-        one, other = (Decoder(GPT2, w, prompt, 24, 2, backend) for w in (packed, plain))
+    for prompt in (1, 9):
+        one, other = (Decoder(GPT2, w, prompt, 12, 1, backend) for w in (packed, plain))
         for decoder in (one, other):
             decoder.start(tokens[:prompt])
         close(one.logits, other.logits, by)
-        for position in range(prompt, 24):
+        for position in range(prompt, 12):
             for decoder in (one, other):
                 decoder.next[0] = tokens[position]
                 decoder.run(position)
         close(one.logits, other.logits, by)
     weights = random_weights(BERT)
     packed, plain = weights_as(BERT, weights, backend, scheme), dequantised(weights, scheme.element)
-    one_, other_ = (Encoder(BERT, w, 24, 2, backend) for w in (packed, plain))
+    one_, other_ = (Encoder(BERT, w, 24, 1, backend) for w in (packed, plain))
     close(one_.encode(tokens), other_.encode(tokens), by)
 
 
