@@ -19,6 +19,7 @@ from bench.host.placement import pinned
 from bench.measure.probes import fma_probe, walking
 from bench.measure.session import Session
 from bench.record import store
+from bench.record.demands.session import _physical
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.runs.run import Run
@@ -234,6 +235,12 @@ def test_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert store.load(Path("r.json")).rows
     assert main(["r.json", "--markdown"]) == 0
     assert "| small decode, 4 tokens | i4g32 | 8 | C | 1 |" in capsys.readouterr().out
+
+
+def test_products_of_8_bits_are_four_times_as_many() -> None:
+    """60 FLOP a cycle are more than AVX2 can do in f32, but not in 8 bits."""
+    rows = [product("gemv_t", "f32", 120.0), product("linear_a8", FOUR, 16.875)]
+    assert [bool(list(_physical(row, 1e9))) for row in rows] == [True, False]
 
 
 def test_a_record_without_any_way(tmp_path: Path) -> None:

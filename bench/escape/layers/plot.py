@@ -26,7 +26,7 @@ def draw(metrics: Metrics, entries: Sequence[Way], stem: Path) -> list[Path]:
     )
     contestants = list(dict.fromkeys((w.backend, w.activations, w.packed) for w in entries))
     most = max(PAPER_RATIO, *(way.byte_ratio for way in entries)) * 1.35
-    least = min(1.0, *(way.speedup.low for way in entries)) * 0.9
+    least = min(1.0, *(way.speedup.value for way in entries)) * 0.9
     for axes, threads in zip(panels[0], counts, strict=True):
         axes.plot([1, most], [1, most], color="0.4", lw=1.2, zorder=1)
         axes.text(

@@ -135,12 +135,20 @@ def _size(row: Row) -> int:
     return sum(OPERATIONS[row["operation"]].operand_bytes(row["dims"], row["types"]).values())
 
 
+def _product_bytes(row: Row) -> int:
+    """Of the narrowest that an instruction multiplies: rounded activations are 8 bits, and bf16 may stay as it is."""
+    if row["operation"] == "linear_a8":
+        return 1
+    widest = TYPES[arithmetic(row)].storage.itemsize
+    return 2 if "bf16" in row["types"].values() else widest
+
+
 def _physical(row: Row, clock: float) -> Iterator[str]:
     """No sample is faster than a core's units allow at this clock."""
     seconds = min(row["seconds"]) / row["calls"]
     cycles = MARGIN * clock * seconds * row["threads"]
     vector = VECTOR_BYTES.get(row["isa"], WIDEST)
-    lanes = vector / TYPES[arithmetic(row)].storage.itemsize
+    lanes = vector / _product_bytes(row)
     most = 2 * PIPES.get(row["isa"], 2) * lanes * cycles
     if (work := flops(row)) > most:
         yield f"{work / cycles * MARGIN:.0f} FLOP per cycle and core, where {most / cycles:.0f} can be done"
