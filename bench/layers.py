@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _row(product: Product) -> dict[str, object]:
     derived = {"flops": product.flops, "bytes_f32": product.bytes("f32"), "intensity_f32": product.intensity("f32")}
-    return {**vars(product), **derived}
+    sizes = {name: value for name, value in vars(product).items() if name != "nnz"}  # models have all their weights
+    return {**sizes, **derived}
 
 
 if __name__ == "__main__":

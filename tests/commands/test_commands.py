@@ -93,6 +93,7 @@ def test_list_of_commands() -> None:
         "calibrate",
         "check",
         "compare",
+        "escape",
         "ladder",
         "layers",
         "machine",

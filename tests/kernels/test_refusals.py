@@ -30,27 +30,31 @@ def good(kernel: Kernel) -> tuple[list[Any], np.ndarray]:
 
 def bad_inputs(kernel: Kernel, given: list[Any], out: np.ndarray) -> Iterator[Refusal]:
     """(error, message, inputs, out, threads) with one input wrong."""
-    first, *rest = given
-    (name, _), *others = OPERATIONS[kernel.operation].inputs
+    operands = OPERATIONS[kernel.operation].inputs
+    at = next(i for i, x in enumerate(given) if isinstance(x, np.ndarray))  # the first that isn't packed
+    first, (name, _) = given[at], operands[at]
+
+    def instead(i: int, x: Any) -> list[Any]:
+        return [*given[:i], x, *given[i + 1 :]]
+
     wanted = "float" if kernel.types[name] == kernel.dtype else rf"{kernel.types[name]}, stored as"
     for wrong in (np.dtype(OTHER[kernel.dtype]), DTYPES[kernel.dtype].newbyteorder()):
-        yield TypeError, f"{name} must be {wanted}", [np.ones(first.shape, wrong), *rest], out, 1
-    yield TypeError, f"{name} must be a numpy array", [first.tolist(), *rest], out, 1
-    yield ValueError, rf"{name} must be {name}\[", [first[None], *rest], out, 1
-    yield ValueError, f"{name} is empty", [first[:0], *rest], out, 1
+        yield TypeError, f"{name} must be {wanted}", instead(at, np.ones(first.shape, wrong)), out, 1
+    yield TypeError, f"{name} must be a numpy array", instead(at, first.tolist()), out, 1
+    yield ValueError, rf"{name} must be {name}\[", instead(at, first[None]), out, 1
+    yield ValueError, f"{name} is empty", instead(at, first[:0]), out, 1
     yield TypeError, f"{kernel.operation} takes", [*given, first], out, 1
-    yield TypeError, f"{kernel.operation} takes", rest, out, 1
+    yield TypeError, f"{kernel.operation} takes", given[1:], out, 1
     dims = whole(kernel, DIMS)
-    for i, ((other, names), x) in enumerate(zip(others, rest, strict=True), 1):
+    for i, ((other, names), x) in enumerate(zip(operands, given, strict=True)):
+        if i == at:
+            continue
         element = TYPES[kernel.types[other]]
-        longer = element.encode(np.ones([size_of(dims, d) + element.group for d in names]))
-        yield (
-            ValueError,
-            rf"{other} must be {other}\[",
-            [*given[:i], repack(kernel, longer, x), *given[i + 1 :]],
-            out,
-            1,
-        )
+        values = np.ones([size_of(dims, d) + element.group for d in names])
+        values[..., ::2] = 0  # what 2:4 can store
+        longer = element.encode(values)
+        blamed = name if i < at else other  # the later of two that contradict each other
+        yield ValueError, rf"{blamed} must be {blamed}\[", instead(i, repack(kernel, longer, x)), out, 1
 
 
 def repack(kernel: Kernel, x: np.ndarray, like: Any) -> Any:
@@ -123,20 +127,21 @@ def test_weights_are_packed_for_one_kernel(kernel: Kernel) -> None:
         with pytest.raises(TypeError, match="has no pack"):
             kernel.pack(np.ones((3, 4), DTYPES[kernel.dtype]))
         return
-    x, w = make_inputs(kernel, DIMS)
-    name = op.weights
+    named = dict(zip((name for name, _ in op.inputs), make_inputs(kernel, DIMS), strict=True))
+    name = str(op.weights)
     with pytest.raises(TypeError, match=f"{name} must be packed"):
-        kernel(x, w)
+        kernel(*named.values())
     with pytest.raises(TypeError, match=f"{name} must be"):
         kernel.pack(np.ones((3, 4), np.int64))
-    for bad in (w[0], w[:, :0]):
+    for bad in (named[name][0], named[name][:, :0]):
         with pytest.raises(ValueError, match=f"{name} "):
             kernel.pack(bad)
     others = [k for k in kernels.available() if k.operation == kernel.operation and k != kernel]
     assert others
     for other in others[:6]:
+        theirs = dict(zip(named, make_inputs(other, DIMS), strict=True))[name]
         with pytest.raises(ValueError, match=f"{name} was packed by"):
-            kernel(x, other.pack(make_inputs(other, DIMS)[1]))
+            kernel(*(named | {name: other.pack(theirs)}).values())
 
 
 def test_kernels_that_cannot_run_say_so() -> None:

@@ -31,7 +31,7 @@ def test_every_kernel_and_library_can_be_recorded() -> None:
     """Else a new operation, type or library would fail in the user's session, when its record is written."""
     for kernel in (*KERNELS.values(), *libraries.rows()):
         operation = OPERATIONS[kernel.operation]
-        dims = {name: 8 for _, names in operation.operands for name in names if name != "1"}
+        dims = dict.fromkeys(operation.dimensions, 8)
         kind: Kind = "kernel" if operation.flops(dims) else "probe"
         row = make_row(kind, kernel.operation, kernel.types, kernel.backend, kernel.isa, 1, dims=dims)
         row |= {"seconds": [1.0], "rounds": [0], "visits": [0], "starts": [0.0]}
