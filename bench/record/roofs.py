@@ -37,11 +37,8 @@ class Series:
 
     @cached_property
     def by_round(self) -> Mapping[int, float]:
-        """The best of each round: usually its only one."""
-        found: dict[int, float] = {}
-        for rate, n in zip(self.rates, self.rounds, strict=True):
-            found[n] = max(rate, found.get(n, 0.0))
-        return found
+        """The median of each round: usually its only one; beside whole models, of several."""
+        return _medians(self.rates, self.rounds)
 
     @cached_property
     def _ordered(self) -> Sequence[int]:
@@ -58,10 +55,7 @@ class Series:
     @cached_property
     def by_visit(self) -> Mapping[int, float]:
         """The median of each visit."""
-        found = defaultdict(list)
-        for rate, visit in zip(self.rates, self.visits, strict=True):
-            found[visit].append(rate)
-        return {visit: median(rates) for visit, rates in found.items()}
+        return _medians(self.rates, self.visits)
 
     @cached_property
     def interval(self) -> Interval:
@@ -79,11 +73,16 @@ class Series:
 
 def spread(values: Sequence[float], visits: Sequence[int]) -> float | None:
     """Largest over smallest of the visits' medians, minus one; None where there was one visit."""
-    groups: dict[int, list[float]] = defaultdict(list)
-    for value, visit in zip(values, visits, strict=True):
-        groups[visit].append(value)
-    medians = [median(group) for group in groups.values()]
+    medians = _medians(values, visits).values()
     return max(medians) / min(medians) - 1 if len(medians) > 1 else None
+
+
+def _medians(values: Sequence[float], of: Sequence[int]) -> dict[int, float]:
+    """The median of the values of each round or visit."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for value, n in zip(values, of, strict=True):
+        found[n].append(value)
+    return {n: median(group) for n, group in found.items()}
 
 
 def over(rates: Series, below: Series) -> Interval:

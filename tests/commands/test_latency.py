@@ -13,7 +13,7 @@ from bench.errors import BadInput
 from bench.measure.groups import VISITS
 from bench.measure.models.latency import Latency
 from bench.measure.models.tasks import tasks
-from bench.measure.models.visits import permuted
+from bench.measure.models.visits import BESIDE, permuted, round_of
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.store import load, save
@@ -59,6 +59,10 @@ TASKS = tasks([BERT, GPT2], [8, 128])
 @pytest.fixture(scope="module")
 def metrics(latency: Latency) -> Metrics:
     return latency.session.metrics()
+
+
+def test_a_run_of_seconds_has_more_than_one_sample_of_each_roof_beside_it() -> None:
+    assert round_of(2, [0.001, 0.1, 9.0]) == [0, 1, 2] + [0, 1] * 2 + [3] + [0, 1] * BESIDE + [4]
 
 
 def test_passes_have_different_orders() -> None:

@@ -16,6 +16,7 @@ from bench.record import metrics as metrics_module
 from bench.record import store
 from bench.record.format import VERSION, digest
 from bench.record.metrics import Metrics
+from bench.record.roofs import Series
 from bench.record.row import add_samples, make_row
 from bench.report.screen import summary
 from support import records
@@ -257,6 +258,12 @@ def test_samples_are_added_round_by_round() -> None:
     add_samples(row, [4.0], [9.5], [7], 1, preempted=[0])
     assert (row["seconds"], row["starts"]) == ([1.0, 2.0, 4.0], [0.5, 1.5, 9.5])
     assert (row["rounds"], row["visits"], row["marks"]) == ([3, 4, 7], [0, 0, 1], {"preempted": [2]})
+
+
+def test_a_rate_that_was_sampled_often_in_a_round_is_the_median_of_the_round() -> None:
+    row = make_row("kernel", "gemv", "f32", "c", "avx2", 1, dims={"n": 8, "k": 4})
+    add_samples(row, [1.0, 9.0, 2.0, 4.0], [0.5, 1.5, 9.5, 19.5], [3, 3, 3, 4], 0)
+    assert Series.of(row, 8).by_round == {3: 4.0, 4: 2.0}
 
 
 def test_a_row_has_types_that_its_operation_knows() -> None:

@@ -25,6 +25,7 @@ from kernels.verify import WrongResult
 
 LEVELS = ("L1", "L2", "L3", "DRAM")
 MOST = 20  # timed runs of each backend in one visit
+BESIDE, BESIDE_SECONDS = 8, 0.05  # samples of each roof before a run: one for so many seconds of it, at most so many
 MAKING = 2e-8  # seconds that a random weight takes
 
 
@@ -155,13 +156,19 @@ class Measuring:
         samples = [Samples(probe.calls) for probe in probes] + [Samples(1) for _ in entries]
         variants = [*(probe.variant for probe in probes), *(entry.variant for entry in entries)]
         pools = [*[OPENMP] * len(probes), *(entry.pool for entry in entries)]
+        hot = [probe.row["level"] not in ("DRAM", "core") for probe in probes] + [False] * len(entries)
+        order = round_of(len(probes), [entry.once for entry in entries])
         for entry in entries:
             if entry.parts:
                 entry.parts.clear()
         try:
-            hot = [probe.row["level"] not in ("DRAM", "core") for probe in probes] + [False] * len(entries)
-            goals = [turns] * len(variants)
-            collect(variants, samples, goals, pools=pools if {*pools} != {OPENMP} else None, hot=hot)
+            collect(
+                [variants[v] for v in order],
+                [samples[v] for v in order],
+                [turns] * len(order),
+                pools=[pools[v] for v in order] if {*pools} != {OPENMP} else None,
+                hot=[hot[v] for v in order],
+            )
             self.check_again(entries)
         except WrongResult:
             raise  # a wrong result has no figures
@@ -187,6 +194,17 @@ class Measuring:
                 self._weights.clear()
             self._weights[model] = weights_of(model, self.path, DTYPES[self.dtype].name)
         return self._weights[model]
+
+
+def round_of(roofs: int, runs: Sequence[float]) -> list[int]:
+    """The order of a round: of `roofs` variants, which stand first, and of runs that take so many seconds.
+
+    A roof's sample takes a millisecond, a run as long as seconds: the longer it is, the more samples go before it.
+    """
+    order: list[int] = []
+    for run, seconds in enumerate(runs, roofs):
+        order += [*range(roofs)] * max(1, min(BESIDE, round(seconds / BESIDE_SECONDS))) + [run]
+    return order
 
 
 def permuted(todo: Sequence[Task], visit: int) -> list[Task]:
