@@ -75,6 +75,17 @@ int kernel_run(void *arguments) {
     __atomic_store_n(&head->running, 0, __ATOMIC_RELEASE);
     return error;
 }
+int kernel_run_all(void *const *arguments, int64_t count, double *seconds) {
+    double before = now_seconds();
+    for (int64_t i = 0; i < count; i++) {
+        const int error = kernel_run(arguments[i]);
+        if (error) return error;
+        const double now = now_seconds();
+        seconds[i] = now - before;
+        before = now;
+    }
+    return 0;
+}
 int64_t kernel_workspace_bytes(const void *arguments) {
     return ((const struct head *)arguments)->kernel->workspace_bytes(arguments);
 }

@@ -182,7 +182,7 @@ static void *answer(void *argument) {
     return NULL;
 }
 
-static double seconds(void) {
+double now_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
@@ -195,12 +195,12 @@ static double ping_once(int cpu_a, int cpu_b, int rounds) {
     if (!error) error = pthread_create(&other, NULL, answer, &ball);
     if (error) return -error;
     while (!atomic_load(&ball.ready)) {}
-    double start = seconds();
+    double start = now_seconds();
     for (int i = 0; !ball.error && i < rounds; i++) {
         atomic_store_explicit(&ball.turn, 2 * i + 1, memory_order_release);
         while (atomic_load_explicit(&ball.turn, memory_order_acquire) != 2 * i + 2) {}
     }
-    double elapsed = seconds() - start;
+    double elapsed = now_seconds() - start;
     pthread_join(other, NULL);
     return ball.error ? -ball.error : elapsed / rounds;
 }

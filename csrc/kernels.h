@@ -46,6 +46,9 @@ const struct kernel *kernel_at(int index);
  * with nothing computed, EBUSY: another thread runs the call with the same struct, EDEADLK: see forked_team(), or what
  * can_start() returns. Of workspace_bytes: all but pointers is filled in. */
 int kernel_run(void *arguments);
+/* kernel_run() of `count` argument structs in turn, up to the first that returns an error, which it returns.
+ * seconds[i]: what call i took, from the end of the one before. */
+int kernel_run_all(void *const *arguments, int64_t count, double *seconds);
 int64_t kernel_workspace_bytes(const void *arguments);
 
 /* --- argument structs, by the operands' names in kernels/operations.py ---------------------------------- */

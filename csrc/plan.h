@@ -11,6 +11,7 @@
 /* Before each parallel region: 0, or EDEADLK where it would wait for ever, or why so many threads can't be made. host.c
  */
 int enter_team(int64_t threads);
+double now_seconds(void); /* of the monotonic clock, as Python's perf_counter() has them */
 
 static inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -7,12 +7,12 @@ one token they are read unpacked, row by row. Weights that are only stored are p
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from bench.host.sysfs import cache_bytes
-from bench.models.steps import Binder, Step
+from bench.models.steps import Binder, Chain, Step
 from bench.models.weights import Layer, Linear, Norm, Weights
 from bench.workloads.model import Model
 from kernels.types import DTYPES
@@ -58,9 +58,13 @@ class Pass:
         self.eps = binder.scalar(model.epsilon)
         self.steps: list[Step] = []
 
+    @cached_property
+    def chain(self) -> Chain:
+        """The steps, once all are there."""
+        return Chain(self.steps)
+
     def run(self) -> None:
-        for step in self.steps:
-            step.call()
+        self.chain.run()
 
     def embed(self, position: int = 0) -> list[Step]:
         """x = tokens' embeddings + positions' + the first segment's."""
@@ -244,6 +248,7 @@ class Decoder:
         head = one.head(self.logits, self.next)
         scores = binder.empty(model.heads, 1, capacity)
         self.token: dict[int, list[Step]] = {}
+        self._chains: dict[int, Chain] = {}
         for p in range(prompt, capacity):
             self.token[p] = one.embed(p)
             for i, (before, after) in enumerate(around):
@@ -259,8 +264,9 @@ class Decoder:
             self.prefill.run()
 
     def run(self, position: int) -> None:
-        for step in self.token[position]:
-            step.call()
+        if position not in self._chains:
+            self._chains[position] = Chain(self.token[position])
+        self._chains[position].run()
 
     def generate(self, tokens: Sequence[int] | np.ndarray, count: int) -> list[int]:
         """The `count` tokens after a prompt. Raises ValueError where the cache has no room for them."""

@@ -1,9 +1,10 @@
 """A forward pass as steps, calls that are bound to their arrays before: binding, and timing, them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from time import perf_counter
 from typing import Any
 
@@ -16,8 +17,12 @@ from bench.models.weights import Stored
 from bench.record.runs.work import call as work_of
 from kernels import Kernel
 from kernels.arrays import aligned_empty
+from kernels.backends import c
 from kernels.operations import OPERATIONS
 from kernels.types import DTYPES
+
+AT_ONCE = 10**9
+"""FLOPs of steps that are one call of C, about: some 50 ms, in which Python hears of no signal."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,40 @@ def by_name(steps: Iterable[Step]) -> dict[str, list[Step]]:
     return found
 
 
-def timed_steps(steps: Iterable[Step]) -> dict[str, float]:
-    """Runs the steps, once each and in order; name -> seconds. Reading the clock costs each some 0.1 us."""
-    spent: dict[str, float] = defaultdict(float)
-    before = perf_counter()
-    for step in steps:
-        step.call()
-        now = perf_counter()
-        spent[step.name] += now - before
-        before = now
-    return spent
+class Chain:
+    """Steps to be run in order. Those of C that follow each other are one call into it, which reads the clock between
+    them: Python's code and objects, which a token's weights displace from the caches, took a tenth of GPT-2's time.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._names = list(by_name(steps))
+        self._part = np.array([self._names.index(step.name) for step in steps], np.int64)
+        self._seconds = np.zeros(len(steps))
+        self._calls: list[Callable[[], Any]] = []
+        self._firsts: list[int] = []
+        done = np.cumsum([step.flops for step in steps]) // AT_ONCE
+        native = [c.arguments_of(step.call) is not None for step in steps]
+        for (by_c, _), some in groupby(enumerate(steps), lambda one: (native[one[0]], done[one[0]])):
+            found = list(some)
+            if by_c:
+                first, end = found[0][0], found[-1][0] + 1
+                self._calls.append(c.in_turn([step.call for _, step in found], self._seconds[first:end]))
+                self._firsts.append(first)
+            else:
+                self._calls += [step.call for _, step in found]
+                self._firsts += [i for i, _ in found]
+
+    def run(self) -> None:
+        for call in self._calls:
+            call()
+
+    def timed(self) -> dict[str, float]:
+        """Runs it; part -> seconds. What Python takes around a call of C is its first step's."""
+        clock = [perf_counter()]
+        for call in self._calls:
+            call()
+            clock.append(perf_counter())
+        self._seconds[self._firsts] = 0
+        inside = np.add.reduceat(self._seconds, self._firsts)
+        self._seconds[self._firsts] = np.diff(clock) - inside
+        return dict(zip(self._names, np.bincount(self._part, self._seconds).tolist(), strict=True))

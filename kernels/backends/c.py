@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,4 +226,26 @@ def bind(
             _check_run(error)
 
     call.keep = given  # type: ignore[attr-defined]  # the pointers are only as good as the arrays are alive
+    call.arguments = arguments  # type: ignore[attr-defined]
+    return call
+
+
+def arguments_of(call: Callable[[], Any]) -> Any:
+    """The argument struct of a call that bind() made, or None: another call's."""
+    return getattr(call, "arguments", None)
+
+
+def in_turn(calls: Sequence[Callable[[], Any]], seconds: np.ndarray) -> Callable[[], None]:
+    """One call of C for some that bind() made, one after another without Python between them.
+
+    seconds: an array of f64, to which it writes how long each took. Raises RuntimeError as the first does that fails.
+    """
+    arguments = ffi.new("void *[]", [arguments_of(call) for call in calls])
+    count, to, run = len(calls), ffi.cast("double *", seconds.ctypes.data), lib.kernel_run_all
+
+    def call() -> None:
+        if error := run(arguments, count, to):
+            _check_run(error)
+
+    call.keep = [*calls, seconds]  # type: ignore[attr-defined]
     return call

@@ -105,6 +105,23 @@ def test_no_function_has_much_stack() -> None:
     assert len(frames) > 100 and max(frames) <= STACK
 
 
+def test_calls_in_turn() -> None:
+    """Each call is run, in order, and timed; the first that can't be run ends it."""
+    x, seconds = np.ones((3, 5), np.float32), np.zeros(3)
+    add = kernels.find("bias", "f32", "c")
+    calls = [add.bind(x, np.full(5, value, np.float32), out=x) for value in (1, 2, 4)]
+    run = c.in_turn(calls, seconds)
+    run()
+    assert (x == 8).all()
+    assert (seconds > 0).all()
+    seconds[:] = 0
+    c.arguments_of(calls[1]).running = 1
+    with pytest.raises(RuntimeError, match="another thread is running this call"):
+        run()
+    assert (x == 9).all()
+    assert [bool(spent) for spent in seconds] == [True, False, False]
+
+
 def test_threads_with_a_small_stack(python: Run) -> None:
     code = """
 import kernels

@@ -10,7 +10,7 @@ from scipy.special import erf
 from bench.errors import BadInput
 from bench.measure.models.tasks import Task
 from bench.models.inference import Decoder, Encoder
-from bench.models.steps import BACKENDS, by_name, timed_steps
+from bench.models.steps import BACKENDS, Chain, by_name
 from bench.models.weights import Layer, Linear, Norm, Weights, from_hugging_face, random_weights
 from bench.record.runs.work import work
 from bench.workloads.model import Model, find
@@ -133,7 +133,7 @@ def test_steps_are_what_the_model_counts() -> None:
         assert sum(step.flops for step in parts[name]) == flops[name]
     matrices = sum(p.count * p.n * p.k for p in products if p.weight) * 4
     assert sum(s.cold for name in ("qkv", "o", "ffn_up", "ffn_down") for s in parts[name]) == matrices
-    spent = timed_steps(encoder.steps)
+    spent = Chain(encoder.steps).timed()
     assert set(spent) == set(parts)
     assert min(spent.values()) > 0
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import kernels
 from bench.host.placement import pinned
@@ -12,7 +11,7 @@ from bench.measure.models.visits import Entry, Measuring
 from bench.measure.session import Session
 from bench.models.accuracy import accuracies
 from bench.models.schemes import Scheme
-from bench.models.steps import Step, timed_steps
+from bench.models.steps import Chain
 from bench.models.stored import stored, stored_bytes
 from bench.models.text import Text
 from bench.models.weights import Weights
@@ -94,9 +93,9 @@ class Latency(Measuring):
             weights = self.stored(task, weights, backend, scheme)
         steps = task.prepare(weights, self.threads, backend)
         share = WARM if task.phase == "decode" and task.length >= WARM else 1
+        warming, chain = Chain(steps[: len(steps) // share]), Chain(steps)
         began = time.perf_counter()
-        for step in steps[: len(steps) // share]:
-            step.call()  # untimed: maps pages, raises the clock
+        warming.run()  # untimed: maps pages, raises the clock
         once = share * (time.perf_counter() - began)
         asked = self.session.isa if backend == "c" else None
         isa = (scheme.kernel(backend) if scheme else kernels.find("gemm", self.dtype, backend, asked)).isa
@@ -104,8 +103,4 @@ class Latency(Measuring):
         run = self.run_of(task, backend, isa, scheme)
         if accuracy := self._accuracy.get((task.model, (backend, scheme))):
             run["accuracy"] = accuracy
-        return Entry(run, [_timed(steps, parts)], once, parts=parts)
-
-
-def _timed(steps: Sequence[Step], parts: list[dict[str, float]]) -> Callable[[], Any]:
-    return lambda: parts.append(timed_steps(steps))
+        return Entry(run, [lambda: parts.append(chain.timed())], once, parts=parts)
