@@ -112,6 +112,10 @@ class Stored(Emitter):
             two = self.few(32, chunk)
             one = builder.and_(two, self.all(0xFFFF0000)) if e else builder.shl(two, self.all(16))
             return builder.bitcast(one, self.vector)
+        if self.bits == 4 and not self.own_zeros:  # less 8: with the upper bit turned, a nibble has a sign
+            signed = builder.xor(self.few(32, chunk), self.all(0x88888888))
+            top = builder.shl(signed, self.all(28 - e % 4 * 8 - e // 4 * 4))
+            return builder.sitofp(builder.ashr(top, self.all(28)), self.vector)
         if self.bits == 4:
             some = builder.lshr(self.few(32, chunk), self.all(e % 4 * 8 + e // 4 * 4))
             return builder.sitofp(builder.sub(builder.and_(some, self.all(15)), zero), self.vector)
@@ -128,7 +132,7 @@ class Stored(Emitter):
         if not DOTS:
             return value
         kind = ir.FunctionType(value.type, [value.type])
-        return self.builder.asm(kind, "", "=v,0", (value,), side_effect=False)
+        return self.builder.asm(kind, "", "=v,0", (value,), side_effect=True)
 
     def dot_bytes(self, sums: Any, w: Any, x: Any) -> Any:
         """sums + weights of 8 bits x, in 32 bits."""
@@ -150,6 +154,22 @@ class Stored(Emitter):
         words, some = (ir.VectorType(ir.IntType(bits), VECTOR_BYTES * 8 // bits) for bits in (16, 8))
         two = self.call(DOTS[0], words, *(builder.bitcast(a, some) for a in (w, x)))
         return builder.bitcast(builder.add(builder.bitcast(sums, words), two), self.ints)
+
+    def place_of_step(self, t: int) -> int:
+        """Of a block, the words of activations that step t meets: of nibbles first one half of a vector's."""
+        return t // 2 + t % 2 * 4 if self.bits == 4 else t
+
+    def step_of_weights(self, block: Any, t: int) -> Any:
+        """Step t's weights of a block, as dot() takes them."""
+        if self.bits == 8:
+            return self.bytes(self.step(block, t * self.chunk))
+        both = self.few(32, self.step(block, t // 2 * self.chunk))
+        if t % 2:
+            both = self.builder.lshr(both, self.all(4))
+        return self.builder.and_(both, self.all(0x0F0F0F0F))
+
+    def dot(self, sums: Any, w: Any, x: Any) -> Any:
+        return self.dot_nibbles(sums, w, x) if self.bits == 4 else self.dot_bytes(sums, w, x)
 
     def total_nibbles(self, sums: Any) -> Any:
         return self.dot_bytes(self.all(0), sums, self.all(0x10001)) if DOTS else sums

@@ -34,9 +34,9 @@ def strips(operation: str, element: str, h: int) -> int:
     """Of a tile of h rows; the same for all heights of which there may be several tiles."""
     if operation == "linear_a8":
         return 4 if h == 1 else 3 if REGISTERS > 16 else 2
-    if TYPES[element].bits < 16 and h < 3:
-        return 3
     most = most_rows(element)
+    if TYPES[element].bits < 16:
+        return 3 if 2 * h < most or REGISTERS > 16 else 2
     return TILE_VECTORS[h if 2 * h < most else most]
 
 
@@ -63,10 +63,17 @@ class _Tile:
         ]
         self.weights = [e.step(at, e.times(4, scales)) for at in self.scales]
 
-    def chunk(self, s: int, block: Any, j: int) -> Any:
-        """Where chunk j of a block of strip s is."""
-        size = self.e.block_k * self.e.lanes * self.e.bits // 8
-        return self.e.step(self.e.step(self.weights[s], self.e.times(size, block)), j * self.e.chunk)
+    def block(self, number: Any) -> list[Any]:
+        """Where a block of each strip begins."""
+        offset = self.e.times(self.e.block_k * self.e.lanes * self.e.bits // 8, number)
+        return [self.e.step(at, offset) for at in self.weights]
+
+    def group(self, number: Any) -> tuple[list[Any], list[Any]]:
+        """The scales and zero points of a group of each strip, as f32, of types that have them."""
+        e = self.e
+        scale = [e.scale(at, number) for at in self.scales] if e.group else []
+        zero = [e.builder.sitofp(e.zero(at, number), e.vector) for at in self.scales] if e.own_zeros else []
+        return scale, zero
 
     def store(self, results: list[Any]) -> None:
         """Of the last strip only the valid columns."""
@@ -100,7 +107,10 @@ class _Tile:
 
 
 def _multiply(tile: _Tile) -> None:
-    """Activations stay f32: weights are widened to it, h multiply-adds for each."""
+    """Activations stay f32: weights are widened to it, h multiply-adds for each.
+
+    A tall tile keeps the order in which its sums, a weight of each strip and an activation fit the registers.
+    """
     e, builder, h, v = tile.e, tile.builder, tile.h, tile.v
     x = builder.bitcast(tile.x, e.scalar.as_pointer())
     part = e.accumulators(h * v)
@@ -112,14 +122,16 @@ def _multiply(tile: _Tile) -> None:
         with e.loop(e.index(0), blocks) as b:
             block = builder.add(builder.mul(g, blocks), b)
             some = e.step(x, e.times(e.block_k * h, block))
+            strips = tile.block(block)
             for j in range(e.block_k // e.chunk_k):
-                chunks = [tile.chunk(s, block, j) for s in range(v)]
+                chunks = [e.step(at, j * e.chunk) for at in strips]
                 for number in range(e.chunk_k):
                     row = [e.widened(chunk, number, zero[s]) for s, chunk in enumerate(chunks)]
                     for i in range(h):
                         factor = e.broadcast(e.step(some, e.k_of(j, number) * h + i))
                         for at, vector in zip(part[i * v :], row, strict=False):
-                            builder.store(e.fma(factor, vector, builder.load(at)), at)
+                            one = e.fma(factor, vector, builder.load(at))
+                            builder.store(e.keep(one) if h > 2 else one, at)
         if e.group:
             scale = [e.scale(scales, g) for scales in tile.scales]
             for i, at in enumerate(total):
@@ -140,36 +152,36 @@ def _multiply_a8(tile: _Tile) -> None:
     rounded = e.step(x, e.times(quantum(e.element) * h, tile.k))  # a scale, and the sum or its part of the result
     total = e.accumulators(h * v)
     each = (e.group or BLOCK_K) // BLOCK_K
-    with e.loop(e.index(0), builder.sdiv(tile.k, e.index(each * BLOCK_K))) as g:
-        scale = [e.scale(scales, g) for scales in tile.scales] if e.group else []
-        zero = [builder.sitofp(e.zero(at, g), e.vector) for at in tile.scales] if e.own_zeros else []
-        with contextlib.ExitStack() as stack:
-            block = g
-            if each > 1:
-                b = stack.enter_context(e.loop(e.index(0), e.index(each)))
-                block = builder.add(e.times(each, g), b)
-            some = e.step(x, e.times(4 * words * h, block))
-            sums = _dots(tile, block, lambda word, i: e.broadcast_int(e.step(some, 4 * (word * h + i))))
-            of = e.step(rounded, e.times(8 * h, block))
-            for i in range(h):
-                factor = e.splat(builder.load(builder.bitcast(e.step(of, 8 * i), e.scalar.as_pointer()), align=4))
-                second = e.step(of, 8 * i + 4)
-                for s in range(v):
-                    one = sums[i * v + s]
-                    if e.own_zeros:
-                        number = builder.load(builder.bitcast(second, e.scalar.as_pointer()), align=4)
-                        exact = builder.sitofp(one, e.vector)
-                        exact = e.fma(builder.fneg(e.splat(number)), zero[s], exact)
-                    else:
-                        if e.bits == 4:
-                            one = builder.sub(one, e.broadcast_int(second))
-                        exact = builder.sitofp(one, e.vector)
-                    at = total[i * v + s]
-                    if e.group:
-                        exact, factor_of = builder.fmul(exact, factor), scale[s]
-                    else:
-                        factor_of = factor
-                    builder.store(e.fma(exact, factor_of, builder.load(at)), at)
+    with e.loop(e.index(0), builder.sdiv(tile.k, e.index(each * BLOCK_K))) as g, contextlib.ExitStack() as stack:
+        block = g
+        if each > 1:
+            scale, zero = tile.group(g)
+            b = stack.enter_context(e.loop(e.index(0), e.index(each)))
+            block = builder.add(e.times(each, g), b)
+        some = e.step(x, e.times(4 * words * h, block))
+        sums = _dots(tile, block, lambda word, i: e.broadcast_int(e.step(some, 4 * (word * h + i))))
+        if each == 1:
+            scale, zero = tile.group(g)
+        of = e.step(rounded, e.times(8 * h, block))
+        for i in range(h):
+            factor = e.splat(builder.load(builder.bitcast(e.step(of, 8 * i), e.scalar.as_pointer()), align=4))
+            second = e.step(of, 8 * i + 4)
+            for s in range(v):
+                one = sums[i * v + s]
+                if e.own_zeros:
+                    number = builder.load(builder.bitcast(second, e.scalar.as_pointer()), align=4)
+                    exact = builder.sitofp(one, e.vector)
+                    exact = e.fma(builder.fneg(e.splat(number)), zero[s], exact)
+                else:
+                    if e.bits == 4:
+                        one = builder.sub(one, e.broadcast_int(second))
+                    exact = builder.sitofp(one, e.vector)
+                at = total[i * v + s]
+                if e.group:
+                    exact, factor_of = builder.fmul(exact, factor), scale[s]
+                else:
+                    factor_of = factor
+                builder.store(e.fma(exact, factor_of, builder.load(at)), at)
     results = [builder.load(at) for at in total]
     if not e.group:
         scale = [e.scale(scales, e.index(0)) for scales in tile.scales]
@@ -179,25 +191,15 @@ def _multiply_a8(tile: _Tile) -> None:
 
 def _dots(tile: _Tile, block: Any, word: Any) -> list[Any]:
     """The sums of weights times activations over a block; word(w, i): word w of the block of row i, in all lanes."""
-    e, builder, h, v = tile.e, tile.builder, tile.h, tile.v
-    sums = [e.all(0)] * (h * v)
-    if e.bits == 4:
-        for j in range(4):
-            first, later = ([word(at, i) for i in range(h)] for at in (j, j + 4))
-            for s in range(v):
-                both = e.few(32, tile.chunk(s, block, j))
-                low, high = (builder.and_(some, e.all(0x0F0F0F0F)) for some in (both, builder.lshr(both, e.all(4))))
-                for i in range(h):
-                    two = e.dot_nibbles(e.dot_nibbles(sums[i * v + s], low, first[i]), high, later[i])
-                    sums[i * v + s] = e.keep(two)
-        return [e.total_nibbles(one) for one in sums]
-    for j in range(BLOCK_K // e.step_k):
-        x = [word(j, i) for i in range(h)]
-        for s in range(v):
-            some = e.bytes(tile.chunk(s, block, j))
-            for i in range(h):
-                sums[i * v + s] = e.keep(e.dot_bytes(sums[i * v + s], some, x[i]))
-    return sums
+    e, h, v = tile.e, tile.h, tile.v
+    sums, blocks = [e.all(0)] * (h * v), tile.block(block)
+    for t in range(BLOCK_K // e.step_k):
+        some = [e.step_of_weights(at, t) for at in blocks]
+        for i in range(h):
+            x = word(e.place_of_step(t), i)
+            for s, weights in enumerate(some):
+                sums[i * v + s] = e.keep(e.dot(sums[i * v + s], weights, x))
+    return [e.total_nibbles(one) for one in sums] if e.bits == 4 else sums
 
 
 @intrinsic(prefer_literal=True)
