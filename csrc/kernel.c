@@ -55,16 +55,21 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #if PLAIN
 #include "per_isa/gemv.h"
 #endif
+#if ARITHMETIC || INTEGER
+#include "per_isa/microkernel.h"
+#endif
 #if LINEAR
 #include "per_isa/packing.h"
 #include "per_isa/linear/order.h"
+#if INTEGER
+#include "per_isa/gemm.h"
+#endif
 #include "per_isa/linear/linear.h"
 #endif
 #if INTEGER
 #include "per_isa/linear/linear_a8.h"
 #endif
 #if ARITHMETIC
-#include "per_isa/microkernel.h"
 #include "per_isa/packing.h"
 #include "per_isa/gemm_skinny.h"
 #include "per_isa/gemm.h"

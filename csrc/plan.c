@@ -30,6 +30,7 @@ struct gemm_plan plan_gemm(const struct target *t, const struct caches *caches, 
     z.kc = block_k(t, caches, k);
     if (m <= mr) /* a single row tile, at most half of L2: C is written once, and all of B is one stream */
         z.kc = divide_up(k, divide_up(k, caches->l2 / 2 / (mr * size)));
+    z.kc = round_up(z.kc, max(t->block_k, 1));
     /* mc: a block of A (mc x kc) fills half of L2, the panels of B that pass through take the other half. */
     const int64_t half = caches->l2 / 2 / (z.kc * size) / mr * mr;
     z.mc = divide_up(m, divide_up(m, max(half, mr)));
@@ -40,7 +41,7 @@ struct gemm_plan plan_gemm(const struct target *t, const struct caches *caches, 
     z.width = plan_tile_vectors(t, height) * lanes(t);
     /* Strided B in whole pairs of lines: adjacent-line prefetch fetches both. */
     const int64_t piece = z.width > 2 * line(t) ? 2 * line(t) : line(t);
-    if (!packed && z.width > piece) z.width = z.width / piece * piece;
+    if (!packed && !t->weight_bits && z.width > piece) z.width = z.width / piece * piece;
 
     /* unit: with one row tile, packed columns by the line: a panel more or less would be much of a share. */
     z.unit = packed && m <= mr ? line(t) : z.width;

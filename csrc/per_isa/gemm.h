@@ -17,6 +17,19 @@ struct panel {
     T *copy;
 };
 
+/* Columns j .. and rows p .. of B as strips, for all row tiles: copied, or, in linear.h, unpacked; and their rows. */
+static void make_panel(const struct gemm *call, int64_t j, int64_t columns, int64_t p, int64_t kb, T *to);
+#if INTEGER
+#define PANEL_ROWS(kb) round_up(kb, BLOCK_K)
+#define FORM_OF(panel) ap_bp_tile
+#else
+#define PANEL_ROWS(kb) (kb)
+#define FORM_OF(panel) ((panel).packed ? ap_bp_tile : (panel).copy ? ap_bs_copy_tile : ap_bs_tile)
+static void make_panel(const struct gemm *call, int64_t j, int64_t columns, int64_t p, int64_t kb, T *to) {
+    pack_strips(kb, columns, (const T *)call->b + p * call->ldb + j, call->ldb, to, kb * LANES);
+}
+#endif
+
 /* A panel of B against the row tiles [tile, last) of a packed block of A. Of packed B the first one, two or four tiles
  * prefetch the next panel, together one line for each that they read. */
 static inline void multiply_panel(int64_t kb, int64_t rows, int64_t tiles, int64_t row_tile, int64_t last,
@@ -30,7 +43,7 @@ static inline void multiply_panel(int64_t kb, int64_t rows, int64_t tiles, int64
     for (; row_tile < last; row_tile++) {
         const int64_t i = tile_start(rows, tiles, row_tile), h = tile_start(rows, tiles, row_tile + 1) - i;
         T *to = columns == whole ? c + i * ldc : scratch;
-        tile *run = (b.packed ? ap_bp_tile : b.copy ? ap_bs_copy_tile : ap_bs_tile)[h][wide - 1];
+        tile *run = FORM_OF(b)[h][wide - 1];
         run(kb, a + i * kb, 0, b.at, b.apart, b.copy, to, columns == whole ? ldc : whole,
             columns == whole && accumulate, prefetching-- > 0 ? &ahead : &none);
         if (columns != whole) copy_edge(h, columns, scratch, whole, c + i * ldc, ldc, accumulate);
@@ -38,7 +51,7 @@ static inline void multiply_panel(int64_t kb, int64_t rows, int64_t tiles, int64
     }
 }
 
-/* What gemm and gemm_prepacked share; packed is NULL in the first, b in the second. */
+/* What gemm, gemm_prepacked and linear share; b is strided, in the first alone, packed is the second's. */
 static void five_loops(const struct gemm *call, const T *b, const T *packed) {
     const int64_t m = call->m, n = call->n, k = call->k, lda = call->lda, ldb = call->ldb, ldc = call->ldc;
     const T *a = call->a;
@@ -56,7 +69,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
             const int64_t first = share(nb, z.unit, column, z.across), end = share(nb, z.unit, column + 1, z.across);
 
             for (int64_t pc = 0; pc < k; pc += z.kc) { /* LOOP 4: the inner dimension */
-                const int64_t kb = min(k - pc, z.kc);
+                const int64_t kb = min(k - pc, z.kc), deep = PANEL_ROWS(kb);
 
                 for (int64_t ic = 0; ic < m; ic += z.mc) { /* LOOP 3: rows of A and C */
                     const int64_t mb = min(m - ic, z.mc), tiles = divide_up(mb, MR);
@@ -72,7 +85,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
                     const int64_t begin = tiles * row / z.down, last = tiles * (row + 1) / z.down;
                     /* Of strided B, several tiles prefetch the next panel, row by row; one looks less far ahead. */
                     const int64_t lead = last - begin > 1 ? kb : min(kb, PREFETCH_B_ROWS);
-                    if (!packed && jc + pc + ic == 0)
+                    if (b && jc + pc + ic == 0)
                         for (int64_t p = 0; p < lead; p++)
                             for (int64_t j = 0; j < z.width; j += LINE)
                                 __builtin_prefetch(b + p * ldb + first + j, 0, 2);
@@ -81,20 +94,23 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
                         const int64_t columns = min(end - jr, z.width);
                         const int more = jr + z.width < end, whole = columns % LANES == 0;
                         const T *strided = b + pc * ldb + jc + jr;
-                        T *kept = mine + (jr - first) / z.width % z.panels * kb * z.width;
-                        struct panel panel = {kept, kb * LANES, 1, NULL};
-                        struct ahead ahead = {.at = kept + kb * z.width, .mask = more ? 0 : NEVER};
+                        T *kept = mine + (jr - first) / z.width % z.panels * deep * z.width;
+                        struct panel panel = {kept, deep * LANES, 1, NULL};
+                        struct ahead ahead = {.at = kept + deep * z.width, .mask = more ? 0 : NEVER};
                         if (packed) {
                             panel.at = packed + (jc + jr) * k + pc * LANES, panel.apart = k * LANES;
                             ahead.at = panel.at + z.width * k;
                             if (m <= STREAMED_ROWS) ahead.mask = NEVER;
-                        } else if (ic == 0 && whole) {
+                        } else if (b && ic == 0 && whole) {
                             /* at the very end, what is cached already */
                             const T *next = pc + kb < k ? b + (pc + kb) * ldb + jc + first : strided;
                             const T *then = more ? strided + z.width : next;
                             panel = (struct panel){strided, ldb, 0, last - begin == 1 && m <= z.mc ? NULL : kept};
                             ahead = (struct ahead){lead < kb ? strided + lead * ldb : then, then, kb - lead, 0};
-                        } else if (ic == 0) pack_strips(kb, columns, strided, ldb, kept, kb * LANES);
+                        } else if (ic == 0) {
+                            make_panel(call, jc + jr, columns, pc, kb, kept);
+                            ahead.mask = NEVER;
+                        }
                         multiply_panel(kb, mb, tiles, begin, last, columns, shared, panel, c + ic * ldc + jc + jr, ldc,
                                        pc > 0, ahead);
                     }
@@ -104,6 +120,7 @@ static void five_loops(const struct gemm *call, const T *b, const T *packed) {
     }
 }
 
+#if ARITHMETIC
 static void run_gemm(const struct gemm *call) {
     if (call->m <= SKINNY_ROWS) gemm_skinny(call);
     else five_loops(call, call->b, NULL);
@@ -125,3 +142,4 @@ static void run_pack(const struct pack *call) {
 #pragma omp parallel for num_threads(call->threads) schedule(static)
     for (int64_t j = 0; j < n; j += wide) pack_strips(k, min(n - j, wide), b + j, ldb, packed + j * k, k * LANES);
 }
+#endif

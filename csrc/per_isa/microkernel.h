@@ -107,7 +107,9 @@ typedef void tile(int64_t k, const T *a, int64_t lda, const T *b, int64_t apart,
     static tile *const form##_tile[MR + 1][WIDEST] /* [height][width - 1] */                                           \
         = {{NULL}, EACH_HEIGHT(ROW, form)};
 FORM(ap_bp)
+#if ARITHMETIC
 FORM(ap_bs_copy)
 FORM(ap_bs)
 FORM(as_bp)
 FORM(as_bs)
+#endif

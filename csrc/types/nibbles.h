@@ -27,7 +27,13 @@ typedef struct __attribute__((packed)) {
 #define K_OF(j, e) ((e) / 4 * 16 + 4 * (j) + (e) % 4)
 #define ZERO 8
 static inline vec widened(const uint8_t *chunk, int e, ints zero) {
-    return __builtin_convertvector((load_ints(chunk) >> (e % 4 * 8 + e / 4 * 4) & 15) - zero, vec);
+    const int bit = e % 4 * 8 + e / 4 * 4;
+#if ZEROS
+    return __builtin_convertvector((load_ints(chunk) >> bit & 15) - zero, vec);
+#else
+    (void)zero; /* 8: a number of four bits with a sign, but for its highest bit */
+    return __builtin_convertvector((load_ints(chunk) ^ (int)0x88888888) << (28 - bit) >> 28, vec);
+#endif
 }
 
 static inline int number(const stored *row, int64_t k, int64_t p) {

@@ -1,7 +1,8 @@
-/* linear: y[m,n] = x[m,k] w[n,k]^T, for weights that are only stored. One loop for all m: a tile is h rows of x times v
- * strips of w over all of k, and each weight that is widened serves h rows. With one tile of rows (m <= LINEAR_ROWS)
- * weights are read once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows
- * that fill half of L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next. */
+/* linear: y[m,n] = x[m,k] w[n,k]^T, for weights that are only stored. A tile is h rows of x times v strips of w over
+ * all of k, and each weight that is widened serves h rows. With one tile of rows (m <= LINEAR_ROWS) weights are read
+ * once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows that fill half of
+ * L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next; or, where widening
+ * takes long, f32's five loops multiply copies of the strips in f32. */
 #if WEIGHT_BITS == 4 && defined NIBBLE_ROWS
 #define LINEAR_ROWS NIBBLE_ROWS
 #elif MR > 8
@@ -9,6 +10,10 @@
 #else
 #define LINEAR_ROWS MR
 #endif
+
+/* Rows of x up to which each tile widens weights, in registers. Of more five_loops() is the quicker: it has them
+ * widened once for all tiles, which takes as long as about four rows' multiply-adds. */
+#define DIRECT_ROWS (WEIGHT_BITS == 8 ? 8 : GROUP == 128 ? 2 : 4)
 
 /* What a tile computes: y[h, v strips of LANES columns], of strips `apart` bytes and columns from each other. */
 struct strips {
@@ -161,8 +166,54 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
     EACH_ROWS(LINEAR_TILE, name)                                                                                       \
     static const struct linear_form name##_form = {{EACH_ROWS(LINEAR_ROW, name)}, prepare, row_bytes};
 
-/* The same width for all heights of which there may be several tiles. */
+/* The same width for all heights of which there may be several tiles. With 16 registers three strips of three rows of
+ * 4-bit weights, which need constants, beat four (Zen 3), and the sums of all groups are in memory. */
+#if WEIGHT_BITS == 4 && REGISTERS == 16
+#define STRIPS(h) ((h) < 4 ? 3 : 2)
+#else
 #define STRIPS(h) (2 * (h) >= LINEAR_ROWS ? TILE_VECTORS(LINEAR_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
+#endif
 LINEAR_FORM(multiply, prepare, f32_row_bytes)
+#if !INTEGER /* a weight is widened by one instruction, as well in each tile */
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
 static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }
+#else
+/* What five_loops() multiplies: weights times their scales, which rounds only where a scale has more than f16's bits.
+ */
+static void make_panel(const struct gemm *call, int64_t j, int64_t columns, int64_t p, int64_t kb, T *to) {
+    const struct linear_plan z = plan_linear(&target, call->n, call->k);
+    const uint8_t *strip = (const uint8_t *)call->b + j / LANES * z.strip;
+    for (; columns > 0; columns -= LANES, strip += z.strip) {
+        const uint8_t *w = strip + z.scales + p * LANES * WEIGHT_BITS / 8;
+        for (int64_t b = p; b < p + kb; b += BLOCK_K, to += BLOCK_K * LANES) {
+            const int64_t g = GROUP ? b / GROUP : 0;
+            const ints zero = zero_of(strip, g);
+            const vec scale = scale_of(strip, g);
+            UNROLLED (16, int i = 0; i < BLOCK_K / CHUNK_K; i++, w += CHUNK)
+                UNROLLED (8, int e = 0; e < CHUNK_K; e++) store(to + K_OF(i, e) * LANES, widened(w, e, zero) * scale);
+        }
+    }
+}
+
+static void run_linear(const struct linear *call) {
+    if (call->m <= DIRECT_ROWS) {
+        run_form(call, &multiply_form);
+        return;
+    }
+    const struct gemm gemm = {.threads = call->threads,
+                              .m = call->m,
+                              .n = call->n,
+                              .k = call->k,
+                              .a = call->x,
+                              .b = call->w,
+                              .c = call->y,
+                              .lda = call->ldx,
+                              .ldc = call->ldy,
+                              .workspace = call->workspace};
+    five_loops(&gemm, NULL, NULL);
+}
+static int64_t linear_workspace(const struct linear *call) {
+    if (call->m <= DIRECT_ROWS) return form_workspace(call, &multiply_form);
+    return plan_gemm_workspace(&target, host_caches(), call->threads, 0, call->m, call->n, call->k);
+}
+#endif
