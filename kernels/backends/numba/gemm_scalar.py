@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import carray, prange
 
-from kernels.arrays import aligned_empty
-from kernels.backends.numba.pointers import not_vectorised
+from kernels.arrays import leading_dimension
+from kernels.backends.numba.pointers import at, not_vectorised, zero
 from kernels.backends.numba.settings import jit, parallel, use_threads
 from kernels.backends.numba.target import L2
-from kernels.backends.numba.task import Call, bind, share
+from kernels.backends.numba.task import Call, bind, launch, share
 
 BLOCK_K = 64  # rows of a block of B; in gemm_tiled its columns fill half of L2
 MR, NR = 6, 2  # 12 sums + 2 elements of B + 1 of A fit 16 registers
 PANELS = 128  # of B in a block
+ROOM = BLOCK_K * (MR + PANELS * NR)  # elements of a thread's panels
 
 
 @parallel(fastmath={"contract"})
@@ -50,46 +51,46 @@ def gemm_tiled(a, b, c, m, n, k, threads):
 
 
 @jit(fastmath={"contract"})
-def scalar_tile(k, a, b, c, i, j, rows, columns, add):
-    """C[rows, columns] at (i, j) = or += a[k, MR] transposed times b[k, NR], packed panels; C stays in registers."""
-    c00 = c01 = c10 = c11 = c20 = c21 = c30 = c31 = c40 = c41 = c50 = c51 = c.dtype.type(0)
+def scalar_tile(k, a, b, c, ldc, rows, columns, add):
+    """C[rows, columns] = or += a[k, MR] transposed times b[k, NR], packed panels; C stays in registers."""
+    c00 = c01 = c10 = c11 = c20 = c21 = c30 = c31 = c40 = c41 = c50 = c51 = zero(c)
     for p in range(k):
-        x, y = b[p, 0], b[p, 1]  # then row by row: all of x first would keep 6 elements of A alive and spill
-        c00, c01 = c00 + a[p, 0] * x, c01 + a[p, 0] * y
-        c10, c11 = c10 + a[p, 1] * x, c11 + a[p, 1] * y
-        c20, c21 = c20 + a[p, 2] * x, c21 + a[p, 2] * y
-        c30, c31 = c30 + a[p, 3] * x, c31 + a[p, 3] * y
-        c40, c41 = c40 + a[p, 4] * x, c41 + a[p, 4] * y
-        c50, c51 = c50 + a[p, 5] * x, c51 + a[p, 5] * y
+        column, x, y = at(a, p * MR), b[p * NR], b[p * NR + 1]
+        # row by row: all of x first would keep 6 elements of A alive and spill
+        c00, c01 = c00 + column[0] * x, c01 + column[0] * y
+        c10, c11 = c10 + column[1] * x, c11 + column[1] * y
+        c20, c21 = c20 + column[2] * x, c21 + column[2] * y
+        c30, c31 = c30 + column[3] * x, c31 + column[3] * y
+        c40, c41 = c40 + column[4] * x, c41 + column[4] * y
+        c50, c51 = c50 + column[5] * x, c51 + column[5] * y
     sums = (c00, c01, c10, c11, c20, c21, c30, c31, c40, c41, c50, c51)
     for r in range(min(rows, MR)):
         for q in range(min(columns, NR)):
-            c[i + r, j + q] = sums[r * NR + q] + (c[i + r, j + q] if add else 0)
+            c[r * ldc + q] = sums[r * NR + q] + (c[r * ldc + q] if add else zero(c))
 
 
-@parallel
-def gemm_packed(a, b, c, m, n, k, pa, pb, threads):
+def gemm_packed(a, b, c, work, sizes, step, t, threads):
     """Blocks of B in the order in which the tile reads them, a thread's columns each; panels end in zeros."""
-    use_threads(threads)
-    for t in prange(threads):
-        first, last = share(n, t, threads)
-        for j0 in range(first, last, PANELS * NR):
-            width = min(PANELS * NR, last - j0)
-            panels = (width + NR - 1) // NR
-            for p0 in range(0, k, BLOCK_K):
-                depth = min(BLOCK_K, k - p0)
-                for p in range(depth):
-                    for j in range(panels):
-                        for q in range(NR):
-                            column = j * NR + q
-                            pb[t, j, p, q] = b[p0 + p, j0 + column] if column < width else 0
-                for i in range(0, m, MR):
-                    for r in range(MR):
-                        for p in range(depth):
-                            pa[t, p, r] = a[i + r, p0 + p] if i + r < m else 0
-                    for j in range(panels):
-                        column = j * NR
-                        scalar_tile(depth, pa[t], pb[t, j], c, i, j0 + column, m - i, width - column, p0 > 0)
+    z = carray(sizes, 1)[0]
+    pa = at(work, t * ROOM)
+    pb = at(pa, BLOCK_K * MR)
+    first, last = share(z.n, t, threads)
+    for j0 in range(first, last, PANELS * NR):
+        width = min(PANELS * NR, last - j0)
+        panels = (width + NR - 1) // NR
+        for p0 in range(0, z.k, BLOCK_K):
+            depth = min(BLOCK_K, z.k - p0)
+            for p in range(depth):
+                for j in range(panels * NR):
+                    value = b[(p0 + p) * z.ldb + j0 + j] if j < width else zero(b)
+                    pb[(j // NR * BLOCK_K + p) * NR + j % NR] = value
+            for i in range(0, z.m, MR):
+                for r in range(MR):
+                    for p in range(depth):
+                        pa[p * MR + r] = a[(i + r) * z.lda + p0 + p] if i + r < z.m else zero(a)
+                for j in range(panels):
+                    panel, to, column = at(pb, j * BLOCK_K * NR), at(c, i * z.ldc + j0 + j * NR), j * NR
+                    scalar_tile(depth, pa, panel, to, z.ldc, z.m - i, width - column, p0 > 0)
 
 
 def _rows(array: np.ndarray) -> np.ndarray:
@@ -103,9 +104,9 @@ def _rows(array: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(array, (rows, width), strides)
 
 
-def _bind(function: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, *scratch: np.ndarray, threads: int) -> Call:
+def _bind(function: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
     name = f"{function.__name__}_f{c.itemsize * 8}"
-    return bind(name, function, _rows(a), _rows(b), _rows(c), *c.shape, a.shape[1], *scratch, threads)
+    return bind(name, function, _rows(a), _rows(b), _rows(c), *c.shape, a.shape[1], threads)
 
 
 def prepare_gemm_naive(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
@@ -117,6 +118,7 @@ def prepare_gemm_tiled(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int
 
 
 def prepare_gemm_packed(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
-    pa = aligned_empty((threads, BLOCK_K, MR), a.dtype)
-    pb = aligned_empty((threads, PANELS, BLOCK_K, NR), a.dtype)
-    return _bind(gemm_packed, a, b, c, pa, pb, threads=threads)
+    return launch(
+        gemm_packed, a, b, c, threads, room=threads * ROOM, m=c.shape[0], n=c.shape[1], k=a.shape[1],
+        lda=leading_dimension(a), ldb=leading_dimension(b), ldc=leading_dimension(c),
+    )  # fmt: skip

@@ -1,12 +1,13 @@
-"""Tasks: what one thread does of an operation, compiled as a C function and run by one parallel loop.
+"""Tasks: what one thread does of an operation, compiled as a C function and run by one parallel region.
 
 A task is task(a, b, c, work, sizes, step, t, threads): three operands, scratch memory, and a record of sizes that were
-planned when the call was bound. Tasks are called by address from the only prange they share: Numba takes seconds to
-compile a prange, and generates three times whatever the loop calls directly.
+planned when the call was bound. Tasks are called by address from the region they share. It is OpenMP's own: a prange
+takes seconds to compile, and at each call, and each barrier, 2 us longer to enter (Zen 3, 2 threads).
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import time
 from collections.abc import Callable
@@ -14,13 +15,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import cfunc, prange, types
+from llvmlite import binding, ir
+from numba import carray, cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from kernels import _native
 from kernels.arrays import Scratch
-from kernels.backends.numba.settings import CACHED, cache_lock, jit, parallel, use_threads
+from kernels.backends.numba.settings import CACHED, cache_lock, jit
 from kernels.types import DTYPES, TYPES
 
 Call = Callable[[], Any]
@@ -43,16 +45,40 @@ def call_address(typing, function, *args):
     return types.void(function, types.BaseTuple.from_types(args)), emit
 
 
-@parallel
-def run(task, steps, a, b, c, work, sizes, threads):
-    if threads == 1:  # entering a parallel region costs 1 us, of one thread too
-        for step in range(steps):
-            call_address(task, a, b, c, work, sizes, step, 0, 1)
+thread_number = types.ExternalFunction("omp_get_thread_num", types.intc())
+team_size = types.ExternalFunction("omp_get_num_threads", types.intc())
+wait_for_team = types.ExternalFunction("GOMP_barrier", types.void())
+fork_team = types.ExternalFunction("GOMP_parallel", types.void(types.intp, types.intp, types.uintc, types.uintc))
+# Those of the library that the C extension runs on: one pool.
+for _function in thread_number, team_size, wait_for_team, fork_team:
+    _address = ctypes.cast(ctypes.CDLL(_native.__file__)[_function.symbol], ctypes.c_void_p).value
+    binding.add_symbol(_function.symbol, _address)
+
+_RUN = np.dtype([(field, np.int64) for field in ("task", "steps", "a", "b", "c", "work", "sizes", "threads")])
+
+
+def _team(call):
+    """What each thread of a team does: its tasks of every step, with a barrier after each."""
+    z = carray(call, 1)[0]
+    first, size = thread_number(), team_size()
+    for step in range(z.steps):
+        if step > 0:
+            wait_for_team()
+        for t in range(first, z.threads, size):  # one, unless the team is smaller than it was asked to be
+            call_address(z.task, z.a, z.b, z.c, z.work, z.sizes, step, t, z.threads)
+
+
+@functools.cache
+def _compiled_team() -> Any:
+    return c_function("team", _team, types.CPointer(numba.from_dtype(_RUN)))
+
+
+@jit
+def run(team, call, threads):
+    if threads == 1:
+        call_address(team, call)
     else:
-        use_threads(threads)
-        for step in range(steps):  # with a barrier after each
-            for t in prange(threads):
-                call_address(task, a, b, c, work, sizes, step, t, threads)
+        fork_team(team, call, threads, 0)
 
 
 @jit
@@ -124,8 +150,9 @@ def launch(
     task, record = _compiled(function, f"f{c.itemsize * 8}", stored, tuple(sizes))
     work = Scratch.take(room * c.itemsize)
     values = np.array(tuple(map(_number, sizes.values())), record)
-    call = bind("parallel", run, task.address, steps, *map(_number, (a, b, c, work, values)), threads)
-    call.keep = a, b, c, work, values, sizes  # an address is valid while its array is alive
+    whole = np.array((task.address, steps, *map(_number, (a, b, c, work, values)), threads), _RUN)
+    call = bind("run", run, _compiled_team().address, _number(whole), threads)
+    call.keep = a, b, c, work, values, whole, sizes  # an address is valid while its array is alive
     return call
 
 
