@@ -2,12 +2,18 @@
 #include <errno.h>
 #include <stddef.h>
 
+#if defined __aarch64__ && defined __linux__
+#include <sys/auxv.h>
+#endif
+
 #include "plan.h"
 #include "built.h"
 #include "per_isa/polynomials.h"
 
-/* built.def, made by CMake: ISA_ROW(name, whether this CPU has it), narrowest first; TABLE(isa, type). */
-#define ISA_ROW(name, runs)
+/* built.def, made by CMake: ISA_ROW(name, which it extends, whether this CPU has it), narrowest first; TABLE(isa,
+ * type).
+ */
+#define ISA_ROW(name, extends, runs)
 #define TABLE(isa, type) extern const struct kernel kernels_##isa##_##type[];
 #include "built.def"
 #undef TABLE
@@ -20,16 +26,19 @@ static const struct kernel *const tables[] = {
 #undef ISA_ROW
 
 #define TABLE(isa, type)
-#define ISA_ROW(name, runs) #name,
-static const char *const names[] = {
+#define ISA_ROW(name, extends, runs) {#name, #extends},
+static const struct {
+    const char *name, *extends;
+} isas[] = {
 #include "built.def"
 };
 #undef ISA_ROW
 
-int isa_count(void) { return sizeof names / sizeof *names; }
-const char *isa_name(int isa) { return names[isa]; }
+int isa_count(void) { return sizeof isas / sizeof *isas; }
+const char *isa_name(int isa) { return isas[isa].name; }
+const char *isa_extends(int isa) { return isas[isa].extends; }
 int isa_runs(int isa) {
-#define ISA_ROW(name, runs) (runs) != 0,
+#define ISA_ROW(name, extends, runs) (runs) != 0,
     const int here[] = {
 #include "built.def"
     };

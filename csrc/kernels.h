@@ -10,8 +10,9 @@
 
 /* --- what was built, what runs here ------------------------------------------------------- dispatch.c */
 int isa_count(void);
-const char *isa_name(int isa); /* "generic", "avx2", ...: narrowest first */
-int isa_runs(int isa);         /* does this CPU have it? */
+const char *isa_name(int isa);    /* "generic", "avx2", ...: narrowest first */
+const char *isa_extends(int isa); /* the ISA whose kernels it runs where it has none of its own, or "" */
+int isa_runs(int isa);            /* does this CPU have it? */
 const char *build_compiler(void);
 const char *build_flags(void);
 const char *build_sources(void); /* SHA-256 of csrc/ as it was */

@@ -144,34 +144,39 @@ def _forced() -> str | None:
     isa = os.environ.get(ISA_VARIABLE) or None
     if isa is None:
         return None
-    running = [name for name in native.ISAS if native.runs(name)]
-    if isa not in native.ISAS:
-        raise UnavailableISA(f"{ISA_VARIABLE}={isa}: not compiled in; this build has {', '.join(native.ISAS)}")
+    running, built = native.running(), native.BUILT
+    if isa not in built:
+        raise UnavailableISA(f"{ISA_VARIABLE}={isa}: not compiled in; this build has {', '.join(built)}")
     if isa not in running:
         raise UnavailableISA(f"{ISA_VARIABLE}={isa}: this CPU can't run it; it runs {', '.join(running)}")
     return isa
 
 
 def chosen_isa() -> str:
-    """The ISA in use: the one RIDGELINE_ISA names, or the widest that runs here. Raises UnavailableISA."""
-    return _forced() or [name for name in native.ISAS if native.runs(name)][-1]
+    """The ISA in use: the one RIDGELINE_ISA names, or the widest that runs here. Raises UnavailableISA.
+
+    It may extend another, whose kernels are then in use where it has none of its own.
+    """
+    return _forced() or native.running()[-1]
 
 
-def _native_reason(isa: str, operation: str) -> str | None:
+def _native_reason(isa: str, operation: str, element: str) -> str | None:
     if not native.runs(isa):
         return f"this CPU has no {isa}"
-    if isa != (forced := os.environ.get(ISA_VARIABLE) or isa):
+    if isa != native.owner(operation, element, forced := os.environ.get(ISA_VARIABLE) or isa):
         return f"{ISA_VARIABLE} asks for {forced}"
     return native.missing(operation, isa)
 
 
 def _c_rows() -> list[Kernel]:
     rows = []
-    for isa in native.ISAS:
+    for isa in native.BUILT:
         for operation, element in native.OPERATIONS:
+            if isa != native.owner(operation, element, isa):
+                continue
             op, bind = OPERATIONS[operation], partial(native.bind, operation, element, isa)
             pack = partial(native.pack, operation, element, isa) if op.packed else None
-            reason = _native_reason(isa, operation)
+            reason = _native_reason(isa, operation, element)
             rows.append(Kernel(operation, op.types_for(element), "c", isa, reason, MANY, bind, pack))
     return rows
 
@@ -253,8 +258,10 @@ def unusable(backend: str, threads: int = 1) -> str | None:
 def pick(rows: Iterable[Kernel], operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:
     """The last usable one of the rows that fit. Raises as find() does."""
     wanted = types if isinstance(types, str) else label(OPERATIONS[operation].types(types))
-    key = (operation, wanted, backend)
-    fitting = [k for k in rows if (k.operation, k.label, k.backend) == key and isa in (None, k.isa)]
+    fitting = [k for k in rows if (k.operation, k.label, k.backend) == (operation, wanted, backend)]
+    while isa in native.EXTENSIONS and isa not in {k.isa for k in fitting}:
+        isa = native.EXTENSIONS[isa]
+    fitting = [k for k in fitting if isa in (None, k.isa)]
     if not fitting:
         raise KeyError(f"no kernel {operation}_{wanted} in {backend}" + (f" for {isa}" if isa else ""))
     usable = [kernel for kernel in fitting if kernel.reason is None]
@@ -265,6 +272,8 @@ def pick(rows: Iterable[Kernel], operation: str, types: str | Types, backend: st
 
 def find(operation: str, types: str | Types, backend: str, isa: str | None = None) -> Kernel:
     """One usable row; without `isa` the widest. `types` of all operands, "f32", or by operand, {"w": "bf16"}.
+
+    Of an ISA that has none of its own: the row of the one that it extends.
 
     Raises UnavailableISA where it can't run, KeyError where there is no such row, ValueError for a type or an operand
     by a name that doesn't exist.

@@ -36,7 +36,7 @@ def measure_pairs(cpus: Sequence[int], round_: int) -> list[Pair]:
     """
     if len(cpus) < 2:
         return []
-    isa = [name for name in c.ISAS if c.runs(name)][-1]
+    isa = c.base(c.running()[-1])
     elements = int(L3_SHARE * (cache_bytes(3) or 0)) // 8 // 512 * 512
     arrays = stream_arrays(1, 2 * elements, 2)[0] if elements else None
 

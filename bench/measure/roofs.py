@@ -19,7 +19,7 @@ from bench.measure.timing import Samples, collect, interleave
 from bench.record.format import Condition, Pair
 from bench.record.intervals import Interval, median_interval
 from bench.record.roofs import Roofs, Series, is_peak, is_read, roofs
-from bench.record.row import Level, Row, add_samples, arithmetic, counted, per_second
+from bench.record.row import Level, Row, add_samples, arithmetic, counted, native_isa, per_second
 from bench.record.trust import AGREE
 from kernels.backends import c
 from kernels.cpus import unset
@@ -48,7 +48,7 @@ class Ceilings:
         self.threads, self.dtypes = sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
         self.began = time.perf_counter()
-        self.isa = isa_in_use()
+        self.isa = c.base(isa_in_use())  # of the native types
         pages_in_use()  # refused before anything is measured
         self.rounds = 0
         self.visit = 0
@@ -95,7 +95,7 @@ class Ceilings:
 
     def _all_roofs(self, threads: int) -> list[Probe]:
         probes = [self.memory(threads), *self._caches(threads)]
-        isas = dict.fromkeys([self.isa, [isa for isa in c.ISAS if c.runs(isa)][-1]])
+        isas = dict.fromkeys([self.isa, c.base(c.running()[-1])])
         probes += [make(threads, dtype, isa) for make in of_roof("peak") for dtype in self.dtypes for isa in isas]
         return probes + [make(threads) for make in of_roof("clock")]
 
@@ -189,7 +189,7 @@ class Ceilings:
         """
         probes = self._probes.get(threads, [])
         peaks = {p.row["isa"]: p for p in probes if is_peak(p.row) and arithmetic(p.row) == dtype}
-        used = [peaks.get(isa, list(peaks.values())[-1]) for isa in isas] if peaks else []
+        used = [peaks.get(native_isa(isa), list(peaks.values())[-1]) for isa in isas] if peaks else []
         reads = [p for p in probes if is_read(p.row) and p.row["level"] in set(levels)]
         return list({id(p): p for p in [*used, *reads]}.values())
 

@@ -13,7 +13,7 @@ from statistics import median
 
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
-from bench.record.row import Row, arithmetic, counted, good, per_second
+from bench.record.row import Row, arithmetic, counted, good, native_isa, per_second
 
 NEIGHBOURS = 6  # rounds, of some 10 ms
 Peak = tuple[str, str]
@@ -141,7 +141,7 @@ class Roofs:
         mine = {i: peak for (t, i), peak in self.peaks.items() if t == type_}
         if not mine:
             return None
-        name = isa if isa in mine else max(mine, key=lambda i: mine[i].value)
+        name = native if (native := native_isa(isa)) in mine else max(mine, key=lambda i: mine[i].value)
         return name, mine[name]
 
 

@@ -1,4 +1,6 @@
 /* neon: Advanced SIMD of AArch64, 32 registers of 16 bytes. */
+#include <arm_neon.h>
+
 #define VECTOR_BYTES 16
 #define REGISTERS 32
 #define HAS_FMA 1
@@ -20,3 +22,5 @@ _Static_assert(CHAINS + 1 <= REGISTERS, "the peak probe exceeds the register fil
 #define MASKED 0
 /* STNP is a hint that current cores ignore: such a copy would be a plain one under another name. */
 #define NONTEMPORAL 0
+
+#define WIDEN_HALVES(p) vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t *)(p))))

@@ -18,7 +18,7 @@ typedef float T;
 #define ZERO BYTE_BIAS /* what is added to a number as it is packed */
 static inline vec widened(const uint8_t *chunk, int e, ints zero) {
     (void)zero;
-    const ints some = load_bytes(chunk);
+    const ints some = load_bytes(chunk) ^ (BYTE_BIAS ? (int)0x80808080 : 0);
     const int bits = 32 / STEP;
     const ints one = (some << (32 - bits * (e + 1))) >> (32 - bits);
     return __builtin_convertvector(one, vec);

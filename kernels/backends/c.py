@@ -48,14 +48,21 @@ if (_now := _sources()) and _now != _built:
         "build it again with `make build` or `pip install -e .`"
     )
 
-ISAS: tuple[str, ...] = tuple(ffi.string(lib.isa_name(i)).decode() for i in range(lib.isa_count()))
-"""The ISAs compiled in, narrowest first."""
-
-CACHE_LINE = 64
-
 
 def _text(pointer: Any) -> str:
     return str(ffi.string(pointer), "ascii")
+
+
+BUILT: tuple[str, ...] = tuple(_text(lib.isa_name(i)) for i in range(lib.isa_count()))
+"""The ISAs compiled in, narrowest first."""
+
+EXTENSIONS: dict[str, str] = {isa: of for i, isa in enumerate(BUILT) if (of := _text(lib.isa_extends(i)))}
+"""Those that have kernels for some stored types alone, and which one they extend."""
+
+ISAS: tuple[str, ...] = tuple(isa for isa in BUILT if isa not in EXTENSIONS)
+"""The others, which have every type, narrowest first."""
+
+CACHE_LINE = 64
 
 
 _KERNELS: dict[tuple[str, str, str], Any] = {
@@ -67,14 +74,31 @@ OPERATIONS: tuple[tuple[str, str], ...] = tuple(
     (operation, element)
     for operation in MEANINGS
     for element in TYPES
-    if any((operation, element, isa) in _KERNELS for isa in ISAS)
+    if any((operation, element, isa) in _KERNELS for isa in BUILT)
 )
 """(operation, element type) of every kernel that an ISA has."""
 
 
 def runs(isa: str) -> bool:
     """Whether this CPU and operating system have the ISA."""
-    return bool(lib.isa_runs(ISAS.index(isa)))
+    return bool(lib.isa_runs(BUILT.index(isa)))
+
+
+def running() -> list[str]:
+    """The ISAs that run here, extensions among them, narrowest first."""
+    return [isa for isa in BUILT if runs(isa)]
+
+
+def base(isa: str) -> str:
+    """The ISA that this one extends in the end, whose kernels have all types; itself where it extends none."""
+    return base(EXTENSIONS[isa]) if isa in EXTENSIONS else isa
+
+
+def owner(operation: str, element: str, isa: str) -> str:
+    """The ISA whose kernel it is that runs where `isa` is in use: itself, or the nearest that it extends."""
+    if isa not in EXTENSIONS or (operation, element, isa) in _KERNELS:
+        return isa
+    return owner(operation, element, EXTENSIONS[isa])
 
 
 def missing(operation: str, isa: str) -> str | None:
@@ -106,7 +130,7 @@ def chains(isa: str, element: str) -> int:
 
 def build() -> dict[str, Any]:
     """Compiler, flags and ISAs of the compiled module."""
-    return {"compiler": _text(lib.build_compiler()), "flags": _text(lib.build_flags()).strip(), "isas": list(ISAS)}
+    return {"compiler": _text(lib.build_compiler()), "flags": _text(lib.build_flags()).strip(), "isas": list(BUILT)}
 
 
 def _shape(x: Any, element: str) -> tuple[int, ...]:

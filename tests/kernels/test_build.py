@@ -63,8 +63,14 @@ def refusal(ran: subprocess.CompletedProcess[str]) -> str:
 FEATURES = {
     "generic": ({"__SSE2_MATH__"}, {"__SSE3__", "__AVX__", "__FMA__", "__POPCNT__", "__BMI2__", "__LZCNT__"}),
     "avx2": ({"__AVX2__", "__FMA__"}, {"__AVX512F__", "__BMI2__", "__LZCNT__"}),
-    "avx512": ({"__AVX512F__", "__AVX512VL__", "__FMA__"}, {"__AVX512VBMI__", "__BMI2__", "__LZCNT__"}),
+    "avx2_vnni": ({"__AVX2__", "__AVXVNNI__"}, {"__AVX512F__", "__BMI2__", "__LZCNT__"}),
+    "avx512": (
+        {"__AVX512F__", "__AVX512VL__", "__FMA__"},
+        {"__AVX512VNNI__", "__AVX512VBMI__", "__BMI2__", "__LZCNT__"},
+    ),
+    "avx512_vnni": ({"__AVX512F__", "__AVX512VNNI__"}, {"__AVX512VBMI__", "__BMI2__", "__LZCNT__"}),
 }
+UNKNOWN = {"avx2_vnni"}  # to older compilers' __builtin_cpu_supports
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 
 
@@ -88,7 +94,8 @@ def test_isas_are_their_own_whatever_the_flags(tmp_path: Path, compiler: str) ->
         assert "__FAST_MATH__" not in known and "-fno-lto" in command[command.index("-flto") :]
         assert command.index("-ffp-contract=off") < command.index("-ffp-contract=fast")
         found[known["ISA"], known["TYPE"]] = known
-    assert {isa for isa, _ in found} == FEATURES.keys()
+    assert FEATURES.keys() - {isa for isa, _ in found} <= UNKNOWN
+    assert ("avx512_vnni", "f32") not in found  # avx512 has it
     rows = (tmp_path / "built.def").read_text()
     (avx2,) = (row for row in rows.splitlines() if row.startswith("ISA_ROW(avx2,"))
     assert {"avx2", "fma", "popcnt"} <= set(re.findall(r'__builtin_cpu_supports\("(\w+)"\)', avx2))
@@ -115,7 +122,7 @@ def test_free_threaded_python_is_refused(tmp_path: Path) -> None:
 def test_cross_builds_keep_off_the_sources(tmp_path: Path) -> None:
     """With nothing but CC: the ISAs are the target's, and its module doesn't take the place of this machine's."""
     assert configure(tmp_path, CC=CROSS, CFLAGS="-mcpu=neoverse-n1").returncode == 0
-    assert "ISA_ROW(neon, 1)" in (tmp_path / "built.def").read_text()
+    assert "ISA_ROW(neon, , 1)" in (tmp_path / "built.def").read_text()
     link = shlex.split((tmp_path / "CMakeFiles/_native.dir/link.txt").read_text())
     assert not Path(link[link.index("-o") + 1]).is_absolute()
     assert not {"__ARM_FEATURE_DOTPROD", "__ARM_FEATURE_ATOMICS"} & macros(commands(tmp_path, "kernel.c")[0]).keys()

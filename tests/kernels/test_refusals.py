@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kernels
+from bench.record.row import native_isa
 from kernels import DTYPES, KERNELS, OPERATIONS, TYPES, Kernel, UnavailableISA
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
@@ -182,11 +183,27 @@ except kernels.UnavailableISA as error:
 
 def test_widest_isa_is_chosen(python: Run) -> None:
     ran = python("-c", "import kernels; print(kernels.chosen_isa(), kernels.find('gemm', 'f32', 'c').isa)")
-    widest = [isa for isa in native.ISAS if native.runs(isa)][-1]
-    assert ran.stdout.split() == [widest, widest]
+    widest = [isa for isa in native.BUILT if native.runs(isa)][-1]
+    assert ran.stdout.split() == [widest, native.base(widest)]
 
 
-REFUSED = ["mmx", *(isa for isa in native.ISAS if not native.runs(isa))]
+@pytest.mark.parametrize(("isa", "extends"), native.EXTENSIONS.items())
+def test_an_extension_has_the_other_kernels_of_what_it_extends(isa: str, extends: str) -> None:
+    """Integers are its own, also where this CPU has neither; its name begins with that of the one with all types."""
+    of_integers = KERNELS["linear_a8", "w.i4g32-f32", "c", isa]
+    assert native.owner("linear_a8", "i4g32", isa) == of_integers.isa == isa
+    assert ("gemm", "f32", "c", isa) not in KERNELS
+    assert native.owner("gemm", "f32", isa) == native.base(isa) == native_isa(isa) == extends
+    for operation, types in (("gemm", "f32"), ("linear", {"w": "bf16"}), ("linear_a8", {"w": "i4g32"})):
+        try:
+            found = kernels.find(operation, types, "c", isa).isa
+        except UnavailableISA as error:
+            found = str(error)
+        assert (isa if operation == "linear_a8" else extends) in found
+        assert native.runs(isa) or operation != "linear_a8" or f"this CPU has no {isa}" in found
+
+
+REFUSED = ["mmx", *(isa for isa in native.BUILT if not native.runs(isa))]
 
 
 @pytest.mark.parametrize("isa", REFUSED)

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.escape.chip.figures import SET
 from bench.escape.names import activations
+from bench.host.placement import isa_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.groups import Group
 from bench.measure.last_level import last_level
@@ -34,7 +35,7 @@ def groups(session: Session, options: Any, backends: Mapping[int, Sequence[str]]
     """On each thread count and at each size, f32 and all types beside each other: of as many bytes, not elements."""
     found = []
     for threads, names in backends.items():
-        chosen = contestants(session.isa, options, names[:1])
+        chosen = contestants(isa_in_use(), options, names[:1])
         for size in sizes(threads):
             found.append(Group(tuple((_case(kernel, size), kernel) for kernel in chosen), DTYPE, threads))
     return found

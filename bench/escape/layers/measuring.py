@@ -6,6 +6,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.escape.layers.figures import HOT
 from bench.escape.names import activations
+from bench.host.placement import isa_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.groups import Group
 from bench.measure.session import Session
@@ -46,7 +47,7 @@ def small_kernels(case: Case, options: Any, isa: str, backends: Sequence[str]) -
 
 def groups(session: Session, options: Any, backends: Mapping[int, Sequence[str]]) -> list[Group]:
     """Each layer on each thread count, f32 and all types beside each other; then all kernels in L2, on one thread."""
-    isa, found, hot = session.isa, [], dict[Kernel, Case]()
+    isa, found, hot = isa_in_use(), [], dict[Kernel, Case]()
     for case in cases(options.layer):
         for threads, names in backends.items():
             plain = kernels_for(case, DTYPE, isa, backends=names)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from bench.record.format import Record
 from bench.record.probes import LOOPS, PROBES
-from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, types_label
+from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, native_isa, types_label
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES
 
@@ -147,9 +147,10 @@ def _physical(row: Row, clock: float) -> Iterator[str]:
     """No sample is faster than a core's units allow at this clock."""
     seconds = min(row["seconds"]) / row["calls"]
     cycles = MARGIN * clock * seconds * row["threads"]
-    vector = VECTOR_BYTES.get(row["isa"], WIDEST)
+    isa = native_isa(row["isa"])
+    vector = VECTOR_BYTES.get(isa, WIDEST)
     lanes = vector / _product_bytes(row)
-    most = 2 * PIPES.get(row["isa"], 2) * lanes * cycles
+    most = 2 * PIPES.get(isa, 2) * lanes * cycles
     if (work := flops(row)) > most:
         yield f"{work / cycles * MARGIN:.0f} FLOP per cycle and core, where {most / cycles:.0f} can be done"
     most = MOVED * max(vector, LEAST_MOVED) * cycles

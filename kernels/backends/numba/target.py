@@ -14,10 +14,10 @@ from kernels.backends.c import ffi, lib
 
 
 def _isa() -> str:
-    """The widest ISA that runs here, or the one that RIDGELINE_ISA names, if it runs."""
-    running = [isa for isa in c.ISAS if c.runs(isa)]
+    """The widest ISA that runs here, or the one that RIDGELINE_ISA names, if it runs; what an extension extends."""
+    running = c.running()
     forced = os.environ.get("RIDGELINE_ISA")
-    return forced if forced in running else running[-1]
+    return c.base(forced if forced in running else running[-1])
 
 
 def _coefficients(function: Any) -> dict[int, list[float]]:
