@@ -16,7 +16,7 @@ from bench.errors import BadInput
 from bench.escape.names import ACTIVATIONS, BACKENDS, TYPES
 from bench.options import add_seconds, add_threads, words
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load, save
+from bench.record.store import derived_from, shown_again
 from bench.report.text import machine_line, trust_text
 from bench.workloads.model import find
 from kernels import types
@@ -68,10 +68,7 @@ def _parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.record:
-        metrics = load(options.record)
-        with derived_from(options.record):
-            if options.save:
-                save(metrics.record, options.save)
+        with shown_again(options.record, options.save) as metrics:
             return _shown(options, metrics, options.save, options.record.with_suffix(""))
     _check(options)
     from bench.escape.measuring import measured  # records are drawn where nothing was compiled

@@ -15,7 +15,7 @@ from bench.errors import BadInput
 from bench.ladder.steps import BACKENDS, Step, climb, headline
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load, save
+from bench.record.store import derived_from, shown_again
 from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown, table
 from bench.report.text import interval, machine_line, of_threads, trust_text
@@ -91,10 +91,7 @@ def _parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.record:
-        metrics = load(options.record)
-        with derived_from(options.record):
-            if options.save:
-                save(metrics.record, options.save)
+        with shown_again(options.record, options.save) as metrics:
             return _shown(options, metrics, options.save, options.record.with_suffix(""))
     from bench.ladder.measuring import measured  # records are drawn where nothing was compiled
 

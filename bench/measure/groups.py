@@ -5,13 +5,15 @@ then meets all of them, and shows as a difference between visits.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.record.roofs import Roofs
 from bench.workloads.shapes import Case
 from kernels import Kernel
+
+Member = TypeVar("Member")
 
 VISITS = 3
 OVERHEAD_SECONDS = 0.05  # of a group in one visit: inputs, binding, warming up
@@ -57,14 +59,14 @@ class Group:
         return total
 
 
-def permuted(groups: Sequence[Group], visit: int) -> list[Group]:
-    """The groups in this visit's order: shuffled, but groups with the same weights in a row."""
+def permuted(members: Sequence[Member], visit: int, weights: Callable[[Member], Any]) -> list[Member]:
+    """In this visit's order: shuffled, but those with the same weights in a row."""
     order = random.Random(visit)
-    blocks: dict[Any, list[Group]] = {}
-    for group in groups:
-        blocks.setdefault(group.matrix, []).append(group)
+    blocks: dict[Any, list[Member]] = {}
+    for member in members:
+        blocks.setdefault(weights(member), []).append(member)
     shuffled = list(blocks.values())
     order.shuffle(shuffled)
     for block in shuffled:
         order.shuffle(block)
-    return [group for block in shuffled for group in block]
+    return [member for block in shuffled for member in block]

@@ -128,7 +128,7 @@ class Session(Ceilings):
 
         for _ in self.visits(visits):
             self.probe_round()
-            for group in permuted(left, self.visit):
+            for group in permuted(left, self.visit, lambda group: group.matrix):
                 visit(group, todo)
                 done += costs[group]
         next(self.visits(1))

@@ -20,7 +20,7 @@ from bench.memory.tables import own_table, step_columns, steps_table, training_t
 from bench.memory.training import held, training_rows
 from bench.options import add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load
+from bench.record.store import derived_from, shown_again
 from bench.report.tables import caption_of, markdown
 from bench.report.text import machine_line, trust_text
 from bench.workloads.model import find
@@ -84,8 +84,8 @@ def _own(name: str, length: int, batch: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.record:
-        with derived_from(options.record):
-            return _shown(options, load(options.record), None, options.record.with_suffix(""))
+        with shown_again(options.record, options.save) as metrics:
+            return _shown(options, metrics, options.save, options.record.with_suffix(""))
     sizes, intervals = _check(options)
     if options.model:
         _own(options.model, options.length, options.batch)  # refused, if it is, before anything is measured

@@ -200,3 +200,16 @@ def load(path: Path) -> Metrics:
         metrics = Metrics(record)
         _ = metrics.trust
     return metrics
+
+
+@contextmanager
+def shown_again(path: Path, copy: Path | None) -> Iterator[Metrics]:
+    """A record that a command shows instead of measuring; first it is written to `copy`, too, where one is asked for.
+
+    The block is one under derived_from().
+    """
+    metrics = load(path)
+    with derived_from(path):
+        if copy:
+            save(metrics.record, copy)
+        yield metrics

@@ -19,7 +19,7 @@ from bench.models.schemes import ACTIVATIONS, NAMES, TYPES_STORED
 from bench.models.text import AT_MOST
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
-from bench.record.store import derived_from, load
+from bench.record.store import derived_from, shown_again
 from bench.report.text import compiled_text, machine_line, trust_text
 from bench.transformer.analytic import analytic
 from bench.transformer.rows import beside_libraries, in_parts, rows_of
@@ -188,8 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise BadInput("--weights: in f32, without --dtype f64")
     _check_stored(options)
     if options.record:
-        with derived_from(options.record):
-            return _shown(options, load(options.record), None, options.record.with_suffix(""))
+        with shown_again(options.record, options.save) as metrics:
+            return _shown(options, metrics, options.save, options.record.with_suffix(""))
     default = LENGTHS if options.counts or options.full else MEASURED
     lengths = _lengths(_listed(default) if options.length is None else options.length)
     if options.counts:

@@ -10,10 +10,10 @@ import pytest
 
 from bench import check
 from bench.errors import BadInput
-from bench.measure.groups import VISITS
+from bench.measure.groups import VISITS, permuted
 from bench.measure.models.latency import Latency
 from bench.measure.models.tasks import tasks
-from bench.measure.models.visits import BESIDE, permuted, round_of
+from bench.measure.models.visits import BESIDE, round_of
 from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.store import load, save
@@ -67,7 +67,7 @@ def test_a_run_of_seconds_has_more_than_one_sample_of_each_roof_beside_it() -> N
 
 def test_passes_have_different_orders() -> None:
     """A model's tasks stay together: its weights take a while to make."""
-    orders = [[task.label for task in permuted(TASKS, visit)] for visit in range(VISITS)]
+    orders = [[task.label for task in permuted(TASKS, visit, lambda task: task.model)] for visit in range(VISITS)]
     assert len(set(map(tuple, orders))) == VISITS
     for order in orders:
         models = [label.split(",")[0] for label in order]
@@ -167,9 +167,9 @@ def test_a_record_is_shown_again(metrics: Metrics, tmp_path: Path, capsys: Any) 
     save(metrics.record, tmp_path / "r.json")
     assert check.main([str(tmp_path / "r.json")]) == 0
     capsys.readouterr()
-    assert transformer.main([str(tmp_path / "r.json"), "--json"]) == 0
+    assert transformer.main([str(tmp_path / "r.json"), "--json", "--record", str(tmp_path / "copy.json")]) == 0
     given = json.loads(capsys.readouterr().out)
-    assert given["record"] == metrics.record
+    assert given["record"] == metrics.record == load(tmp_path / "copy.json").record
     assert given["latency"] == json.loads(json.dumps(rows_of(metrics)))
     assert (tmp_path / "r.md").read_text() == page(metrics, rows_of(metrics), [])
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")

@@ -251,8 +251,10 @@ def test_a_record_in_visits(quick: list[str], tmp_path: Path, capsys: pytest.Cap
     assert record.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert check.main([str(record)]) == 0
     capsys.readouterr()
-    assert memory.main([str(record), "--json"]) == 0
+    copy = record.with_name("copy.json")
+    assert memory.main([str(record), "--json", "--record", str(copy)]) == 0
     again = json.loads(capsys.readouterr().out)
+    assert again["record"] == store.load(copy).record
     assert again["rematerialisation"] == document["rematerialisation"]
     assert record.with_suffix(".md").read_text() == page
 

@@ -1,6 +1,5 @@
 """Tasks measured in visits: three passes in other orders, the roofs and the unit of the table in every round."""
 
-import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import available_memory_bytes
-from bench.measure.groups import VISITS
+from bench.measure.groups import VISITS, permuted
 from bench.measure.models.tasks import Contestant, Task
 from bench.measure.probes import Probe
 from bench.measure.session import AGAIN, Session
@@ -105,7 +104,7 @@ class Measuring:
         total, done = VISITS * sum(costs.values()), 0.0
         for visit in self.session.visits(VISITS):
             self.session.probe_round(self.threads)
-            for task in permuted(self.tasks, visit):
+            for task in permuted(self.tasks, visit, lambda task: task.model):
                 self.session.progress(task.label, done / total)
                 self._visit(task, seconds / VISITS)
                 done += costs[task]
@@ -205,16 +204,3 @@ def round_of(roofs: int, runs: Sequence[float]) -> list[int]:
     for run, seconds in enumerate(runs, roofs):
         order += [*range(roofs)] * max(1, min(BESIDE, round(seconds / BESIDE_SECONDS))) + [run]
     return order
-
-
-def permuted(todo: Sequence[Task], visit: int) -> list[Task]:
-    """The tasks in this pass's order: shuffled, but those of a model in a row: its weights take a while to make."""
-    order = random.Random(visit)
-    models: dict[Model, list[Task]] = {}
-    for task in todo:
-        models.setdefault(task.model, []).append(task)
-    groups = list(models.values())
-    order.shuffle(groups)
-    for group in groups:
-        order.shuffle(group)
-    return [task for group in groups for task in group]
