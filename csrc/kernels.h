@@ -126,6 +126,13 @@ struct rows { /* gelu, gelu_tanh, bias (no r), residual: in place */
     const void *r, *bias;
     int64_t ldx, ldr;
 };
+struct copy_rows { /* y = x; matrices may interleave */
+    const struct kernel *kernel;
+    int64_t threads, running, batch, m, n;
+    const void *x;
+    void *y;
+    int64_t ldx, ldy, stride_x, stride_y;
+};
 struct stream { /* STREAM's operations and reads, `passes` times over n elements; s: the sum that a read makes */
     const struct kernel *kernel;
     int64_t threads, running, passes, n;

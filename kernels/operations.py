@@ -290,6 +290,12 @@ OPERATIONS: Mapping[str, Operation] = {
             flops=lambda d: 2 * d["m"] * d["n"],
             error=lambda inputs, u: 3 * u * sum(np.abs(x) for x in inputs),
         ),
+        Operation(  # K and V into a decoder's cache
+            "copy_rows",
+            "x[batch,m,n] -> y[batch,m,n]",
+            lambda x: x,
+            flops=lambda d: 0,
+        ),
         _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0),
         _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1),
         _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1),

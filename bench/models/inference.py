@@ -172,11 +172,9 @@ class _Decoding(Pass):
 
     def attend(self, i: int, position: int, scores: np.ndarray) -> list[Step]:
         """Layer i: K and V into the cache from `position` on, and attention to all that it then holds."""
-        seen = position + self.length
-        keys, values = self.cache[i, :, :, :seen]
-        to = self.cache[i, :, :, position:seen]
-        append = partial(np.copyto, to, _both(self.qkv, self.model))
-        step = Step("cache", append, hot=2 * to.nbytes)
+        seen, heads = position + self.length, self.model.heads
+        keys, values = (_heads(of[:seen], heads) for of in self.cache[i])
+        step = self.binder.step("cache", "copy_rows", _both(self.qkv), out=self.cache[i, :, position:seen])
         return [step, *self.attention(self.split()[0], keys, values, scores, 1 if self.length == 1 else None)]
 
     def after(self, w: Layer) -> list[Step]:
@@ -206,16 +204,17 @@ class _Decoding(Pass):
         return self.binder.step("lm_head", "gemv", self.weights.head, self.y[-1], out=out, cold=0)
 
 
-def _both(qkv: np.ndarray, model: Model) -> np.ndarray:
-    """K and V of all heads, a view: [2, heads, tokens, head_dim]."""
-    return qkv.reshape(qkv.shape[0], 3, model.heads, model.head_dim)[:, 1:].transpose(1, 2, 0, 3)
+def _both(qkv: np.ndarray) -> np.ndarray:
+    """K and V, a view: [2, tokens, width]."""
+    return qkv.reshape(len(qkv), 3, -1)[:, 1:].swapaxes(0, 1)
 
 
 class Decoder:
     """GPT-2: a prompt enters at once (prefill), then token after token is generated, each the likeliest (greedy).
 
     prompt    tokens of the prompt; 0: none, and the first token has an empty cache
-    capacity  tokens that the KV cache has room for: cache[layer, K or V, head, token, head_dim], allocated here
+    capacity  tokens that the KV cache has room for: cache[layer, K or V, token, head and head_dim], allocated here:
+              what all heads read of a token is one piece of memory
     prefill   the prompt's pass, whose hidden states are `prefill.y`; None without a prompt
     token     the steps of each later position: token[p] reads its token from `next` and writes the one after it there
     logits    [vocabulary], of the last token
@@ -232,7 +231,7 @@ class Decoder:
             raise ValueError(f"prompt: 0 to {capacity} tokens, not {prompt}")
         self.model, self.prompt, self.capacity = model, prompt, capacity
         binder = Binder(_name(weights), threads, backend)
-        self.cache = binder.empty(model.layers, 2, model.heads, capacity, model.head_dim)
+        self.cache = binder.empty(model.layers, 2, capacity, model.width)
         self.logits = binder.empty(model.vocabulary)
         self.prefill: _Decoding | None = None
         one = _Decoding(binder, model, weights, 1, self.cache)

@@ -164,3 +164,12 @@ static void add_to_rows(const struct rows *call) {
 }
 static void run_bias(const struct rows *call) { add_to_rows(call); }
 static void run_residual(const struct rows *call) { add_to_rows(call); }
+
+/* --- y[batch,m,n] = x: a decoder's K and V into its cache. */
+static void run_copy_rows(const struct copy_rows *call) {
+    const int64_t m = call->m, n = call->n;
+    EACH_ROW(call->batch * m * n, call->batch * m, i, {
+        const T *x = (const T *)call->x + i / m * call->stride_x + i % m * call->ldx;
+        memcpy((T *)call->y + i / m * call->stride_y + i % m * call->ldy, x, n * sizeof(T));
+    })
+}

@@ -17,6 +17,7 @@ from support.cases import (
     arguments,
     blocks,
     dimensions,
+    framed,
     make_inputs,
     noting,
     operand_types,
@@ -102,6 +103,21 @@ def test_subnormal_values(kernel: Kernel) -> None:
         left = inputs[0] != 0 if OPERATIONS[kernel.operation].stored else ...
         put(inputs[0], left, subnormal, operand_types(kernel)[0])
         verify(kernel, inputs, threads)
+
+
+@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize(
+    "kernel", [k for k in kernels.KERNELS.values() if k.operation.startswith("gemm_batch")], ids=str, indirect=True
+)
+def test_matrices_that_interleave(kernel: Kernel, m: int) -> None:
+    """B as a cache has it, [token, head, head_dim], in which a row of every head comes before anyone's next."""
+    turned = kernel.operation == "gemm_batch_t"
+    for batch, rows, columns in ((1, 1, 1), (3, 1, 8), (2, 3, 5), (4, 7, 33), (5, 64, 16), (12, 37, 64)):
+        n, k = (rows, columns) if turned else (columns, rows)
+        a, b = make_inputs(kernel, {"batch": batch, "m": m, "n": n, "k": k})
+        apart = framed(b.swapaxes(0, 1), operand_types(kernel)[1], np.nan)[1].swapaxes(0, 1)
+        with noting(f"{batch} matrices of {rows} x {columns}"):
+            verify(kernel, [a, apart], *thread_counts(kernel))
 
 
 each_softmax = pytest.mark.parametrize(

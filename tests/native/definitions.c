@@ -137,12 +137,17 @@ static void stream(const struct call *call, double *y, double *bound) {
     if (is_called(call, "read*")) *y = sum, *bound = 2 * ((double)call->n + 2) * unit(call) * size;
 }
 
+static void copy(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
+    for (int64_t j = 0; j < call->n; j++) y[j] = value(call->operands, g, i, j), bound[j] = 0;
+}
+
 void define(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
     const char *tag = call->kernel->arguments;
     if (!strcmp(tag, "pack")) pack(call, i, y, bound);
     else if (!strcmp(tag, "linear")) linear(call, i, y, bound);
     else if (!strcmp(tag, "pack_linear")) packed_strip(call, i, y, bound);
     else if (!strcmp(tag, "softmax")) softmax(call, g, i, y, bound);
+    else if (!strcmp(tag, "copy_rows")) copy(call, g, i, y, bound);
     else if (!strcmp(tag, "norm")) norm(call, i, y, bound);
     else if (!strcmp(tag, "rows")) along_a_row(call, i, y, bound);
     else if (!strcmp(tag, "stream")) stream(call, y, bound);

@@ -204,6 +204,11 @@ int prepare(struct call *call) {
         *x = (struct softmax){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};
         x->s = in_out(call, batch, m, n), x->scale = positive(call), x->lds = ld(call, 0),
         x->stride_s = stride(call, 0);
+    } else if (!strcmp(tag, "copy_rows")) {
+        struct copy_rows *x = &call->arguments.copy_rows;
+        *x = (struct copy_rows){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};
+        x->x = in(call, batch, m, n), x->y = out(call, batch, m, n), x->ldx = ld(call, 0), x->ldy = ld(call, 1);
+        x->stride_x = stride(call, 0), x->stride_y = stride(call, 1);
     } else if (!strcmp(tag, "norm")) {
         struct norm *x = &call->arguments.norm;
         *x = (struct norm){.kernel = kernel, .threads = threads, .m = m, .n = n};

@@ -92,7 +92,7 @@ static int has(const char *tag, char dimension) {
         const char *tag, *dimensions;
     } rows[] = {{"gemm", "mnk"},   {"pack", "nk"},    {"gemm_batch", "mnk"}, {"gemv", "nk"},
                 {"softmax", "mn"}, {"norm", "mn"},    {"rows", "mn"},        {"stream", "n"},
-                {"peak", ""},      {"linear", "mnk"}, {"pack_linear", "nk"}};
+                {"peak", ""},      {"linear", "mnk"}, {"pack_linear", "nk"}, {"copy_rows", "mn"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].tag, tag)) return strchr(rows[i].dimensions, dimension) != NULL;
     return 1;

@@ -66,6 +66,7 @@ struct call {
         struct gemm gemm;
         struct pack pack;
         struct gemm_batch gemm_batch;
+        struct copy_rows copy_rows;
         struct gemv gemv;
         struct linear linear;
         struct pack_linear pack_linear;

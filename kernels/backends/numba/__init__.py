@@ -36,6 +36,7 @@ _MODULES = {
     "linear.forms": LINEAR,
     "pointwise": (
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
+        "copy_rows",
     ),
     "stream": ("copy", "scale", "add", "triad", "update", "read"),
 }  # fmt: skip

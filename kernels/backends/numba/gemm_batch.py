@@ -12,7 +12,15 @@ from numba import carray
 
 from kernels.arrays import leading_dimension
 from kernels.backends.c import lib
-from kernels.backends.numba.linear.gemv import add_rows, dot_rows
+from kernels.backends.numba.linear.gemv import (
+    STREAMS,
+    add_row,
+    add_rows,
+    add_streams,
+    dot_row,
+    dot_rows,
+    dot_streams,
+)
 from kernels.backends.numba.microkernel import (
     AS_BP,
     AS_BS,
@@ -25,9 +33,9 @@ from kernels.backends.numba.microkernel import (
     tile_table,
 )
 from kernels.backends.numba.packing import pack_strips, pack_transposed
-from kernels.backends.numba.pointers import at, lanes_of, pointer
+from kernels.backends.numba.pointers import at, lanes_of, pointer, zero
 from kernels.backends.numba.settings import inlined
-from kernels.backends.numba.target import MR, TILE_VECTORS, VECTOR_BYTES, plan_target
+from kernels.backends.numba.target import LINE, MR, TILE_VECTORS, VECTOR_BYTES, plan_target
 from kernels.backends.numba.task import Call, call_address, divide_up, launch
 
 
@@ -46,6 +54,54 @@ def gemm_batch(a, b, c, work, sizes, step, t, threads):
         else:
             add_rows(0, z.k, z.n, left, right, z.ldb, to)
         r += h
+
+
+def interleaved(a, b, c, work, sizes, step, t, threads):
+    """Products of one row each whose matrices B interleave: thread t's rows of all of them (step 0), and its share of
+    the matrices of all sums over rows into c (step 1)."""
+    z = carray(sizes, 1)[0]
+    batch, n, ldb, line, whole = z.batch, z.n, z.ldb, z.line, z.whole
+    if step == 1:
+        for g in range(batch * t // threads, batch * (t + 1) // threads):
+            for j in range(n):
+                total = zero(c)
+                for s in range(threads):
+                    if z.rows * s // threads < z.rows * (s + 1) // threads:
+                        total += work[(s * batch + g) * line + j]
+                c[g * z.stride_c + j] = total
+        return
+    first, end = z.rows * t // threads, z.rows * (t + 1) // threads
+    each, k = (end - first) // STREAMS, z.k
+    own = z.transposed == 0 and threads > 1
+    sums, apart = (at(work, t * batch * line), line) if own else (c, z.stride_c)
+    i, streams = first, each > 0
+    while i < end:
+        for g in range(batch):
+            x, w, to = at(a, g * z.stride_a), at(b, g * z.stride_b + i * ldb), at(sums, g * apart)
+            if z.transposed:
+                if streams:
+                    dot_streams(w, ldb, each, x, whole, at(to, i))
+                else:
+                    dot_row(w, ldb, 0, x, whole, at(to, i))
+            elif streams:
+                add_streams(at(x, i), each, w, ldb, to, whole, i > first)
+            else:
+                add_row(at(x, i), 0, w, ldb, to, whole, i > first)
+        i += 1
+        if streams and i == first + each:
+            i, streams = first + STREAMS * each, False
+    for g in range(batch):  # what is no whole vector
+        x, w, to = at(a, g * z.stride_a), at(b, g * z.stride_b), at(sums, g * apart)
+        if z.transposed:
+            for i in range(first, end):
+                for p in range(whole, k):
+                    to[i] += x[p] * w[i * ldb + p]
+        else:
+            for j in range(whole, n):
+                total = zero(c)
+                for i in range(first, end):
+                    total += x[i] * w[i * ldb + j]
+                to[j] = total
 
 
 @inlined
@@ -81,6 +137,8 @@ def small_product(z, m, a, b, c, strips):
 
 def _prepare(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, transposed: bool) -> Call:
     (batch, m, k), n, size = a.shape, c.shape[2], c.itemsize
+    if m == 1 and b.strides[0] < b.strides[1]:
+        return _prepare_interleaved(a, b, c, threads, transposed)
     plan, lanes = lib.plan_gemm_batch(plan_target(size), lib.host_caches(), m, n, k), VECTOR_BYTES // size
     ends = sorted({*range(0, batch * m + 1, m), *(batch * m * t // threads for t in range(threads))})
     needed = set()
@@ -97,6 +155,17 @@ def _prepare(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, transpos
         stride_a=a.strides[0] // size, stride_b=b.strides[0] // size, stride_c=c.strides[0] // size,
         transposed=int(transposed), kc=plan.kc, nc=plan.nc, b_thread=plan.b_thread,
         tiles=tile_table(size, needed),
+    )  # fmt: skip
+
+
+def _prepare_interleaved(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, transposed: bool) -> Call:
+    (batch, _, k), n, size = a.shape, c.shape[2], c.itemsize
+    lanes, line, sums = VECTOR_BYTES // size, -(-n * size // LINE) * LINE // size, not transposed and threads > 1
+    return launch(
+        interleaved, a, b, c, threads, 1 + sums, threads * batch * line if sums else 1,
+        batch=batch, n=n, k=k, rows=n if transposed else k, ldb=leading_dimension(b), line=line,
+        whole=k - k % (2 * lanes) if transposed else n - n % lanes, transposed=int(transposed),
+        stride_a=a.strides[0] // size, stride_b=b.strides[0] // size, stride_c=c.strides[0] // size,
     )  # fmt: skip
 
 

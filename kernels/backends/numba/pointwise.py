@@ -180,6 +180,15 @@ def add_to(a, b, c, work, sizes, step, t, threads):
         add_to_row(z.n, at(c, i * z.ldc), at(a, i * z.lda), b)
 
 
+def copy_rows(a, b, c, work, sizes, step, t, threads):
+    """c = a, matrix by matrix and row by row."""
+    z = carray(sizes, 1)[0]
+    for i in range(z.rows * t // threads, z.rows * (t + 1) // threads):
+        x, y = at(a, i // z.m * z.stride_a + i % z.m * z.lda), at(c, i // z.m * z.stride_c + i % z.m * z.ldc)
+        for j in range(z.n):
+            y[j] = x[j]
+
+
 def _team(elements: int, threads: int) -> int:
     return 1 if elements <= ONE_THREAD_ELEMENTS else threads
 
@@ -223,6 +232,14 @@ def prepare_layer_norm(
 def prepare_residual(r: np.ndarray | None, bias: np.ndarray, x: np.ndarray, threads: int) -> Call:
     (m, n), lda = x.shape, 0 if r is None else leading_dimension(r)
     return launch(add_to, r, bias, x, _team(x.size, threads), m=m, n=n, lda=lda, ldc=leading_dimension(x))
+
+
+def prepare_copy_rows(x: np.ndarray, y: np.ndarray, threads: int) -> Call:
+    (batch, m, n), size = x.shape, x.itemsize
+    return launch(
+        copy_rows, x, x, y, _team(x.size, threads), rows=batch * m, m=m, n=n, lda=leading_dimension(x),
+        ldc=leading_dimension(y), stride_a=x.strides[0] // size, stride_c=y.strides[0] // size,
+    )  # fmt: skip
 
 
 prepare_softmax = functools.partial(_softmax, causal=False)
