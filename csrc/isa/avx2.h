@@ -64,5 +64,3 @@ static inline void store_narrow(void *p, __m256i v, int bytes) {
 }
 #define STORE_BYTES(p, v) store_narrow(p, v, 1)
 #define STORE_SHORTS(p, v) store_narrow(p, v, 2)
-/* Of a tile; Zen 3: 4 rows of 2 strips beat 5 x 2, 6 x 2 and 8 x 1, whose sums of groups and of all don't fit. */
-#define NIBBLE_ROWS 4

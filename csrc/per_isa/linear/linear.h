@@ -3,9 +3,7 @@
  * once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows that fill half of
  * L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next; or, where widening
  * takes long, f32's five loops multiply copies of the strips in f32. */
-#if WEIGHT_BITS == 4 && defined NIBBLE_ROWS
-#define LINEAR_ROWS NIBBLE_ROWS
-#elif MR > 8
+#if MR > 8
 #define LINEAR_ROWS 8
 #else
 #define LINEAR_ROWS MR
@@ -103,6 +101,7 @@ struct linear_form { /* one operation's tiles by height, v strips wide and one, 
         int v;
         linear_tile *wide, *one;
     } tiles[LINEAR_ROWS + 1];
+    int64_t rows; /* the tallest */
     void (*prepare)(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed);
     int64_t (*row_bytes)(const struct linear_plan *z); /* of x, prepared */
 };
@@ -113,8 +112,8 @@ static void run_form(const struct linear *call, const struct linear_form *form) 
     const T *x = call->x;
     const uint8_t *w = call->w;
     T *y = call->y;
-    const int64_t tiles = divide_up(m, LINEAR_ROWS), row = form->row_bytes(&z);
-    const int64_t blocks = divide_up(tiles, max(host_caches()->l2 / 2 / (row * LINEAR_ROWS), 1));
+    const int64_t tiles = divide_up(m, form->rows), row = form->row_bytes(&z);
+    const int64_t blocks = divide_up(tiles, max(host_caches()->l2 / 2 / (row * form->rows), 1));
     const int v = form->tiles[divide_up(m, tiles)].v; /* the same for all of several tiles: see STRIPS */
 #pragma omp parallel num_threads(call->threads)
     {
@@ -148,12 +147,11 @@ static void run_form(const struct linear *call, const struct linear_form *form) 
 static int64_t form_workspace(const struct linear *call, const struct linear_form *form) {
     const struct linear_plan z = plan_linear(&target, call->n, call->k);
     const int64_t bytes = round_up(form->row_bytes(&z) * call->m, CACHE_LINE);
-    return call->m <= LINEAR_ROWS ? bytes * call->threads : bytes;
+    return call->m <= form->rows ? bytes * call->threads : bytes;
 }
 
 static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
 
-#define EACH_ROWS PASTE(HEIGHTS_, LINEAR_ROWS) /* every height of a tile */
 #define LINEAR_TILE(name, h)                                                                                           \
     static void name##_##h(const struct linear_plan *z, const void *x, const struct strips *strips) {                  \
         name(h, STRIPS(h), z, x, strips);                                                                              \
@@ -162,18 +160,20 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
         name(h, 1, z, x, strips);                                                                                      \
     }
 #define LINEAR_ROW(name, h) [h] = {STRIPS(h), name##_##h, name##_##h##_1},
-#define LINEAR_FORM(name, prepare, row_bytes)                                                                          \
-    EACH_ROWS(LINEAR_TILE, name)                                                                                       \
-    static const struct linear_form name##_form = {{EACH_ROWS(LINEAR_ROW, name)}, prepare, row_bytes};
+#define LINEAR_FORM(name, rows, prepare, row_bytes)                                                                    \
+    PASTE(HEIGHTS_, rows)(LINEAR_TILE, name) static const struct linear_form name##_form = {                           \
+        {PASTE(HEIGHTS_, rows)(LINEAR_ROW, name)}, rows, prepare, row_bytes};
 
 /* The same width for all heights of which there may be several tiles. With 16 registers three strips of three rows of
  * 4-bit weights, which need constants, beat four (Zen 3), and the sums of all groups are in memory. */
 #if WEIGHT_BITS == 4 && REGISTERS == 16
+#define F32_ROWS 4
 #define STRIPS(h) ((h) < 4 ? 3 : 2)
 #else
-#define STRIPS(h) (2 * (h) >= LINEAR_ROWS ? TILE_VECTORS(LINEAR_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
+#define F32_ROWS LINEAR_ROWS
+#define STRIPS(h) (2 * (h) >= F32_ROWS ? TILE_VECTORS(F32_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
 #endif
-LINEAR_FORM(multiply, prepare, f32_row_bytes)
+LINEAR_FORM(multiply, F32_ROWS, prepare, f32_row_bytes)
 #if !INTEGER /* a weight is widened by one instruction, as well in each tile */
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
 static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }
