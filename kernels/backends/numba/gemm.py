@@ -76,13 +76,15 @@ def block_start(z, block):
 def gemm(a, b, c, work, sizes, step, t, threads):
     """C = A B in five loops around the register tile; without ldb B comes packed, as strips of all k.
 
-    Each step multiplies one block of A and then packs the next; scratch memory holds two.
+    Weights that are only stored are widened, a panel for all row tiles: see linear/widening.py. Each step multiplies
+    one block of A and then packs the next; scratch memory holds two.
     """
     z = carray(sizes, 1)[0]
     if step > 0 and t // z.across < z.down:  # threads outside the grid only pack A
         jc, pc, ic = block_start(z, step - 1)
         lanes, line, k, ldb, width = lanes_of(b), LINE // z.itemsize, z.k, z.ldb, z.width
         nb, mb, kb = min(z.nc, z.n - jc), min(z.mc, z.m - ic), min(z.kc, k - pc)
+        deep = (kb + z.block_k - 1) // z.block_k * z.block_k
         column, row, tiles = t % z.across, t // z.across, (mb + MR - 1) // MR
         tile, last = tiles * row // z.down, tiles * (row + 1) // z.down
         first, end = share_start(nb, z.unit, column, z.across), share_start(nb, z.unit, column + 1, z.across)
@@ -96,10 +98,15 @@ def gemm(a, b, c, work, sizes, step, t, threads):
                     prefetch(at(b, p * ldb + j))
         for jr in range(first, end, width):  # LOOP 2: panels of B; LOOP 1: tiles of A
             columns, more, strided = min(width, end - jr), jr + width < end, at(b, pc * ldb + jc + jr)
-            kept = at(mine, (jr - first) // width % z.panels * kb * width)
-            panel, stride, form = kept, kb * lanes, AP_BP
-            ahead[NEXT], ahead[MASK] = address(at(kept, kb * width)), 0 if more else NEVER
-            if ldb == 0:
+            kept = at(mine, (jr - first) // width % z.panels * deep * width)
+            panel, stride, form = kept, deep * lanes, AP_BP
+            ahead[NEXT], ahead[MASK] = address(at(kept, deep * width)), 0 if more else NEVER
+            if z.widen > 0:
+                if ic == 0:
+                    strips, weights = (columns + lanes - 1) // lanes, at(b, (jc + jr) // lanes * z.strip)
+                    call_address(z.widen, pc // z.block_k, deep // z.block_k, strips, weights, z.strip, z.scales, kept)
+                    ahead[MASK] = NEVER
+            elif ldb == 0:
                 panel, stride = at(b, (jc + jr) * k + pc * lanes), k * lanes
                 ahead[NEXT] = address(at(panel, width * k))
                 if z.m <= STREAMED_ROWS:
@@ -134,10 +141,17 @@ def _panel_widths(n: int, plan: Any) -> set[int]:
     return set().union(*(panel_widths(end - start, plan.width) for start, end in pairwise(starts)))
 
 
-def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, ldb: int) -> Call:
-    """The five loops, in planned blocks, with those tiles compiled that they need. Without ldb B is packed."""
+def prepare_blocks(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, ldb: int, target: Any = None, **stored: int
+) -> Call:
+    """The five loops, in planned blocks, with those tiles compiled that they need. Without ldb B is packed.
+
+    Of weights that are only stored: their target, where what widens them is, words between strips and of its scales.
+    """
     (m, k), n, size = a.shape, c.shape[1], c.itemsize
-    plan = lib.plan_gemm(plan_target(size), lib.host_caches(), threads, ldb == 0, m, n, k)
+    stored = stored or {"widen": 0, "strip": 0, "scales": 0}
+    packed = ldb == 0 and target is None
+    plan = lib.plan_gemm(target or plan_target(size), lib.host_caches(), threads, packed, m, n, k)
     lanes, needed = VECTOR_BYTES // size, set()
     for ic in range(0, m, plan.mc):
         heights = tile_heights(min(plan.mc, m - ic))
@@ -153,13 +167,14 @@ def _prepare_blocks(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int, l
         m=m, n=n, k=k, lda=leading_dimension(a), ldb=ldb, ldc=leading_dimension(c), kc=plan.kc, mc=plan.mc, nc=plan.nc,
         width=plan.width, unit=plan.unit, panels=plan.panels, across=plan.across, down=plan.down, a_block=plan.a_block,
         b_thread=plan.b_thread, blocks=plan.blocks, tiles=tile_table(size, needed),
+        block_k=target.block_k if target else 1, **stored,
     )  # fmt: skip
 
 
 def prepare_gemm(a: np.ndarray, b: np.ndarray, c: np.ndarray, threads: int) -> Call:
     if len(a) <= SKINNY_ROWS:
         return prepare_gemm_skinny(a, b, c, threads)
-    return _prepare_blocks(a, b, c, threads, leading_dimension(b))
+    return prepare_blocks(a, b, c, threads, leading_dimension(b))
 
 
-prepare_gemm_prepacked = functools.partial(_prepare_blocks, ldb=0)
+prepare_gemm_prepacked = functools.partial(prepare_blocks, ldb=0)

@@ -1,8 +1,9 @@
-"""linear and linear_a8: one loop for every number of rows, as csrc/per_isa/linear/linear.h has it, and why."""
+"""linear and linear_a8: one loop for few rows, and where it serves more; see csrc/per_isa/linear/linear.h."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,23 @@ from numba import carray, types
 
 from kernels.arrays import leading_dimension
 from kernels.backends import c
+from kernels.backends.numba.gemm import prepare_blocks
 from kernels.backends.numba.linear.rounding import compiled_rounding, row_words
 from kernels.backends.numba.linear.tile import compiled_tile, most_rows, strips
+from kernels.backends.numba.linear.widening import compiled_widening
 from kernels.backends.numba.packing import pack_a
 from kernels.backends.numba.pointers import at
 from kernels.backends.numba.target import ISA, L2, LINE, VECTOR_BYTES
 from kernels.backends.numba.task import Call, c_function, call_address, divide_up, launch, pointer_to
+from kernels.types import TYPES
 
 LANES = VECTOR_BYTES // 4
+
+
+def direct_rows(element: str) -> float:
+    """Of x, up to which each tile of linear widens weights by itself: all, where that takes one instruction."""
+    bits = TYPES[element].bits
+    return math.inf if bits >= 16 else 8 if bits >= 8 else 4
 
 
 @functools.cache
@@ -70,8 +80,14 @@ def linear(x, w, y, work, sizes, step, t, threads):
 
 def _prepare(operation: str, x: np.ndarray, w: np.ndarray, y: np.ndarray, threads: int, element: str) -> Call:
     (m, k), n = x.shape, y.shape[1]
-    plan = c.lib.plan_linear(c.target(ISA, element), n, k)
+    target = c.target(ISA, element)
+    plan = c.lib.plan_linear(target, n, k)
     rounding = operation == "linear_a8"
+    if not rounding and m > direct_rows(element):
+        widen = compiled_widening(element, target.block_k).address
+        return prepare_blocks(
+            x, w, y, threads, 0, target, widen=widen, strip=plan.strip // 4, scales=plan.scales // 4
+        )  # fmt: skip
     row = row_words(element, plan.k) if rounding else plan.k
     most = most_rows(element)
     tiles = divide_up(m, most)
