@@ -187,15 +187,12 @@ def _numba_rows() -> list[Kernel]:
         inputs = [x.data if isinstance(x, Packed) else x for x in given]
         return exclusive(numba.binder(operation, element)(*inputs, out=out, threads=threads), threads)
 
-    def pack(element: str, b: np.ndarray, threads: int) -> Any:
-        return numba.pack(b, element, threads)
-
     rows, refusal = [], numba.refusal()
     most = 1 if refusal else numba.threads_available()
     for operation, element in numba.OPERATIONS:
         op = OPERATIONS[operation]
-        calls = partial(bind, operation, element), partial(pack, element) if op.packed else None
-        reason = refusal or numba.missing(element)
+        calls = partial(bind, operation, element), partial(numba.pack, operation, element) if op.packed else None
+        reason = refusal or numba.missing(operation, element)
         rows.append(Kernel(operation, op.types_for(element), "numba", numba.isa(), reason, most, *calls))
     return rows
 

@@ -160,9 +160,10 @@ with pinned(1):
 @pytest.mark.skipif(backend.isa() not in ("avx2", "avx512"), reason="no dot products of its own")
 def test_an_instruction_that_llvm_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under another name of the CPU: what needs it isn't run, all else is."""
-    assert backend.missing("i4g32") is None
+    assert backend.missing("linear", "i4g32") is backend.missing("gemv_csr", "f32") is None
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", dict)
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "x86-64")
-    reason = backend.missing("i4g32")
-    assert reason is not None and reason.startswith("LLVM has no avx") and reason.endswith(", x86-64")
-    assert backend.missing("bf16") is backend.missing("f32") is None
+    for operation, element in (("linear", "i4g32"), ("gemv_csr", "f32")):
+        reason = backend.missing(operation, element)
+        assert reason is not None and reason.startswith("LLVM has no avx") and reason.endswith(", x86-64")
+    assert backend.missing("linear", "bf16") is backend.missing("gemv", "f32") is None

@@ -22,6 +22,8 @@ import numpy as np
 from kernels.backends import c
 from kernels.cpus import started_with
 from kernels.operations import LINEAR
+from kernels.operations import OPERATIONS as DEFINED
+from kernels.sparse import pack as pack_sparse
 from kernels.types import DTYPES, TYPES
 
 # Numba's default is the CPUs of the thread that imports it, which may be pinned to one of them by then.
@@ -38,6 +40,7 @@ _MODULES = {
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
         "copy_rows",
     ),
+    "linear.sparse": ("gemv_2_4", "gemv_csr", "gemv_csr16"),
     "stream": ("copy", "scale", "add", "triad", "update", "read"),
 }  # fmt: skip
 """Module of this package -> its operations, each with a prepare_<operation>(*inputs, out, threads)."""
@@ -78,10 +81,12 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
     return bind
 
 
-def pack(b: np.ndarray, dtype: str, threads: int = 1) -> np.ndarray:
-    """Weights as gemm_prepacked or linear reads them: B[k, n] in strips of one vector; 1-D, aligned to 64 bytes."""
+def pack(operation: str, dtype: str, b: np.ndarray, threads: int = 1) -> np.ndarray:
+    """Weights as an operation's kernels read them; 1-D, aligned to 64 bytes."""
     from kernels.backends.numba import packing, target
 
+    if DEFINED[operation].stored:
+        return pack_sparse(operation, TYPES[dtype], 8, b)
     if not TYPES[dtype].native:  # in the order of C's kernels for the ISA, by C: it has one definition
         return c.pack("linear", dtype, target.ISA, b, threads)
     return packing.pack(b, threads)
@@ -137,13 +142,16 @@ def refusal() -> str | None:
 
 _DOT_PRODUCTS = {"avx2": "avx2", "avx512": "avx512bw"}
 """ISA: what LLVM calls the instructions that its dot products of stored integers are made of."""
+_SPARSE = {"avx2": "avx2", "avx512": "avx2"}
+"""ISA: those of products with weights without their zeros."""
 
 
-def missing(element: str) -> str | None:
-    """Why nothing is run on an element type where other types can be: LLVM lacks its instructions; or None."""
+def missing(operation: str, element: str) -> str | None:
+    """Why an operation isn't run on an element type where others are: LLVM lacks its instructions; or None."""
     from llvmlite import binding
 
-    needed = None if element in (*DTYPES, "bf16", "f16") else _DOT_PRODUCTS.get(isa())
+    sums = {} if element in (*DTYPES, "bf16", "f16") else _DOT_PRODUCTS
+    needed = (_SPARSE if DEFINED[operation].stored else sums).get(isa())
     if needed is None or binding.get_host_cpu_features().get(needed):
         return None
     return f"LLVM has no {needed} under this CPU's name, {binding.get_host_cpu_name()}"

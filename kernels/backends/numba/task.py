@@ -20,7 +20,7 @@ from numba import carray, cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels import _native
+from kernels._native import __file__ as native
 from kernels.arrays import Scratch
 from kernels.backends.numba.settings import CACHED, cache_lock, jit
 from kernels.types import DTYPES, TYPES
@@ -51,7 +51,7 @@ wait_for_team = types.ExternalFunction("GOMP_barrier", types.void())
 fork_team = types.ExternalFunction("GOMP_parallel", types.void(types.intp, types.intp, types.uintc, types.uintc))
 # Those of the library that the C extension runs on: one pool.
 for _function in thread_number, team_size, wait_for_team, fork_team:
-    _address = ctypes.cast(ctypes.CDLL(_native.__file__)[_function.symbol], ctypes.c_void_p).value
+    _address = ctypes.cast(ctypes.CDLL(native)[_function.symbol], ctypes.c_void_p).value
     binding.add_symbol(_function.symbol, _address)
 
 _RUN = np.dtype([(field, np.int64) for field in ("task", "steps", "a", "b", "c", "work", "sizes", "threads")])
