@@ -133,6 +133,19 @@ struct copy_rows { /* y = x; matrices may interleave */
     void *y;
     int64_t ldx, ldy, stride_x, stride_y;
 };
+struct embed { /* y = a row of table */
+    const struct kernel *kernel;
+    int64_t threads, running, n, k;
+    const void *table, *i;
+    void *y;
+    int64_t ldtable;
+};
+struct argmax {
+    const struct kernel *kernel;
+    int64_t threads, running, n;
+    const void *x;
+    void *i;
+};
 struct stream { /* STREAM's operations and reads, `passes` times over n elements; s: the sum that a read makes */
     const struct kernel *kernel;
     int64_t threads, running, passes, n;

@@ -112,6 +112,17 @@ def rounded_to_8_bits(x: np.ndarray) -> np.ndarray:
     return rounded.reshape(m, -1)[:, :k]
 
 
+def row(table: np.ndarray, i: np.ndarray) -> np.ndarray:
+    """table[i], i a number: one that is beyond the table is the nearest of its rows, NaN row 0."""
+    found: np.ndarray = table[int(min(i[0], len(table) - 1)) if i[0] >= 0 else 0]
+    return found
+
+
+def argmax(x: np.ndarray) -> np.ndarray:
+    """Where the largest element is first, or the first NaN, [1]: as a number, exact up to 2^24 in f32."""
+    return np.array([np.argmax(x)], np.float64)
+
+
 def total(a: np.ndarray) -> np.ndarray:
     """The sum of all of it, [1]."""
     return np.array([a.sum()])

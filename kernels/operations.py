@@ -296,6 +296,8 @@ OPERATIONS: Mapping[str, Operation] = {
             lambda x: x,
             flops=lambda d: 0,
         ),
+        Operation("embed", "table[n,k] i[1] -> y[k]", definitions.row, flops=lambda d: 0),
+        Operation("argmax", "x[n] -> i[1]", definitions.argmax, flops=lambda d: 0),
         _stream("copy", "a[n] -> c[n]", lambda a: a, flops=0),
         _stream("scale", "c[n] -> b[n]", lambda c: SCALAR * c, flops=1),
         _stream("add", "a[n] b[n] -> c[n]", lambda a, b: a + b, flops=1),

@@ -7,6 +7,7 @@ one token they are read unpacked, row by row. Weights that are only stored are p
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -50,7 +51,7 @@ class Pass:
     def __init__(self, binder: Binder, model: Model, weights: Weights, length: int) -> None:
         self.binder, self.model, self.weights, self.length = binder, model, weights, length
         d, f, h = model.width, model.ffn, model.heads
-        self.tokens = np.zeros(length, np.int64)
+        self.tokens = np.zeros(length, np.int64) if length > 1 else binder.empty(1)
         self.x, self.y, self.r = (binder.empty(length, d) for _ in range(3))
         self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * d, d, f))
         self.scores = binder.empty(together(h, length, self.x.itemsize, binder.threads), length, length)
@@ -68,11 +69,16 @@ class Pass:
 
     def embed(self, position: int = 0) -> list[Step]:
         """x = tokens' embeddings + positions' + the first segment's."""
-        w, binder = self.weights, self.binder
-        take = partial(np.take, w.tokens, self.tokens, axis=0, out=self.x, mode="clip")  # else it buffers
+        w, binder, each = self.weights, self.binder, self.x.nbytes
+        if self.length == 1:
+            row = binder.step("embedding", "embed", w.tokens, self.tokens, out=self.x[0])
+            step = replace(row, cold=each, hot=each)  # of the table it reads a row
+        else:
+            take = partial(np.take, w.tokens, self.tokens, axis=0, out=self.x, mode="clip")  # else it buffers
+            step = Step("embedding", take, cold=each, hot=each)
         rows = w.positions[position : position + self.length]
         return [
-            Step("embedding", take, cold=self.x.nbytes, hot=self.x.nbytes),
+            step,
             binder.step("embedding", "residual", self.x, rows, w.segment, out=self.x, cold=1),
         ]
 
@@ -195,7 +201,7 @@ class _Decoding(Pass):
         return [
             self.norm(self.x, self.weights.norm, self.y),
             self._logits(logits),
-            Step("argmax", partial(np.argmax, logits, out=chosen[0, ...]), hot=logits.nbytes),
+            self.binder.step("argmax", "argmax", logits, out=chosen),
         ]
 
     def _logits(self, out: np.ndarray) -> Step:
@@ -216,7 +222,8 @@ class Decoder:
     capacity  tokens that the KV cache has room for: cache[layer, K or V, token, head and head_dim], allocated here:
               what all heads read of a token is one piece of memory
     prefill   the prompt's pass, whose hidden states are `prefill.y`; None without a prompt
-    token     the steps of each later position: token[p] reads its token from `next` and writes the one after it there
+    token     the steps of each later position: token[p] reads its token from `next`, where it is a number of the
+              weights' type, and writes the one after it there
     logits    [vocabulary], of the last token
     backend   whose kernels run it, one of BACKENDS
 
@@ -229,6 +236,8 @@ class Decoder:
         _length("capacity", capacity, model)
         if not 0 <= prompt <= capacity:
             raise ValueError(f"prompt: 0 to {capacity} tokens, not {prompt}")
+        if model.vocabulary > (most := 2 ** (np.finfo(weights.tokens.dtype).nmant + 1)):
+            raise ValueError(f"{model.name}: a vocabulary of {model.vocabulary}; numbers up to {most} are exact")
         self.model, self.prompt, self.capacity = model, prompt, capacity
         binder = Binder(_name(weights), threads, backend)
         self.cache = binder.empty(model.layers, 2, capacity, model.width)

@@ -173,3 +173,46 @@ static void run_copy_rows(const struct copy_rows *call) {
         memcpy((T *)call->y + i / m * call->stride_y + i % m * call->ldy, x, n * sizeof(T));
     })
 }
+
+/* --- y[k] = row i of table[n,k]: a token's embedding. i is a number: the nearest row that there is, 0 for NaN. */
+static void run_embed(const struct embed *call) {
+    const T at = *(const T *)call->i;
+    const int64_t row = at >= 0 ? at < (T)call->n ? min((int64_t)at, call->n - 1) : call->n - 1 : 0;
+    memcpy(call->y, (const T *)call->table + row * call->ldtable, call->k * sizeof(T));
+}
+
+/* --- i = where x[n] has its largest element first, or its first NaN. Element by element only in the first block of
+ * SPAN that has the largest of all. */
+#define SPAN 1024
+static void run_argmax(const struct argmax *call) {
+    const T *x = call->x;
+    const int64_t n = call->n;
+    T top = -(T)__builtin_inff();
+    int64_t found = 0;
+    for (int64_t first = 0, end; first < n; first = end) {
+        end = min(n, first + SPAN);
+        vec most[4];
+        UNROLLED (4, int q = 0; q < 4; q++) most[q] = (vec){0} - (T)__builtin_inff();
+        mask strange = most[0] != most[0];
+        int64_t j = first;
+        for (; j + 4 * LANES <= end; j += 4 * LANES) /* four chains */
+            UNROLLED (4, int q = 0; q < 4; q++) {
+                const vec v = load(x + j + q * LANES);
+                most[q] = larger(v, most[q]), strange |= v != v;
+            }
+        for (; j < end; j += LANES) {
+            const vec v = take(x + j, end - j, x[first]);
+            most[0] = larger(v, most[0]), strange |= v != v;
+        }
+        const int is_nan = largest(CHOOSE(strange, (vec){0} + 1, (vec){0})) > 0;
+        const T here = largest(larger(larger(most[0], most[1]), larger(most[2], most[3])));
+        if (is_nan || here > top) found = first, top = here;
+        if (is_nan) {
+            while (x[found] == x[found]) found++;
+            *(T *)call->i = (T)found;
+            return;
+        }
+    }
+    while (x[found] != top) found++;
+    *(T *)call->i = (T)found;
+}

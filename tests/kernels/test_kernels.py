@@ -120,6 +120,22 @@ def test_matrices_that_interleave(kernel: Kernel, m: int) -> None:
             verify(kernel, [a, apart], *thread_counts(kernel))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", ["c", "numba"])
+def test_tokens_that_are_numbers(backend: str, dtype: str) -> None:
+    """argmax: the first of equals, the first NaN; embed: a row that there is, whatever number asks for it."""
+    argmax, embed = (kernels.find(name, dtype, backend) for name in ("argmax", "embed"))
+    x = np.zeros(5000, DTYPES[dtype])
+    x[[1500, 4999]] = 3
+    assert argmax(x)[0] == 1500
+    assert argmax(np.full(2000, -np.inf, DTYPES[dtype]))[0] == 0
+    x[[2047, 4000]] = np.nan
+    assert argmax(x)[0] == 2047
+    table = np.arange(12, dtype=DTYPES[dtype]).reshape(4, 3)
+    for i, row in ((0, 0), (2, 2), (3, 3), (4, 3), (np.inf, 3), (-1, 0), (-np.inf, 0), (np.nan, 0)):
+        assert (embed(table, np.array([i], DTYPES[dtype])) == table[row]).all()
+
+
 each_softmax = pytest.mark.parametrize(
     "kernel", [k for k in kernels.KERNELS.values() if k.operation.startswith("softmax")], ids=str, indirect=True
 )

@@ -165,6 +165,8 @@ def test_refused() -> None:
         Decoder(GPT2, weights, 21, 20)
     with pytest.raises(ValueError, match="backend must be c or numba, not 'blas'"):
         Encoder(BERT, random_weights(BERT), 40, backend="blas")
+    with pytest.raises(ValueError, match="a vocabulary of 16777217; numbers up to 16777216 are exact"):
+        Decoder(replace(GPT2, vocabulary=(1 << 24) + 1), weights, 2, 20)
     decoder = Decoder(GPT2, weights, 2, 20)
     for tokens, message in (([1, 101], "tokens must be 0 to 100"), ([1], "2 tokens, not of shape")):
         with pytest.raises(ValueError, match=message):

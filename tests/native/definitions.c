@@ -141,12 +141,26 @@ static void copy(const struct call *call, int64_t g, int64_t i, double *y, doubl
     for (int64_t j = 0; j < call->n; j++) y[j] = value(call->operands, g, i, j), bound[j] = 0;
 }
 
+static void embed(const struct call *call, double *y, double *bound) {
+    const double i = value(call->operands + 1, 0, 0, 0), last = (double)(call->n - 1);
+    for (int64_t j = 0; j < call->k; j++) y[j] = value(call->operands, 0, (int64_t)fmin(i, last), j), bound[j] = 0;
+}
+
+static void argmax(const struct call *call, double *y, double *bound) {
+    int64_t found = 0;
+    for (int64_t j = 1; j < call->n; j++)
+        if (value(call->operands, 0, 0, j) > value(call->operands, 0, 0, found)) found = j;
+    *y = (double)found, *bound = 0;
+}
+
 void define(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
     const char *tag = call->kernel->arguments;
     if (!strcmp(tag, "pack")) pack(call, i, y, bound);
     else if (!strcmp(tag, "linear")) linear(call, i, y, bound);
     else if (!strcmp(tag, "pack_linear")) packed_strip(call, i, y, bound);
     else if (!strcmp(tag, "softmax")) softmax(call, g, i, y, bound);
+    else if (!strcmp(tag, "embed")) embed(call, y, bound);
+    else if (!strcmp(tag, "argmax")) argmax(call, y, bound);
     else if (!strcmp(tag, "copy_rows")) copy(call, g, i, y, bound);
     else if (!strcmp(tag, "norm")) norm(call, i, y, bound);
     else if (!strcmp(tag, "rows")) along_a_row(call, i, y, bound);

@@ -204,6 +204,14 @@ int prepare(struct call *call) {
         *x = (struct softmax){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};
         x->s = in_out(call, batch, m, n), x->scale = positive(call), x->lds = ld(call, 0),
         x->stride_s = stride(call, 0);
+    } else if (!strcmp(tag, "embed")) {
+        struct embed *x = &call->arguments.embed;
+        *x = (struct embed){.kernel = kernel, .threads = threads, .n = n, .k = k};
+        x->table = in(call, 1, n, k), x->i = positive(call), x->y = out(call, 1, 1, k), x->ldtable = ld(call, 0);
+    } else if (!strcmp(tag, "argmax")) {
+        struct argmax *x = &call->arguments.argmax;
+        *x = (struct argmax){.kernel = kernel, .threads = threads, .n = n};
+        x->x = in(call, 1, 1, n), x->i = out(call, 1, 1, 1);
     } else if (!strcmp(tag, "copy_rows")) {
         struct copy_rows *x = &call->arguments.copy_rows;
         *x = (struct copy_rows){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};

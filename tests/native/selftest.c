@@ -90,9 +90,9 @@ static void one_shape(int64_t index, int64_t threads, struct caches host) {
 static int has(const char *tag, char dimension) {
     static const struct {
         const char *tag, *dimensions;
-    } rows[] = {{"gemm", "mnk"},   {"pack", "nk"},    {"gemm_batch", "mnk"}, {"gemv", "nk"},
-                {"softmax", "mn"}, {"norm", "mn"},    {"rows", "mn"},        {"stream", "n"},
-                {"peak", ""},      {"linear", "mnk"}, {"pack_linear", "nk"}, {"copy_rows", "mn"}};
+    } rows[] = {{"gemm", "mnk"},       {"pack", "nk"},      {"gemm_batch", "mnk"}, {"gemv", "nk"}, {"softmax", "mn"},
+                {"norm", "mn"},        {"rows", "mn"},      {"stream", "n"},       {"peak", ""},   {"linear", "mnk"},
+                {"pack_linear", "nk"}, {"copy_rows", "mn"}, {"embed", "nk"},       {"argmax", "n"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].tag, tag)) return strchr(rows[i].dimensions, dimension) != NULL;
     return 1;

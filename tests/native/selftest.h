@@ -67,6 +67,8 @@ struct call {
         struct pack pack;
         struct gemm_batch gemm_batch;
         struct copy_rows copy_rows;
+        struct embed embed;
+        struct argmax argmax;
         struct gemv gemv;
         struct linear linear;
         struct pack_linear pack_linear;

@@ -38,7 +38,7 @@ _MODULES = {
     "linear.forms": LINEAR,
     "pointwise": (
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
-        "copy_rows",
+        "copy_rows", "embed", "argmax",
     ),
     "linear.sparse": ("gemv_2_4", "gemv_csr", "gemv_csr16"),
     "stream": ("copy", "scale", "add", "triad", "update", "read"),

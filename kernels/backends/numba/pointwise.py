@@ -189,6 +189,26 @@ def copy_rows(a, b, c, work, sizes, step, t, threads):
             y[j] = x[j]
 
 
+def embed(a, b, c, work, sizes, step, t, threads):
+    """c = row b[0] of a: the nearest that there is, 0 for NaN."""
+    z, row = carray(sizes, 1)[0], 0
+    if b[0] >= 0:
+        row = int(b[0]) if b[0] < z.n else z.n - 1
+    for j in range(z.k):
+        c[j] = a[row * z.lda + j]
+
+
+def argmax(a, b, c, work, sizes, step, t, threads):
+    """c[0] = where a has its largest element first, or its first NaN."""
+    z, found, top = carray(sizes, 1)[0], 0, a[0]
+    for j in range(z.n):
+        if not a[j] <= top:
+            found, top = j, a[j]
+            if top != top:
+                break
+    c[0] = found
+
+
 def _team(elements: int, threads: int) -> int:
     return 1 if elements <= ONE_THREAD_ELEMENTS else threads
 
@@ -240,6 +260,14 @@ def prepare_copy_rows(x: np.ndarray, y: np.ndarray, threads: int) -> Call:
         copy_rows, x, x, y, _team(x.size, threads), rows=batch * m, m=m, n=n, lda=leading_dimension(x),
         ldc=leading_dimension(y), stride_a=x.strides[0] // size, stride_c=y.strides[0] // size,
     )  # fmt: skip
+
+
+def prepare_embed(table: np.ndarray, i: np.ndarray, y: np.ndarray, threads: int) -> Call:
+    return launch(embed, table, i, y, 1, n=len(table), k=y.size, lda=leading_dimension(table))
+
+
+def prepare_argmax(x: np.ndarray, i: np.ndarray, threads: int) -> Call:
+    return launch(argmax, x, x, i, 1, n=x.size)
 
 
 prepare_softmax = functools.partial(_softmax, causal=False)
