@@ -16,12 +16,14 @@ from kernels.backends.numba.linear.rounding import compiled_rounding, row_words
 from kernels.backends.numba.linear.tile import compiled_tile, most_rows, strips
 from kernels.backends.numba.linear.widening import compiled_widening
 from kernels.backends.numba.packing import pack_a
-from kernels.backends.numba.pointers import at
+from kernels.backends.numba.pointers import at, prefetch
 from kernels.backends.numba.target import ISA, L2, LINE, VECTOR_BYTES
 from kernels.backends.numba.task import Call, c_function, call_address, divide_up, launch, pointer_to
 from kernels.types import TYPES
 
 LANES = VECTOR_BYTES // 4
+BEGINNING = 4 * LINE // 4
+"""Words of a stream's scales and of its weights that are prefetched."""
 
 
 def direct_rows(element: str) -> float:
@@ -54,15 +56,20 @@ def linear(x, w, y, work, sizes, step, t, threads):
     tiles, m, k = z.tiles, z.m, z.padded
     alone = tiles == 1
     ready = at(work, t * z.apart) if alone else work
+    first, last, v = z.strips * t // threads, z.strips * (t + 1) // threads, z.v
+    each = (last - first) // v
     if step == 0:
+        for s in range(v if alone and each > 0 else 0):  # where streams begin, while x is prepared
+            strip = at(w, (first + s * each) * z.strip)
+            for word in range(0, BEGINNING, LINE // 4):
+                prefetch(at(strip, word))
+                prefetch(at(strip, z.scales + word))
         for i in range(0 if alone else tiles * t // threads, 1 if alone else tiles * (t + 1) // threads):
             r = m * i // tiles
             h = m * (i + 1) // tiles - r
             call_address(z.prepare, k, h, z.k, at(x, r * z.ldx), z.ldx, at(ready, r * z.row))
         if not alone:
             return
-    first, last, v = z.strips * t // threads, z.strips * (t + 1) // threads, z.v
-    each = (last - first) // v
     for b in range(z.blocks):
         for s in range(first, first + each + (1 if first + v * each < last else 0)):
             start, apart, count = s, each, v
@@ -89,7 +96,7 @@ def _prepare(operation: str, x: np.ndarray, w: np.ndarray, y: np.ndarray, thread
             x, w, y, threads, 0, target, widen=widen, strip=plan.strip // 4, scales=plan.scales // 4
         )  # fmt: skip
     row = row_words(element, plan.k) if rounding else plan.k
-    most = most_rows(element)
+    most = most_rows(operation, element)
     tiles = divide_up(m, most)
     tile = functools.partial(compiled_tile, operation, element)
     low, high = m // tiles, divide_up(m, tiles)

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from kernels.backends.numba.linear.stored import DOTS, Stored
-from kernels.backends.numba.target import ISA, MR, REGISTERS, TILE_VECTORS
+from kernels.backends.numba.target import MR, REGISTERS, TILE_VECTORS
 from kernels.backends.numba.task import c_function, pointer_to
 from kernels.operations import LINEAR
 from kernels.types import TYPES
@@ -25,16 +25,16 @@ BLOCK_K = 32
 STORED = [name for name, element in TYPES.items() if not element.native]
 
 
-def most_rows(element: str) -> int:
+def most_rows(operation: str, element: str) -> int:
     """Of x, in a tile."""
-    return 4 if ISA == "avx2" and TYPES[element].bits < 8 else min(MR, 8)
+    return 4 if REGISTERS == 16 and (operation == "linear_a8" or TYPES[element].bits < 8) else min(MR, 8)
 
 
 def strips(operation: str, element: str, h: int) -> int:
     """Of a tile of h rows; the same for all heights of which there may be several tiles."""
     if operation == "linear_a8":
         return 4 if h == 1 else 3 if REGISTERS > 16 else 2
-    most = most_rows(element)
+    most = most_rows(operation, element)
     if TYPES[element].bits < 16:
         return 3 if 2 * h < most or REGISTERS > 16 else 2
     return TILE_VECTORS[h if 2 * h < most else most]
