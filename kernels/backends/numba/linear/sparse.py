@@ -1,7 +1,7 @@
 """GEMV with weights of which only those that aren't zero are stored: see csrc/per_isa/sparse.h and kernels/sparse.py.
 
-A group of 2:4 is expanded by AVX2's permutation of eight lanes, also where vectors are wider. Without AVX2, and for
-infinities and NaN in x, it is multiplied bit by bit.
+A group of 2:4, whose values 16 bytes hold, is expanded by a shuffle of AVX2's bytes, also where vectors are wider.
+Without AVX2, and for infinities and NaN in x, it is multiplied bit by bit.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ AVX2 = ISA in ("avx2", "avx512")
 _LINE = LINE // 4
 _INTS = ir.VectorType(ir.IntType(32), GROUP)
 _BYTE = ir.IntType(8).as_pointer()
-PLACES = np.full((256, GROUP), -(1 << 31), np.int32)
-"""For each byte of bits, by lane, which value comes there; negative: none."""
-for _byte in range(256):
-    _lanes = [lane for lane in range(GROUP) if _byte >> lane & 1]
-    PLACES[_byte, _lanes] = range(len(_lanes))
+PLACES = np.full((256, GROUP, 4), 0x80, np.uint8)
+"""For each byte of bits, by lane, which bytes of the values come there; 0x80: none, zeros."""
+for _bits in range(256):
+    _lanes = [lane for lane in range(GROUP) if _bits >> lane & 1]
+    PLACES[_bits, _lanes] = np.arange(4 * len(_lanes)).reshape(-1, 4) % 16
 
 
 @intrinsic
@@ -40,17 +40,20 @@ def expanded_strip(typing, bits, values, places, x, groups, sums):
     def emit(context, builder, signature, args):
         bits, values, places, x, groups, sums = args
         v = Emitter(context, builder, signature.args[3].dtype, lanes=GROUP)
-        bits, places = builder.inttoptr(bits, _BYTE), builder.inttoptr(places, _INTS.as_pointer())
-        totals, nothing = v.accumulators(STRIP), ir.Constant(v.vector, None)
+        half, whole = (ir.VectorType(ir.IntType(8), size) for size in (16, 32))
+        both = ir.Constant(ir.VectorType(ir.IntType(32), 32), [*range(16)] * 2)
+        bits, places = builder.inttoptr(bits, _BYTE), builder.inttoptr(places, whole.as_pointer())
+        totals = v.accumulators(STRIP)
         with v.loop(v.index(0), groups) as group:
             xs = v.load(v.step(x, v.times(GROUP, group)))
             of, some = (v.step(at, v.times(STRIP * each, group)) for at, each in ((bits, 1), (values, GROUP // 2)))
             for r in range(STRIP):
                 stored = builder.zext(builder.load(v.step(of, r)), ir.IntType(64))
+                four = builder.bitcast(v.step(some, r * GROUP // 2), half.as_pointer())
+                four = builder.load(four, align=4)
                 place = builder.load(v.step(places, stored), align=4)
-                found = v.call("llvm.x86.avx2.permps", v.vector, v.load(v.step(some, r * GROUP // 2)), place)
-                none = builder.icmp_signed("<", place, ir.Constant(_INTS, None))
-                expanded = builder.select(none, nothing, found)
+                expanded = v.call("llvm.x86.avx2.pshuf.b", whole, builder.shuffle_vector(four, four, both), place)
+                expanded = builder.bitcast(expanded, v.vector)
                 builder.store(v.fma(expanded, xs, builder.load(totals[r])), totals[r])
         for r in range(STRIP):
             builder.store(v.sum(builder.load(totals[r])), v.step(sums, r))
