@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.host import facts
-from support.process import ALONE, ROOT, Run, run_python
+from support.process import ALONE, ROOT, Run, run_python, unfinished
 
 EDITABLE = f"""
 import sys
@@ -30,7 +30,7 @@ sys.meta_path.insert(0, Redirect())
 def second(tmp_path: Path) -> Path:
     """Another checkout, in tmp_path, and a folder of PYTHONPATH that makes ROOT the one installed."""
     for name in ("kernels", "bench", "ridgeline", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=unfinished)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     environment = tmp_path / "environment"
     environment.mkdir()

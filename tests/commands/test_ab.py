@@ -17,7 +17,7 @@ from bench.ab.judging import judge
 from bench.ab.measuring import Processes, Row, Visit
 from bench.ab.tables import as_markdown, warnings
 from bench.errors import BadInput
-from support.process import ROOT, Run
+from support.process import ROOT, Run, unfinished
 
 QUICK = ["--seconds", "0.02", "--visits", "2"]
 
@@ -28,7 +28,7 @@ QUICK = ["--seconds", "0.02", "--visits", "2"]
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Another folder with this tree's kernels."""
-    shutil.copytree(ROOT / "kernels", tmp_path / "other" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "kernels", tmp_path / "other" / "kernels", ignore=unfinished)
     return tmp_path / "other"
 
 

@@ -39,6 +39,11 @@ def commands(folder: Path, source: str) -> list[list[str]]:
     return [command[: command.index("-o")] for command in found]
 
 
+def defined(command: list[str], name: str) -> str:
+    (value,) = (word.removeprefix(f"-D{name}=") for word in command if word.startswith(f"-D{name}="))
+    return value
+
+
 def macros(command: list[str]) -> dict[str, str]:
     listed = subprocess.run([*command, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True, check=True)
     return dict([*line.split(" ", 2), ""][1:3] for line in listed.stdout.splitlines())
@@ -86,14 +91,16 @@ def test_isas_are_their_own_whatever_the_flags(tmp_path: Path, compiler: str) ->
     if "Could NOT find OpenMP" in ran.stderr:
         pytest.skip(f"{compiler} has no OpenMP here")
     assert ran.returncode == 0, ran.stderr
-    found = {}
-    for command in commands(tmp_path, "kernel.c"):
+    compiled = commands(tmp_path, "kernel.c")
+    found = {(defined(command, "ISA"), defined(command, "TYPE")) for command in compiled}
+    of_isas = {tuple(word for word in command if not word.startswith("-DTYPE=")) for command in compiled}
+    assert len(of_isas) == len({isa for isa, _ in found}), "types of an ISA are compiled alike"
+    for command in map(list, of_isas):
         known = macros(command)
         has, lacks = FEATURES[known["ISA"]]
         assert has <= known.keys() and not lacks & known.keys(), command
         assert "__FAST_MATH__" not in known and "-fno-lto" in command[command.index("-flto") :]
         assert command.index("-ffp-contract=off") < command.index("-ffp-contract=fast")
-        found[known["ISA"], known["TYPE"]] = known
     assert FEATURES.keys() - {isa for isa, _ in found} <= UNKNOWN
     assert ("avx512_vnni", "f32") not in found  # avx512 has it
     rows = (tmp_path / "built.def").read_text()

@@ -10,7 +10,7 @@ import pytest
 from kernels import _native
 from kernels.backends import numba as backend
 from kernels.backends.numba import settings, target
-from support.process import Run
+from support.process import Run, unfinished
 
 PACKAGE = Path(settings.__file__).parent
 
@@ -125,7 +125,7 @@ print(np.unique(kernels.find("gemv", "f32", "numba")(w, x, out=np.zeros(5, np.fl
 
 def test_the_cache_is_reused_until_a_callee_in_another_module_changes(python: Run, tmp_path: Path) -> None:
     """gemv's machine code contains task.py's share_start, and Numba's own key doesn't see an edit of task.py."""
-    package = shutil.copytree(PACKAGE.parents[1], tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    package = shutil.copytree(PACKAGE.parents[1], tmp_path / "kernels", ignore=unfinished)
     shutil.copy(_native.__file__, package)
 
     def run() -> tuple[str, set[Path]]:

@@ -203,7 +203,8 @@ def test_an_extension_has_the_other_kernels_of_what_it_extends(isa: str, extends
         assert native.runs(isa) or operation != "linear_a8" or f"this CPU has no {isa}" in found
 
 
-REFUSED = ["mmx", *(isa for isa in native.BUILT if not native.runs(isa))]
+REFUSED = ["mmx", *[isa for isa in native.BUILT if not native.runs(isa)][-1:]]
+"""One that nobody knows and one that this CPU lacks: each is some processes."""
 
 
 @pytest.mark.parametrize("isa", REFUSED)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,9 @@ sys.meta_path[:] = BuiltinImporter, FrozenImporter, PathFinder
 OURS = ("RIDGELINE_ISA", "REQUIRE_ISA", "PYTEST_XDIST_")  # what names of variables begin with
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+unfinished = shutil.ignore_patterns("*.pyc.*")
+"""Of shutil.copytree(): bytecode that is being written. What is finished is copied, too, and needn't be made again."""
 
 
 def run_python(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
