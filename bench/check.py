@@ -34,13 +34,20 @@ def checked(path: Path, least: str | None = None, signers: Path | None = None) -
             "rows": 0,
             "trust": None,
             "signed_by": None,
+            "remarks": [],
             "problems": [str(error).removeprefix(f"{path}: ")],
         }
     grade = metrics.trust["grade"]
     if least and (grade is None or grade > least):
         found.append(f"trust {grade or 'without a grade'}, where at least {least} is asked for")
-    rows = len(metrics.rows)
-    return {"file": str(path), "rows": rows, "trust": metrics.trust, "signed_by": signed_by, "problems": found}
+    return {
+        "file": str(path),
+        "rows": len(metrics.rows),
+        "trust": metrics.trust,
+        "signed_by": signed_by,
+        "remarks": metrics.stand_ins,
+        "problems": found,
+    }
 
 
 def signer(path: Path, signers: Path | None = None) -> str | None:
@@ -93,6 +100,7 @@ def lines(result: dict[str, Any]) -> list[str]:
     if trust:
         found.append(f"  trust {trust['grade'] or 'without a grade'}")
         found += [f"  - {plain(reason)}" for reason in trust["reasons"]]
+    found += [f"  {plain(remark)}" for remark in result["remarks"]]
     return found
 
 

@@ -50,11 +50,6 @@ def add_dtype(parser: Parser, what: str = "of all operands") -> None:
     parser.add_argument("--dtype", choices=list(DTYPES), default="f32", help=what)
 
 
-def add_dtypes(parser: Parser, default: str = "f32,f64") -> None:
-    """--dtype, one or several: options.dtype is their list."""
-    parser.add_argument("--dtype", type=dtypes, default=default, help=" or ".join([*DTYPES, ",".join(DTYPES)]))
-
-
 def dtypes(text: str) -> list[str]:
     """ "f32,f64" as a list. Raises BadInput for other names."""
     found = text.split(",")

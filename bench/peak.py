@@ -1,6 +1,8 @@
-"""python -m bench.peak: the FMA peak of every ISA that runs here, f32 and f64, and the clock, from dependent adds.
+"""python -m bench.peak: what every ISA that runs here can multiply and add, type by type, and the clock.
 
-FLOP per cycle and core is the figure to check: two FMA pipes of v lanes give 4 v (32 for f32 with 256-bit vectors).
+Of f32 and f64 by FMAs; of integers of 8 and of 4 bits by the dot products that linear_a8's loops issue, with what it
+takes to sum them in 32 bits. bf16 and f16 are widened and multiplied as f32: their peak is f32's. Operations per cycle
+and core are the figure to check: two FMA pipes of v lanes give 4 v (32 for f32 with 256-bit vectors).
 """
 
 from collections.abc import Sequence
@@ -11,18 +13,21 @@ from rich.console import Console
 from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import isa_in_use
-from bench.measure.probes import of_roof
+from bench.measure.probes import of_roof, peak_probe, peak_types
 from bench.measure.run import kept, measuring
 from bench.measure.session import Session
 from bench.measure.visits import measure_probes
-from bench.options import add_dtypes, add_seconds, add_threads
+from bench.options import STORED, add_seconds, add_threads, words
 from bench.record.metrics import Metrics
 from bench.record.roofs import is_peak, makes
-from bench.record.row import Row, arithmetic, call_seconds, counted, flops
+from bench.record.row import Row, call_seconds, counted, flops, multiplied
 from bench.report.columns import Column, Measured
 from bench.report.tables import table
 from bench.report.text import interval, machine_line, trust_text
 from kernels.backends import c
+from kernels.types import DTYPES
+
+KINDS = tuple(dict.fromkeys([*DTYPES, *(peak for dtype in DTYPES for peak in peak_types(dtype, STORED))]))
 
 
 def hertz(clock: Row) -> float:
@@ -40,20 +45,20 @@ def measure(
 ) -> None:
     """Adds a row per thread count, ISA and dtype, and one of the clock, to the session; `seconds` for each."""
     groups = {
-        t: [make(t, dtype, isa) for make in of_roof("peak") for isa in isas for dtype in dtypes]
+        t: [peak_probe(t, dtype, isa) for isa in isas for dtype in dtypes if c.has_peak(dtype, isa)]
         + [make(t) for make in of_roof("clock")]
         for t in threads
     }
-    measure_probes(session, groups, seconds, "FMA peak")
+    measure_probes(session, groups, seconds, "peaks")
 
 
 def _isas(text: str | None) -> list[str]:
     if text is None:
         isa_in_use()  # refuses a RIDGELINE_ISA that can't run
-        return [isa for isa in c.ISAS if c.runs(isa)]
+        return c.running()
     for isa in text.split(","):
-        if isa not in c.ISAS:
-            raise BadInput(f"--isa {isa}: this build has {', '.join(c.ISAS)}")
+        if isa not in c.BUILT:
+            raise BadInput(f"--isa {isa}: this build has {', '.join(c.BUILT)}")
         if not c.runs(isa):
             raise BadInput(f"--isa {isa}: this CPU can't run it")
     return text.split(",")
@@ -69,14 +74,16 @@ class Peak(NamedTuple):
 PEAKS: Sequence[Column[Peak]] = (
     Column("threads", lambda p: str(p.measured.row["threads"])),
     Column("isa", lambda p: p.measured.row["isa"], left=True),
-    Column("dtype", lambda p: arithmetic(p.measured.row), left=True),
+    Column("dtype", lambda p: multiplied(p.measured.row), left=True),
     Column("chains", lambda p: str(p.measured.row["dims"]["chains"])),
     Column("lanes", lambda p: str(p.measured.row["dims"]["lanes"])),
-    Column("best GFLOP/s", lambda p: f"{flops(p.measured.row) / p.measured.metrics['best_seconds'] / 1e9:.1f}"),
+    Column("best GOP/s", lambda p: f"{flops(p.measured.row) / p.measured.metrics['best_seconds'] / 1e9:.1f}"),
     Column(
-        "FLOP/cycle/core",
+        "OP/cycle/core",
         lambda p: f"{flop_per_cycle(p.measured.row, p.clock):.1f}",
-        "FLOP/cycle/core: best over best clock. Where an ISA has no FMA, it is a multiply and an add.",
+        "An operation is a multiply or an add; of f32 and f64, GOP/s are GFLOP/s. OP/cycle/core: best over best clock. "
+        "i8: weights of 8 bits times activations of 8; i4g32: of 4 bits, whatever their group. bf16 and f16 multiply "
+        "as f32.",
     ),
     Column("median [95 %]", lambda p: interval(p.measured.metrics["gflops"], 1)),
     Column("clock GHz", lambda p: f"{hertz(p.clock) / 1e9:.2f}"),
@@ -88,20 +95,23 @@ def _print(out: Console, metrics: Metrics) -> None:
     ticking = sorted((row for row in metrics.rows if makes(row, "clock")), key=hertz)
     clocks = {row["threads"]: row for row in ticking}  # of several, the one that came nearest
     entries = [Peak(Measured(*p), clocks[p[0]["threads"]]) for p in metrics.pairs if is_peak(p[0])]
-    out.print(table("FMA peak", PEAKS, entries))
+    out.print(table("Peak of multiply-adds", PEAKS, entries))
     out.print(trust_text(metrics))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser("peak", "FMA peak per ISA and dtype, and the clock by dependent adds.")
+    parser = Parser("peak", "The peak of multiply-adds per ISA and dtype, and the clock by dependent adds.")
     add_threads(parser)
     parser.add_argument("--isa", help="ISAs, separated by commas; all that run here if not given")
-    add_dtypes(parser)
+    help_ = "one or several of f32, f64, i8 and i4g32: integers of 8 bits, and of 4 bits, times such of 8"
+    parser.add_argument("--dtype", type=words("--dtype", KINDS), default=",".join(KINDS), help=help_)
     add_seconds(parser, 0.2, "time for each of them")
     parser.add_save()
     options = parser.parse_args(arguments)
     isas = _isas(options.isa)
-    with measuring("peak", options, options.threads, options.dtype, first="FMA peak") as session:
+    if not any(c.has_peak(dtype, isa) for dtype in options.dtype for isa in isas):
+        raise BadInput(f"--dtype {','.join(options.dtype)}: {', '.join(isas)} only extends another ISA in other types")
+    with measuring("peak", options, options.threads, options.dtype, first="peaks") as session:
         measure(session, options.threads, isas, options.dtype, options.seconds)
     done = kept(session, options)
     metrics = done.metrics

@@ -25,6 +25,10 @@ _Static_assert(NV + MR * NV + FREE_REGISTERS <= REGISTERS && FREE_REGISTERS >= 1
 
 #define ROWS_PER_STEP 4 /* of B in gemm_skinny.h: as many streams as gemv's, a quarter of k apart */
 
+#if ARITHMETIC || INTEGER
+#include "per_isa/peak.h"
+#endif
+
 static const struct target target = {
     .isa = STRING(ISA),
     .type = STRING(TYPE),
@@ -41,7 +45,10 @@ static const struct target target = {
     .streamed_rows = STREAMED_ROWS,
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
-    .chains = CHAINS,
+#if ARITHMETIC || INTEGER
+    .chains = PEAK_CHAINS,
+    .products = PRODUCTS,
+#endif
 #if LINEAR
     .weight_bits = WEIGHT_BITS,
     .group = GROUP,
@@ -77,7 +84,6 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #include "per_isa/gemm_scalar.h"
 #include "per_isa/polynomials.h"
 #include "per_isa/pointwise.h"
-#include "per_isa/peak.h"
 #endif
 #if SPARSE
 #include "per_isa/sparse.h"

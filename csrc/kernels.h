@@ -29,7 +29,7 @@ struct target {
     int64_t streamed_rows;               /* of A, up to which a row tile prefetches nothing of packed B */
     int64_t rows_per_step;               /* of B, in those loops */
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
-    int64_t chains;                      /* independent multiply-adds of the peak probe */
+    int64_t chains, products;            /* of the peak probe: independent ones; multiply-adds of a lane in a step */
     int64_t weight_bits, group, scale_bytes, block_k; /* of linear's weights: see csrc/types/f32.h */
 };
 
@@ -153,7 +153,7 @@ struct stream { /* STREAM's operations and reads, `passes` times over n elements
     void *a, *b, *c, *s;
     void *workspace;
 };
-struct peak { /* `iterations` rounds of 2 * chains * lanes FLOPs on each thread; total depends on all of them */
+struct peak { /* `iterations` of 2 * chains * lanes * products operations on each thread: total depends on all */
     const struct kernel *kernel;
     int64_t threads, running, iterations;
     double *total;

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from kernels import definitions, sparse
-from kernels.types import TYPES, ElementType, Types, expand
+from kernels.types import TYPES, ElementType, Types, accumulator, expand
 
 SCALAR = 3.0
 """STREAM's s in scale and triad."""
@@ -34,6 +34,7 @@ class Operation:
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
     scalar is the constant by which a STREAM operation scales.
+    rounded: its activations are rounded to 8 bits, and integers are multiplied.
     stored, of weights without their zeros: their bytes. They and FLOPs depend on a dimension that no operand has, nnz,
     the number of weights that aren't zero.
     """
@@ -48,6 +49,7 @@ class Operation:
     write_allocates: bool = False
     error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
     scalar: float = 0.0
+    rounded: bool = False
     stored: Callable[[Mapping[str, int], ElementType], int] | None = None
 
     @cached_property
@@ -79,15 +81,17 @@ class Operation:
 
     def dims(self, shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
         """The size of each dimension, where the inputs have these shapes in elements."""
-        return {
-            d: size
-            for (_, names), shape in zip(self.inputs, shapes, strict=True)
-            for d, size in zip(names, shape, strict=True)
-        }
+        pairs = zip(self.inputs, shapes, strict=True)
+        return {d: size for (_, names), shape in pairs for d, size in zip(names, shape, strict=True)}
 
     def types(self, types: str | Types) -> dict[str, str]:
         """The type of every operand; see kernels.types.expand()."""
         return expand((name for name, _ in self.operands), types)
+
+    def multiplied(self, types: str | Types) -> str:
+        """The type whose peak its multiply-adds are held against: their accumulator, or that of integer products."""
+        of = self.types(types)
+        return TYPES[of[self.weights]].products if self.rounded and self.weights else accumulator(of)
 
     def types_for(self, element: str) -> dict[str, str]:
         """The types of a kernel for one element type: a type that is only stored is the weights' alone.
@@ -180,7 +184,7 @@ def _sparse(name: str, stored: Callable[[Mapping[str, int], ElementType], int]) 
     )
 
 
-def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray]) -> Operation:
+def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], rounded: bool = False) -> Operation:
     return Operation(
         name,
         "x[m,k] w[n,k] -> y[m,n]",
@@ -189,6 +193,7 @@ def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray]) -> Opera
         terms="k",
         weights="w",
         packed=True,
+        rounded=rounded,
     )
 
 
@@ -253,7 +258,7 @@ OPERATIONS: Mapping[str, Operation] = {
         _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
         _linear("linear", np.asarray),  # nn.Linear, of weights that are only stored: in f32
-        _linear("linear_a8", definitions.rounded_to_8_bits),  # the same, of activations rounded to 8 bits on the way
+        _linear("linear_a8", definitions.rounded_to_8_bits, rounded=True),  # the same, of x rounded on the way
         # weights without their zeros: see kernels.sparse
         _sparse("gemv_bitmap", sparse.bitmap_bytes),
         _sparse("gemv_2_4", sparse.two_of_four_bytes),

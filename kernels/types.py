@@ -49,6 +49,13 @@ class ElementType:
         """Of one element, its part of a group's scale included: 4.5 for 4 bits with an f16 scale per 32."""
         return 8 * self.storage.itemsize / self.group
 
+    @property
+    def products(self) -> str:
+        """The type whose peak is that of its products with integers of 8 bits: one for all of more than 4 bits, one for
+        the rest.
+        """
+        return "i8" if self.bits >= 8 else "i4g32"
+
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Of the elements in an array of `storage` with that shape."""
         return (*stored[:-1], (stored[-1] - self.row_bytes // self.storage.itemsize) * self.group) if stored else stored

@@ -10,6 +10,7 @@ from bench.escape.decode.measuring import Stage, stage, task
 from bench.escape.layers.measuring import cases
 from bench.escape.names import ACTIVATIONS
 from bench.measure.groups import VISITS, Group
+from bench.measure.probes import peak_types
 from bench.measure.run import Kept, kept, left_out, measuring, say_left_out
 from bench.measure.session import Session
 from bench.record.runs.faults import mark
@@ -33,7 +34,7 @@ def measured(options: Any) -> Kept:
         task(options, every, known)
     threads = sorted({1, *options.threads})  # hot limits are one core's
     most = len(options.types) * len(every) * (1 + len(ACTIVATIONS))
-    with measuring("escape", options, threads, [DTYPE], stored=most) as session:
+    with measuring("escape", options, threads, peak_types(DTYPE, options.types), stored=most) as session:
         parts = [import_module(f"bench.escape.{name}.measuring") for name in options.sections if name != MODELS]
         groups = [group for part in parts for group in part.groups(session, options, backends)]
         session.start()

@@ -53,8 +53,9 @@ class Group:
         known, total = roofs.get(self.threads), OVERHEAD_SECONDS
         for case, _ in self.members:
             once = 0.0
-            if known and known.peaks:
-                once = case.flops / max(peak.value for peak in known.peaks.values())
+            peaks = [peak.value for (type_, _), peak in known.peaks.items() if type_ == self.dtype] if known else []
+            if peaks:
+                once = case.flops / max(peaks)
             total += max(seconds, 3 * once)
         return total
 

@@ -1,6 +1,6 @@
-"""The probes of the ceilings: FMA peak, clock, and the STREAM operations, each ready to be sampled in any round."""
+"""The probes of the ceilings: peaks, clock, and the STREAM operations, each ready to be sampled in any round."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -15,10 +15,12 @@ from bench.record.row import Level, Row, make_row
 from kernels.backends import c
 from kernels.backends.c import lib
 from kernels.operations import OPERATIONS
-from kernels.types import DTYPES
+from kernels.types import DTYPES, TYPES
 from kernels.verify import check
 
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
+DOT_PRODUCTS = 400_000  # of a lane of each chain: about as long
+SUM_BYTES = 4  # of integers
 CLOCK_ADDS = 1_000_000
 PIECE_BYTES = 1 << 25  # of memory, in one sample of the roof beside a kernel: 1 to 2 ms
 PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
@@ -42,6 +44,27 @@ def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
     dims = {"chains": c.chains(isa, dtype), "lanes": lanes, "iterations": FMA_ITERATIONS}
     call = c.peak(isa, dtype, threads, FMA_ITERATIONS)
     return Probe(make_row("probe", "fma", dtype, "c", isa, threads, dims=dims, level="core"), [call])
+
+
+def dot_probe(threads: int, element: str, isa: str) -> Probe:
+    """The peak of integer products, as linear_a8 makes them of weights in `element`: see csrc/per_isa/peak.h."""
+    lanes, products = c.vector_bytes(isa) // SUM_BYTES, c.products(isa, element)
+    iterations = DOT_PRODUCTS // products
+    dims = {"chains": c.chains(isa, element), "lanes": lanes, "iterations": iterations, "products": products}
+    call = c.peak(isa, element, threads, iterations)
+    return Probe(make_row("probe", "dot", element, "c", isa, threads, dims=dims, level="core"), [call])
+
+
+def peak_probe(threads: int, type_: str, isa: str) -> Probe:
+    """The peak of a type that is native, or of integers."""
+    return (fma_probe if TYPES[type_].native else dot_probe)(threads, type_, isa)
+
+
+def peak_types(dtype: str, stored: Iterable[str]) -> list[str]:
+    """The types whose peaks products in `dtype`, and with weights that are `stored`, are held against."""
+    found = {element: [OPERATIONS[name] for name, of in c.OPERATIONS if of == element] for element in stored}
+    own = [op.multiplied(op.types_for(element)) for element, every in found.items() for op in every]
+    return list(dict.fromkeys([dtype, *own]))
 
 
 def clock_probe(threads: int) -> Probe:
@@ -97,6 +120,7 @@ def walking(operation: str, size: int, threads: int) -> Probe:
 
 MAKE: Mapping[str, Callable[..., Probe]] = {
     "fma": fma_probe,
+    "dot": dot_probe,
     "adds": clock_probe,
     **{name: partial(stream_probe, name) for name, kind in PROBES.items() if not kind.operand},
 }

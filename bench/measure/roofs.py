@@ -14,15 +14,16 @@ from bench.host.sysfs import cache_bytes, scarcest_memory
 from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
 from bench.measure.last_level import last_level
 from bench.measure.pairs import measure_pairs
-from bench.measure.probes import Probe, of_roof, walking
+from bench.measure.probes import Probe, of_roof, peak_probe, walking
 from bench.measure.timing import Samples, collect, interleave
 from bench.record.format import Condition, Pair
 from bench.record.intervals import Interval, median_interval
-from bench.record.roofs import Roofs, Series, is_peak, is_read, roofs
-from bench.record.row import Level, Row, add_samples, arithmetic, counted, native_isa, per_second
+from bench.record.roofs import Peak, Roofs, Series, is_peak, is_read, nearest, roofs
+from bench.record.row import Level, Row, add_samples, counted, multiplied, per_second
 from bench.record.trust import AGREE
 from kernels.backends import c
 from kernels.cpus import unset
+from kernels.types import TYPES
 
 Say = Callable[..., None]
 FEW = 3  # of the read patterns, where there are many sizes
@@ -39,7 +40,7 @@ class Ceilings:
     """Rows, roofs and circumstances of a session; bench.measure.session adds kernels.
 
     threads   the thread counts whose roofs are measured
-    dtypes    of the peaks
+    dtypes    of the peaks, see bench.measure.probes.peak_types()
     progress  called with what happens now, in one line, and the share of the work that is done, where it is known
     quick     fewer sizes
     """
@@ -95,8 +96,9 @@ class Ceilings:
 
     def _all_roofs(self, threads: int) -> list[Probe]:
         probes = [self.memory(threads), *self._caches(threads)]
-        isas = dict.fromkeys([self.isa, c.base(c.running()[-1])])
-        probes += [make(threads, dtype, isa) for make in of_roof("peak") for dtype in self.dtypes for isa in isas]
+        for dtype in self.dtypes:
+            isas = dict.fromkeys(c.owner("peak", dtype, isa) for isa in (isa_in_use(), self.isa, c.running()[-1]))
+            probes += [peak_probe(threads, dtype, isa) for isa in isas]
         return probes + [make(threads) for make in of_roof("clock")]
 
     def memory(self, threads: int) -> Probe:
@@ -182,14 +184,19 @@ class Ceilings:
         if text not in self.remarks:
             self.remarks.append(text)
 
-    def references(self, threads: int, dtype: str, isas: Iterable[str], levels: Iterable[str]) -> list[Probe]:
+    def references(self, threads: int, wanted: Iterable[Peak], levels: Iterable[str]) -> list[Probe]:
         """The probes whose roofs kernels of this kind are held against: they take part in the kernels' rounds.
 
-        isas: the kernels'; where one has no peak of its own, as a library's, the widest of this CPU is taken.
+        wanted: what they multiply, and their ISA; where one has no peak of its own, as a library's, the widest of this
+        CPU is taken.
         """
         probes = self._probes.get(threads, [])
-        peaks = {p.row["isa"]: p for p in probes if is_peak(p.row) and arithmetic(p.row) == dtype}
-        used = [peaks.get(native_isa(isa), list(peaks.values())[-1]) for isa in isas] if peaks else []
+        peaks = {(multiplied(p.row), p.row["isa"]): p for p in probes if is_peak(p.row)}
+        used = []
+        for type_, isa in wanted:
+            mine = {i: p for (t, i), p in peaks.items() if t == type_}
+            mine = mine or {i: p for (t, i), p in peaks.items() if t == TYPES[type_].accumulator}
+            used += [mine[nearest(isa, mine) or [*mine][-1]]] if mine else []
         reads = [p for p in probes if is_read(p.row) and p.row["level"] in set(levels)]
         return list({id(p): p for p in [*used, *reads]}.values())
 
@@ -240,7 +247,7 @@ class Ceilings:
             row = probe.row
             if name == "read" and is_read(row) and row["level"] == "DRAM":
                 return row
-            if is_peak(row) and name == f"peak_{arithmetic(row)}" and row["isa"] == self.isa:
+            if is_peak(row) and name == f"peak_{multiplied(row)}" and row["isa"] == self.isa:
                 return row
         raise KeyError(name)
 

@@ -161,8 +161,8 @@ class Session(Ceilings):
         with pinned(threads), self.watched():
             entries = self._prepare(group, verified=not first_visit)
             levels = dict.fromkeys(entry.level for entry in entries)
-            isas = dict.fromkeys(kernel.isa for _, kernel in group.members)
-            beside = self.references(threads, group.dtype, isas, levels)
+            multiply = [(OPERATIONS[k.operation].multiplied(k.types), k.isa) for _, k in group.members]
+            beside = self.references(threads, dict.fromkeys(multiply), levels)
             pools = [OPENMP] * len(beside) + [_pool(entry.kernel) for entry in entries]
             elsewhere = any(isinstance(entry.variant, Elsewhere) for entry in entries)
             samples = interleave(

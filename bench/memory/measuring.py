@@ -57,7 +57,7 @@ def experiment(session: Session, chain: Chain, held: dict[int, tuple[int, int]],
 def _round(
     session: Session, threads: int, order: Sequence[int], calls: dict[int, Callable[[], None]], runs: dict[int, Run]
 ) -> None:
-    probes = session.references(threads, "f32", [session.isa], LEVELS)
+    probes = session.references(threads, [("f32", session.isa)], LEVELS)
     variants = [*(probe.variant for probe in probes), *([calls[k]] for k in order)]
     samples = [Samples(probe.calls) for probe in probes] + [Samples(1) for _ in order]
     pools = [OPENMP] * len(probes) + [MIXED] * len(order)

@@ -8,6 +8,7 @@ import kernels
 from bench.cli import complain
 from bench.host.placement import isa_in_use
 from bench.measure.groups import Group
+from bench.measure.probes import peak_types
 from bench.measure.run import Kept, kept, left_out, measuring, take_part
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for, stored_kernels
@@ -118,8 +119,8 @@ def measured(options: Any) -> tuple[Kept, bool]:
         failed = True
         complain(f"{group.label}: {error}")
 
-    own = MOST_STORED if stored else 0
-    with measuring("peers", options, options.threads, [options.dtype], others=present, stored=own) as session:
+    own, peaks = MOST_STORED if stored else 0, peak_types(options.dtype, options.types or ())
+    with measuring("peers", options, options.threads, peaks, others=present, stored=own) as session:
         if stored:
             measure_stored(session, options, wrong)
         else:

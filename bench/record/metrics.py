@@ -19,6 +19,7 @@ from bench.record.row import (
     flops,
     good,
     moved_bytes,
+    multiplied,
     per_second,
     types_label,
     write_allocate_bytes,
@@ -86,11 +87,11 @@ class Metrics:
     def _share(self, row: Row) -> Share | None:
         """Shares of the roof, round by round; None where it was sampled near less than half of the row's rounds."""
         known = self.roofs.get(row["threads"])
-        peak = known.peak(arithmetic(row), row["isa"]) if known else None
+        peak = known.peak_of(row) if known else None
         if known is None or peak is None or row["level"] not in known.read_series:
             return None
         intensity, rates, which = flops(row) / moved_bytes(row), per_second(row, flops(row)), good(row)
-        up, down = known.peak_series[arithmetic(row), peak[0]], known.read_series[row["level"]]
+        up, down = known.peak_series[peak], known.read_series[row["level"]]
         shares = Share([], [])
         for i in which:
             highest, bandwidth = up.at(row["rounds"][i]), down.at(row["rounds"][i])
@@ -112,15 +113,15 @@ class Metrics:
     def _against_roof(self, row: Row, took: Interval, share: Share | None) -> RowFigures:
         intensity = flops(row) / moved_bytes(row)
         known = self.roofs.get(row["threads"])
-        peak = known.peak(arithmetic(row), row["isa"]) if known else None
+        peak = known.peak_of(row) if known else None
         bandwidth = known.bandwidths.get(row["level"]) if known else None
         if known is None or peak is None or bandwidth is None:
             return {"intensity": intensity, "verdict": "undecided", "note": "its roof was not measured"}
-        roof = min(peak[1].value, intensity * bandwidth.value)
+        roof = min(known.peaks[peak].value, intensity * bandwidth.value)
         # of records of version 1: the row's median over the roof's
         of_roof = median_interval(share.values, share.visits) if share else took.inverse(flops(row) / roof)
         percent = of_roof.scaled(100)
-        ridge = self._ridge(row["threads"], (arithmetic(row), peak[0]), row["level"])
+        ridge = self._ridge(row["threads"], peak, row["level"])
         found: Verdict = "neither" if percent.high < NEAR else verdict(intensity, ridge)
         figures: RowFigures = {
             "intensity": intensity,
@@ -131,6 +132,13 @@ class Metrics:
         if percent.low > ABOVE:
             figures["error"] = self._cause(row, compute=intensity > ridge.value)
         return figures
+
+    @cached_property
+    def stand_ins(self) -> list[str]:
+        """A line for each type whose products are held against another type's peak, for its own wasn't measured."""
+        kernels = [row for row in self.rows if row["kind"] == "kernel" and row["threads"] in self.roofs]
+        pairs = [(multiplied(row), peak[0]) for row in kernels if (peak := self.roofs[row["threads"]].peak_of(row))]
+        return [f"{a}: its peak was not measured, {b}'s stands in" for a, b in dict.fromkeys(pairs) if a != b]
 
     def _ridge(self, threads: int, peak: tuple[str, str], level: str) -> Interval:
         """The ceilings' ridge for where a row's data is: DRAM's, or that of the cache it lives in."""

@@ -9,7 +9,7 @@ Dims = Mapping[str, int]
 class ProbeKind(NamedTuple):
     """A probe.
 
-    unit     what is counted: FLOPs, bytes as STREAM counts them, clock cycles
+    unit     what is counted: FLOPs, or operations on integers; bytes as STREAM counts them; clock cycles
     roof     what its best sample is a ceiling of; None: it is only reported
     operand  where it is no operation of kernels.operations, the name of the one operand that it has
     amount   and the units in one call, from its dims and threads; an operation's are its bytes
@@ -28,8 +28,13 @@ def _fma_flops(dims: Dims, threads: int) -> int:
     return 2 * dims["chains"] * dims["lanes"] * dims["iterations"] * threads
 
 
+def _dot_operations(dims: Dims, threads: int) -> int:
+    return dims["products"] * _fma_flops(dims, threads)
+
+
 PROBES: Mapping[str, ProbeKind] = {
     "fma": ProbeKind("FLOP", "peak", "x", _fma_flops, ("chains", "lanes", "iterations")),
+    "dot": ProbeKind("FLOP", "peak", "x", _dot_operations, ("chains", "lanes", "iterations", "products")),
     "adds": ProbeKind("cycle", "clock", "x", lambda dims, threads: dims["adds"], ("adds",)),  # each waits for the last
     "copy": ProbeKind("byte"),
     "copy_nt": ProbeKind("byte"),

@@ -1,4 +1,4 @@
-"""The roofs of a record: FMA peaks, read bandwidths, the ceilings' ridge, and how far they moved between visits.
+"""The roofs of a record: peaks of each type, read bandwidths, ridges, and how far they moved between visits.
 
 Ridge: the arithmetic intensity, in FLOP/byte, at which peak FLOP/s and bandwidth bind equally (Williams et al. 2009).
 A roof is the median of its samples, which were taken in the rounds of the kernels: so it is the roof that they met.
@@ -6,14 +6,15 @@ A roof is the median of its samples, which were taken in the rounds of the kerne
 
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
-from bench.record.row import Row, arithmetic, counted, good, native_isa, per_second
+from bench.record.row import Row, arithmetic, counted, good, multiplied, native_isa, per_second
+from kernels.types import TYPES
 
 NEIGHBOURS = 6  # rounds, of some 10 ms
 Peak = tuple[str, str]
@@ -141,8 +142,27 @@ class Roofs:
         mine = {i: peak for (t, i), peak in self.peaks.items() if t == type_}
         if not mine:
             return None
-        name = native if (native := native_isa(isa)) in mine else max(mine, key=lambda i: mine[i].value)
+        name = nearest(isa, mine) or max(mine, key=lambda i: mine[i].value)
         return name, mine[name]
+
+    def peak_of(self, row: Row) -> Peak | None:
+        """Which peak a kernel is held against: of what it multiplies or, as in older records, of its sums' type."""
+        known = ((type_, self.peak(type_, row["isa"])) for type_ in (multiplied(row), arithmetic(row)))
+        return next(((type_, found[0]) for type_, found in known if found), None)
+
+
+def nearest(isa: str, known: Container[str]) -> str | None:
+    """Of the ISAs whose peaks are known the one that a kernel has: its own, or that which its own extends."""
+    return next((name for name in (isa, native_isa(isa)) if name in known), None)
+
+
+def peak_label(type_: str, isa: str) -> str:
+    """ "FMA peak f32 avx2"; of integers, which no FMA multiplies, "peak i8 avx2"."""
+    return f"{'FMA ' * TYPES[type_].native}peak {type_} {isa}"
+
+
+def peak_unit(type_: str) -> str:
+    return "GFLOP/s" if TYPES[type_].native else "GOP/s"
 
 
 def makes(row: Row, roof: str) -> bool:
@@ -170,7 +190,7 @@ def roofs(rows: Iterable[Row]) -> dict[int, Roofs]:
     reads: dict[int, dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if is_peak(row):
-            peaks[row["threads"]][arithmetic(row), row["isa"]].append(Series.of(row))
+            peaks[row["threads"]][multiplied(row), row["isa"]].append(Series.of(row))
         elif is_read(row):
             reads[row["threads"]][row["level"]].append(Series.of(row))
     return {
@@ -193,6 +213,6 @@ def drift(found: Mapping[int, Roofs]) -> dict[str, float]:
     moved: dict[str, float | None] = {}
     for threads, of in found.items():
         on = f"on {threads} thread{'s' * (threads > 1)}"
-        moved |= {f"FMA peak {type_} {isa} {on}": s.moved for (type_, isa), s in of.peak_series.items()}
+        moved |= {f"{peak_label(*key)} {on}": s.moved for key, s in of.peak_series.items()}
         moved |= {f"read {level} {on}": s.moved for level, s in of.read_series.items()}
     return {name: by for name, by in moved.items() if by is not None}

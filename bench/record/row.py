@@ -142,10 +142,16 @@ def per_second(row: Row, amount: float) -> list[float]:
 
 
 def arithmetic(row: Row) -> str:
-    """The type that the row's products are summed in: the accumulator of its output. Peaks go by it."""
+    """The type that the row's products are summed in: the accumulator of its output."""
     operation = row["operation"]
     output = LOOPS[operation].operand if operation in LOOPS else OPERATIONS[operation].output[0]
     return TYPES[row["types"][output or ""]].accumulator
+
+
+def multiplied(row: Row) -> str:
+    """The type whose peak a row is held against, or is: its accumulator, where it multiplies integers, theirs."""
+    loop = LOOPS.get(row["operation"])
+    return row["types"][loop.operand or ""] if loop else OPERATIONS[row["operation"]].multiplied(row["types"])
 
 
 def native_isa(isa: str) -> str:

@@ -101,7 +101,7 @@ KERNELS: Sequence[Column[Measured]] = (
     Column(
         "% of roof",
         lambda o: _share(o.metrics.get("percent_of_roof")),
-        "% of roof: median over rounds of the kernel's rate over the roof of the same round, min(FMA peak, FLOP/B x "
+        "% of roof: median over rounds of the kernel's rate over the roof of the same round, min(peak, FLOP/B x "
         "read bandwidth of where the data is).",
     ),
     Column("grade", lambda o: o.metrics.get("grade", "-"), "grade: by how far the visits differ."),
@@ -214,7 +214,7 @@ def comparison_columns(backends: Sequence[str]) -> Sequence[Column[Entry]]:
         Column(
             "bound",
             lambda e: "-" if e["bound_gflops"] is None else f"{e['bound_gflops']:.1f}",
-            "bound: min(FMA peak, FLOP/B x read bandwidth) in GFLOP/s, medians. "
+            "bound: min(peak, FLOP/B x read bandwidth) in GFLOP/s, medians. "
             "Per cent: median over rounds of the rate over the roof of the same round.",
         ),
         *map(percent, backends),

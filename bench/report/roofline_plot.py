@@ -1,4 +1,7 @@
-"""The roofline as a picture: log-log, one panel per thread count and dtype, the y axis ending at the peak."""
+"""The roofline as a picture: log-log, one panel per thread count and dtype, the y axis ending at the peak.
+
+Where integers were multiplied, too, their types' roofs are drawn in the panel of the type that they are summed in.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +15,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from bench.errors import BadInput
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
+from bench.record.roofs import peak_label, peak_unit
 from bench.record.row import arithmetic, family
 from bench.report.labels import Labels, Place
 from bench.report.plots import LOOKS, literal, plt, write
 from bench.report.text import interval, of_threads
 from kernels.operations import OPERATIONS, SCALAR_GEMMS
+from kernels.types import TYPES
 
 ANNOTATED_M = (1, 8, 32, 128, 512)
 BESIDE = 1.03  # contestants with one intensity stand side by side, so that each one's whiskers can be seen
@@ -33,6 +38,11 @@ class Point(NamedTuple):
     gflops: Interval
     m: int
     operation: str
+
+
+def peak_text(type_: str, isa: str, rate: float) -> str:
+    """ "FMA peak f32 avx2: 98 GFLOP/s"."""
+    return f"{peak_label(type_, isa)}: {rate / 1e9:.0f} {peak_unit(type_)}"
 
 
 def _points(metrics: Metrics, threads: int, dtype: str) -> tuple[list[Point], list[Point]]:
@@ -60,23 +70,27 @@ class Panel:
         assert found, "roofline() draws only what has a peak"
         self.isa, self.top = found[0], found[1].value / 1e9
         self.ridge = self.roofs.ridges[dtype, self.isa]
+        integers = dict.fromkeys(t for t, _ in self.roofs.peaks if t != dtype and TYPES[t].accumulator == dtype)
+        peaks = [(t, peak) for t in integers if (peak := self.roofs.peak(t, self.isa))]
+        self.others = {peak_text(t, isa, of.value): of.value / 1e9 for t, (isa, of) in peaks}
+        self.highest = max([self.top, *self.others.values()])
         self.points, self.pointwise = _points(metrics, threads, dtype)
 
     def draw(self) -> None:
         axes, both = self.axes, self.points + self.pointwise
         slope = self.roofs.bandwidths["DRAM"].value / 1e9
         left = min([p.intensity for p in both] + [self.ridge.value / 16]) / 1.5
-        right = max([p.intensity for p in both] + [self.ridge.value * 16]) * 1.5
+        right = max([p.intensity for p in both] + [self.ridge.value * 16, 2 * self.highest / slope]) * 1.5
         axes.set(
             xscale="log",
             yscale="log",
             xlim=(left, right),
             ylim=(
                 min([p.gflops.value for p in both] + [left * slope]) / 2,
-                max([p.gflops.value for p in both] + [self.top]) * ABOVE,
+                max([p.gflops.value for p in both] + [self.highest]) * ABOVE,
             ),
             xlabel="arithmetic intensity (FLOP per byte from memory)",
-            ylabel="GFLOP/s, median of visits with 95 % interval",
+            ylabel=f"GFLOP/s{' (of integers GOP/s)' * bool(self.others)}, median of visits with 95 % interval",
         )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -88,8 +102,10 @@ class Panel:
         x = np.geomspace(left, right, 300)
         for level, rate in self.roofs.bandwidths.items():
             dram = level == "DRAM"
-            line = np.minimum(x * rate.value / 1e9, self.top)
+            line = np.minimum(x * rate.value / 1e9, self.top if dram else self.highest)
             axes.plot(x, line, color="black" if dram else "0.75", lw=1.8 if dram else 0.8, zorder=1 + dram)
+        for peak in self.others.values():
+            axes.plot(x, np.minimum(x * slope, peak), color="black", lw=1.0, ls="--", zorder=1.5)
         _products(axes, self.metrics, self.points, self.threads, self.dtype)
         _pointwise(axes, self.pointwise)
         if both and axes.get_legend_handles_labels()[0]:
@@ -102,12 +118,15 @@ class Panel:
         right, bottom = self.axes.get_xlim()[1], self.axes.get_ylim()[0]
         x = np.geomspace(*self.axes.get_xlim(), 150)
         for rate in self.roofs.bandwidths.values():
-            labels.avoid([(at, at * rate.value / 1e9) for at in x if bottom < at * rate.value / 1e9 < top])
+            labels.avoid([(at, at * rate.value / 1e9) for at in x if bottom < at * rate.value / 1e9 < self.highest])
         labels.avoid([(ridge.value, at) for at in np.geomspace(bottom, top, 150)])
         labels.avoid([(p.intensity, p.gflops.value) for p in self.points + self.pointwise])
-        text = f"FMA peak {self.dtype} {self.isa}: {top:.0f} GFLOP/s"
-        beside = [Place((right, top), (-4, y), "right", "bottom" if y > 0 else "top") for y in (3, -3)]
-        labels.put(text, beside, 8, "black")
+        peaks = {peak_text(self.dtype, self.isa, 1e9 * top): top, **self.others}
+        for peak in peaks.values():
+            labels.avoid([(at, peak) for at in np.geomspace(ridge.value, right, 150)])
+        for text, peak in sorted(peaks.items(), key=lambda item: -item[1]):
+            beside = [Place((right, peak), (-4, y), "right", "bottom" if y > 0 else "top") for y in (3, -3)]
+            labels.put(text, beside, 8, "black")
         text = f"ridge {ridge.value:.1f} [{ridge.low:.1f}, {ridge.high:.1f}]"
         sides = [(ridge.low, -3, "right"), (ridge.high, 4, "left")]
         upright = [Place((at, bottom), (off, y), side, "bottom", 90) for y in (18, 60, 110) for at, off, side in sides]
@@ -189,7 +208,7 @@ def roofline(records: Sequence[Metrics], stem: Path) -> list[Path]:
         (metrics, threads, dtype)
         for metrics in records
         for threads, roofs in metrics.roofs.items()
-        for dtype in dict.fromkeys(d for d, _ in roofs.ridges)
+        for dtype in dict.fromkeys(d for d, _ in roofs.ridges if TYPES[d].native)
     ]
     if not panels:
         raise BadInput("no record holds both a peak and a DRAM read roof")

@@ -128,7 +128,7 @@ def _level(level: str) -> Column[Roof]:
 ROOFS: Sequence[Column[Roof]] = (
     Column("roofs", lambda r: " ".join(r.peak) if r.peak else "-", left=True),
     Column("threads", lambda r: r.role, left=True),
-    Column("GFLOP/s", lambda r: _rate(r.flops)),
+    Column("GFLOP/s,\nGOP/s", lambda r: _rate(r.flops)),
     Column("memory GB/s", lambda r: _rate(r.reads.get("DRAM"))),
     *map(_level, LEVELS),
     Column("ridge", lambda r: interval(r.ridge.as_dict(), 1) if r.ridge else "-"),

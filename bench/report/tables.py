@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench.errors import plain
 from bench.record.metrics import Metrics
+from bench.record.roofs import peak_label, peak_unit
 from bench.report.columns import (
     BANDWIDTHS,
     CEILINGS,
@@ -112,7 +113,7 @@ def ceilings_of(metrics: Metrics) -> Iterator[Ceiling]:
     for threads, roofs in metrics.roofs.items():
         for (dtype, isa), peak in roofs.peaks.items():
             best = roofs.best_peaks[dtype, isa] / 1e9
-            yield Ceiling(threads, f"FMA peak {dtype} {isa}", "GFLOP/s", peak.scaled(1e-9).as_dict(), best)
+            yield Ceiling(threads, peak_label(dtype, isa), peak_unit(dtype), peak.scaled(1e-9).as_dict(), best)
         for level, rate in roofs.bandwidths.items():
             best = roofs.best_bandwidths[level] / 1e9
             yield Ceiling(threads, f"read {level}", "GB/s", rate.scaled(1e-9).as_dict(), best)
@@ -139,7 +140,7 @@ def ridges_of(metrics: Metrics, record: str = "") -> Iterator[Ridge]:
 def ridges_table(metrics: Metrics) -> Table:
     """The ceilings' ridge and the one that each backend's kernels have, with the ratio of the two."""
     notes = (
-        "ceilings: the median over rounds of FMA peak / DRAM read bandwidth. Kernels, the measured ridge: where GEMMs "
+        "ceilings: the median over rounds of peak / DRAM read bandwidth. Kernels, the measured ridge: where GEMMs "
         "leave their slanted roof, fitted over m and all weight matrices, cold."
     )
     return table("Ridge, in FLOP/byte", RIDGES, list(ridges_of(metrics)), notes, lambda one: one.group, ruled=False)

@@ -47,13 +47,13 @@ GRADE_STYLES = {"A": "green", "B": "green", "C": "yellow", "D": "bold red", None
 
 
 def trust_text(metrics: Metrics) -> Text:
-    """The trust grade, what it means, and its reasons."""
+    """The trust grade, what it means, its reasons, and which peaks stand in for others."""
     trust = metrics.trust
     grade, effect = trust["grade"], trust["effect"]
     text = Text(f"Trust: {grade or 'no grade'}", style=GRADE_STYLES[grade])
     if effect is not None:
         text.append(f" (figures differ by {100 * effect:.1f} % between visits)", style="default")
-    for reason in trust["reasons"]:
+    for reason in [*trust["reasons"], *metrics.stand_ins]:
         text.append(f"\n  - {reason}", style="default")
     return text
 

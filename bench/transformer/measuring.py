@@ -6,6 +6,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.measure.models.latency import Latency
 from bench.measure.models.tasks import Task, tasks
+from bench.measure.probes import peak_types
 from bench.measure.run import Kept, NothingMeasured, kept, left_out, measuring, say_left_out, take_part
 from bench.models import BACKENDS, libraries
 from bench.models.schemes import Scheme, scheme_of
@@ -74,7 +75,8 @@ def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: S
     chosen = todo(options, wanted, lengths)
     present = take_part(libraries.missing(), libraries.present()) if options.peers else []
     texts = {task.model: text_of(options, task.model) for task in chosen if task.stored}
-    with measuring("transformer", options, [options.threads], [options.dtype]) as session:
+    peaks = peak_types(options.dtype, [scheme.element for task in chosen for _, scheme in task.stored])
+    with measuring("transformer", options, [options.threads], peaks) as session:
         if present:
             of_all: Latency | LibraryLatency = LibraryLatency(
                 session, chosen, options.threads, options.weights, present

@@ -53,7 +53,7 @@ STORED: Sequence[Column[Row]] = (
     Column(
         "% of\nbound",
         lambda r: percent(r["percent_of_bound"]),
-        "bound: what FMA peak in f32 and read bandwidth of the same rounds allow;",
+        "bound: what the peak of its products and read bandwidth of the same rounds allow;",
     ),
     Column("grade", graded, "grade: by how far its visits differ; 2/9: two of nine samples were disturbed.", True),
 )

@@ -14,4 +14,3 @@
 #define LOAD_BYTES(p) _mm256_loadu_si256(p)
 #define DOT_BYTES(sums, w, x) _mm256_dpbusd_avx_epi32(sums, w, x)
 #define DOT_NIBBLES DOT_BYTES
-#define TOTAL_NIBBLES(sums) (sums)

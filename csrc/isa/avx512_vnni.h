@@ -13,4 +13,3 @@
 #define LOAD_BYTES(p) _mm512_loadu_si512(p)
 #define DOT_BYTES(sums, w, x) _mm512_dpbusd_epi32(sums, w, x)
 #define DOT_NIBBLES DOT_BYTES
-#define TOTAL_NIBBLES(sums) (sums)

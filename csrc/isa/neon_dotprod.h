@@ -8,5 +8,4 @@ typedef int32x4_t raw;
 #define LOAD_BYTES(p) load_ints(p)
 #define DOT_BYTES(sums, w, x) vdotq_s32(sums, (int8x16_t)(w), (int8x16_t)(x))
 #define DOT_NIBBLES DOT_BYTES
-#define TOTAL_NIBBLES(sums) (sums)
 #define NEAREST(v) vcvtnq_s32_f32((float32x4_t)(v))

@@ -31,7 +31,7 @@ static inline ints load_ints(const void *p) { return *(const unaligned_ints *)p;
 #elif defined __aarch64__
 #define KEEP(v) __asm__("" : "+w"(v))
 #else
-#define KEEP(v) (void)(v)
+#define KEEP(v) __asm__("" : "+m"(v))
 #endif
 
 /* As many f16 at p, exactly, in f32's bits. */

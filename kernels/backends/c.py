@@ -114,7 +114,7 @@ def target(isa: str, element: str) -> Any:
 
 
 def vector_bytes(isa: str) -> int:
-    return int(target(isa, "f32").vector_bytes)
+    return int(target(base(isa), "f32").vector_bytes)
 
 
 def tile(isa: str, element: str) -> tuple[int, int]:
@@ -123,9 +123,19 @@ def tile(isa: str, element: str) -> tuple[int, int]:
     return of.mr, of.nv * of.vector_bytes // of.element_bytes
 
 
+def has_peak(element: str, isa: str) -> bool:
+    """Whether peak() has a loop of its own for the type: not of weights that are widened to another."""
+    return ("peak", element, isa) in _KERNELS
+
+
 def chains(isa: str, element: str) -> int:
     """Independent multiply-adds, a vector each, of peak(): as many as keep every unit busy."""
     return int(target(isa, element).chains)
+
+
+def products(isa: str, element: str) -> int:
+    """Multiply-adds of each lane in a step of peak()'s chains."""
+    return int(target(isa, element).products)
 
 
 def build() -> dict[str, Any]:
@@ -209,7 +219,10 @@ def _pack_linear(isa: str, element: str, w: np.ndarray, threads: int) -> np.ndar
 
 
 def peak(isa: str, element: str, threads: int, iterations: int) -> Callable[[], float]:
-    """A call that does `iterations` multiply-adds on each lane of chains() vectors; it returns the sum of all."""
+    """A call that does products() multiply-adds on each lane of chains() vectors, `iterations` times.
+
+    It returns the sum of all lanes: of integers it is the number of multiply-adds.
+    """
     arguments = _arguments(_KERNELS["peak", element, isa], {}, {"threads": threads, "iterations": iterations})
     arguments.total = total = ffi.new("double *")
 

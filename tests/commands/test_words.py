@@ -213,6 +213,16 @@ def test_picture_says_how_far_it_can_be_relied_on(kernels: list[Row], tmp_path: 
     assert "no roof" in text and "why " * 60 not in text
 
 
+def test_picture_has_the_roof_of_every_type(tmp_path: Path) -> None:
+    """Those of integers in the panel of what they are summed in, and what a label says as a comment in the SVG."""
+    rows = [records.fma(), records.dot("i8", 160e9), records.dot("i4g32", 300e9), records.read()]
+    _, svg = roofline_plot.roofline([records.of(rows)], tmp_path / "r")
+    text = svg.read_text()
+    for label in ("FMA peak f32 avx2: 100 GFLOP/s", "peak i8 avx2: 160 GOP/s", "peak i4g32 avx2: 300 GOP/s"):
+        assert text.count(f"<!-- {label} -->") == 1
+    assert text.count("<!-- f32, 1 thread -->") == 1 and "<!-- i8, 1 thread -->" not in text
+
+
 # --- -k
 
 

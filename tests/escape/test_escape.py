@@ -110,6 +110,15 @@ def test_figures() -> None:
     assert not half.claim and "INT4" in four.claim
 
 
+def test_integers_at_their_own_peak_are_limited_by_issue() -> None:
+    """Hot, 18 GB/s of 4 bits are 64 GOP/s: a sixth of four times f32's peak, and most of one that was measured."""
+    rows = [product("gemv_t", "f32", 20.0), product("linear_a8", FOUR, 16.0), hot("linear_a8", FOUR, 18.0)]
+    (before,), (way,) = (layers.entries(records.make([*rows, *more])) for more in ([], [records.dot("i4g32", 80e9)]))
+    assert before.of_peak == pytest.approx(2 * 18 * 16 / 9 / 400, rel=1e-3)
+    assert way.of_peak == pytest.approx(2 * 18 * 16 / 9 / 80, rel=1e-3)
+    assert (before.limited_by, way.limited_by) == ("unpacking", "issue")
+
+
 def test_what_was_not_measured_is_not_told() -> None:
     """Without a hot row nothing is said to stop a kernel; without f32 beside it, it has no speedup; nor has f32."""
     f32, half, four, *hottest = whole().rows[2:]

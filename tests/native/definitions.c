@@ -165,8 +165,10 @@ void define(const struct call *call, int64_t g, int64_t i, double *y, double *bo
     else if (!strcmp(tag, "norm")) norm(call, i, y, bound);
     else if (!strcmp(tag, "rows")) along_a_row(call, i, y, bound);
     else if (!strcmp(tag, "stream")) stream(call, y, bound);
-    else if (!strcmp(tag, "peak")) { /* every lane of every chain ends at 1 */
+    else if (!strcmp(tag, "peak")) { /* every lane of every chain ends at 1, or counts its products */
         const struct target *target = call->kernel->target;
-        *y = (double)(call->threads * target->chains * (target->vector_bytes / target->element_bytes)), *bound = 0;
+        const int64_t each = target->weight_bits ? target->products * call->arguments.peak.iterations : 1;
+        *y = (double)(call->threads * target->chains * (target->vector_bytes / target->element_bytes) * each);
+        *bound = 0;
     } else product(call, g, i, y, bound);
 }

@@ -9,7 +9,8 @@ from bench import check
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.placement import judged
-from bench.record.row import make_row
+from bench.record.row import Row, make_row
+from bench.report.text import trust_text
 from support import records
 from support.records import PEAK, READ, product
 
@@ -33,6 +34,41 @@ def test_the_ridge_is_of_rounds_and_not_of_extremes() -> None:
     roofs = records.of(rows).roofs[1]
     assert roofs.ridges["f32", "avx2"].as_dict() == pytest.approx({"value": 5, "low": 5, "high": 5})
     assert roofs.best_peaks["f32", "avx2"] == pytest.approx(PEAK)
+
+
+def linear(operation: str, element: str, gflops: float) -> Row:
+    """Eight rows times weights of 1024 x 1024."""
+    dims = {"m": 8, "n": 1024, "k": 1024}
+    starts = [s + 0.2 for s in records.STARTS]
+    seconds = [2 * 8 * 2**20 / (gflops * 1e9) * (1 + 0.001 * (i % 3 - 1)) for i in records.ROUNDS]
+    return records.sampled("kernel", operation, {"w": element}, 1, dims, seconds, starts, cold=["w"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "element", "gflops", "percent"),
+    [  # 20 GB/s: 8 rows of i8 have 16 FLOP/byte, of i4g32 28
+        ("linear_a8", "i8", 120.0, 75.0),
+        ("linear_a8", "i8g32", 120.0, 75.0),
+        ("linear_a8", "i4g32", 150.0, 50.0),
+        ("linear_a8", "u4g128", 150.0, 50.0),
+        ("linear", "i8", 75.0, 75.0),  # widened: as f32
+        ("linear", "bf16", 75.0, 75.0),
+    ],
+)
+def test_integers_are_held_against_their_own_peak(operation: str, element: str, gflops: float, percent: float) -> None:
+    peaks = [records.fma(), records.dot("i8", 160e9), records.dot("i4g32", 300e9)]
+    metrics = records.of([*peaks, records.read(), linear(operation, element, gflops)])
+    figures = metrics.row_figures[-1]
+    assert figures["percent_of_roof"]["value"] == pytest.approx(percent, rel=1e-3)
+    assert (figures["verdict"], metrics.stand_ins) == ("compute-bound", [])
+    assert {type_ for type_, _ in metrics.roofs[1].ridges} == {"f32", "i8", "i4g32"}
+
+
+def test_without_a_peak_of_its_own_integers_are_held_against_f32s_and_that_is_said() -> None:
+    metrics = records.of([records.fma(), records.read(), linear("linear_a8", "i4g128", 75)])
+    assert metrics.row_figures[-1]["percent_of_roof"]["value"] == pytest.approx(75, rel=1e-3)
+    assert metrics.stand_ins == ["i4g32: its peak was not measured, f32's stands in"]
+    assert metrics.stand_ins[0] in trust_text(metrics).plain
 
 
 def test_percent_of_roof_is_of_the_same_rounds() -> None:

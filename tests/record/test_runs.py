@@ -78,6 +78,15 @@ def test_a_bound_is_the_longer_of_two_times_call_by_call() -> None:
     assert sum(part["bound_seconds"] or 0 for part in of["parts"].values()) == pytest.approx(bound)
 
 
+def test_integers_are_bound_by_their_own_peak() -> None:
+    """The linear layers' alone; and by f32's, where theirs wasn't measured."""
+    run = inference(linear="linear_a8", types={"weights": "i8", "activations": "f32"})
+    slow = records.of([records.fma(), records.read()], runs=[run]).run_figures[0]["parts"]
+    fast = records.of([records.fma(), records.dot("i8", 200e9), records.read()], runs=[run]).run_figures[0]["parts"]
+    assert fast["ffn_up"]["bound_seconds"] < slow["ffn_up"]["bound_seconds"]
+    assert fast["scores"]["bound_seconds"] == slow["scores"]["bound_seconds"]
+
+
 def test_a_bound_is_that_of_the_samples_round() -> None:
     """A machine that is half as fast in one pass, memory and arithmetic, leaves the share of the bound as it is."""
     pace = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]

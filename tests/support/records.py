@@ -39,6 +39,13 @@ def fma(threads: int = 1, rates: Sequence[float] = (PEAK,) * 9) -> Row:
     return sampled("probe", "fma", "f32", threads, dims, seconds, STARTS, level="core", calls=1000)
 
 
+def dot(element: str, rate: float) -> Row:
+    """6 chains of 8 lanes, 1000 times 32 products: 3.072 million operations a call, a hundred calls a sample."""
+    dims = {"chains": 6, "lanes": 8, "iterations": 1000, "products": 32}
+    starts = [s + 0.05 for s in STARTS]
+    return sampled("probe", "dot", element, 1, dims, [3.072e8 / rate] * 9, starts, level="core", calls=100)
+
+
 def read(threads: int = 1, rates: Sequence[float] = (READ,) * 9, **other: Any) -> Row:
     """A million doubles, 8 MB, a call."""
     starts = [s + 0.1 for s in STARTS]

@@ -9,13 +9,13 @@ from bench.escape.names import activations, claim, weights_type
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.roofs import Series, over
-from bench.record.row import Row, arithmetic, flops, moved_bytes
+from bench.record.row import Row, arithmetic, flops, moved_bytes, multiplied
 from kernels.operations import LINEAR, OPERATIONS
 
 HOT = "hot limit"
 """The layer of rows that are measured in L2, on one thread."""
 EIGHT_BITS = 4
-"""Products of 8-bit integers that one instruction has, over those of f32."""
+"""Products of 8-bit integers that one instruction has, over those of f32: their peak, where none was measured."""
 GEMVS = ("gemv", "gemv_t")
 
 
@@ -29,7 +29,7 @@ class Way:
     speedup        over the same backend's f32 in the same rounds
     gbps           of stored weights
     hot_gbps       of stored weights, the same kernel on one thread where they are in L2; None: not measured
-    of_peak        its share of the FMA peak there, of 8-bit activations of four times that
+    of_peak        its share of the peak of its products there; of integers', or else of four times f32's
     saturating     cores at which it would read as fast as memory lets the most threads of the record read
     error          RMS of the result's error over its own, on normal random numbers
     """
@@ -131,14 +131,16 @@ def _way(metrics: Metrics, row: Row, baseline: Row) -> Way:
 
 
 def hot_limit(metrics: Metrics, operation: str, element: str, backend: str) -> tuple[float | None, float | None]:
-    """Bytes/s of stored weights of a kernel in L2 on one thread, and its share of the FMA peak; None: not measured."""
+    """Bytes/s of stored weights of a kernel in L2 on one thread, and its share of its peak; None: not measured."""
     for row in metrics.rows:
         hot = row["kind"] == "kernel" and row["layers"] == [HOT] and row["threads"] == 1
         if hot and (row["operation"], weights_type(row), row["backend"]) == (operation, element, backend):
             op = OPERATIONS[operation]
             size = op.operand_bytes(row["dims"], row["types"])[op.weights or ""]
-            peak = metrics.roofs[1].peak(arithmetic(row), row["isa"]) if 1 in metrics.roofs else None
-            lanes = EIGHT_BITS if operation == "linear_a8" else 1
-            share = Series.of(row, flops(row)).interval.value / peak[1].value / lanes if peak else None
+            peak = metrics.roofs[1].peak_of(row) if 1 in metrics.roofs else None
+            if peak is None:
+                return Series.of(row, size).interval.value, None
+            lanes = 1 if peak[0] == multiplied(row) else EIGHT_BITS
+            share = Series.of(row, flops(row)).interval.value / metrics.roofs[1].peaks[peak].value / lanes
             return Series.of(row, size).interval.value, share
     return None, None

@@ -7,13 +7,13 @@ Limit = Literal["bandwidth", "unpacking", "issue", "latency"]
 NEAR = 0.75
 """Of its nearest bound: what stays below meets none, but waits: loads and instructions don't overlap."""
 MOSTLY = 0.5
-"""Of the FMA peak, hot: multiply-adds alone take that share of what the core can issue."""
+"""Of the peak, hot: multiply-adds alone take that share of what the core can issue."""
 
 MEANING = (
     "Limited by: bandwidth, where the read roof is below what the kernel reads from its own L2 (hot); otherwise issue, "
-    f"where that is over {100 * MOSTLY:.0f} % of the FMA peak (8-bit activations: of four times that), or unpacking: "
-    "what turns stored weights into numbers; latency, where it comes within "
-    f"{100 * NEAR:.0f} % of neither bound."
+    f"where that is over {100 * MOSTLY:.0f} % of the peak of its products (of 8-bit activations integers'; four times "
+    "f32's in records that lack it), or unpacking: what turns stored weights into numbers; latency, where it comes "
+    f"within {100 * NEAR:.0f} % of neither bound."
 )
 
 

@@ -18,6 +18,7 @@ from bench.models.weights import Weights, refuse, weights_of
 from bench.record.runs.faults import SLOW_PART, mark
 from bench.record.runs.figures import RunMetrics
 from bench.record.runs.run import Run, add_run
+from bench.record.runs.work import multiplied
 from bench.workloads.model import Model
 from kernels.types import DTYPES
 from kernels.verify import WrongResult
@@ -150,8 +151,8 @@ class Measuring:
 
     def _time(self, entries: Sequence[Entry], turns: int) -> None:
         """Times the entries and the roofs in `turns` rounds and adds their samples; those until Ctrl-C, too."""
-        isas = dict.fromkeys(entry.run["isa"] for entry in entries)
-        probes = self.session.references(self.threads, self.dtype, isas, LEVELS)
+        wanted = [(type_, entry.run["isa"]) for entry in entries for type_ in (self.dtype, multiplied(entry.run))]
+        probes = self.session.references(self.threads, dict.fromkeys(wanted), LEVELS)
         samples = [Samples(probe.calls) for probe in probes] + [Samples(1) for _ in entries]
         variants = [*(probe.variant for probe in probes), *(entry.variant for entry in entries)]
         pools = [*[OPENMP] * len(probes), *(entry.pool for entry in entries)]

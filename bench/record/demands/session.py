@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from bench.record.format import Record
 from bench.record.probes import LOOPS, PROBES
-from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, native_isa, types_label
+from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, multiplied, native_isa, types_label
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES
 
@@ -137,7 +137,7 @@ def _size(row: Row) -> int:
 
 def _product_bytes(row: Row) -> int:
     """Of the narrowest that an instruction multiplies: rounded activations are 8 bits, and bf16 may stay as it is."""
-    if row["operation"] == "linear_a8":
+    if multiplied(row) != arithmetic(row):
         return 1
     widest = TYPES[arithmetic(row)].storage.itemsize
     return 2 if "bf16" in row["types"].values() else widest

@@ -1,21 +1,21 @@
 """What follows from a run's seconds: rates, its bound by the roofs of the same rounds, how it compares with the unit.
 
-The bound of a run is the sum over its calls of the longer of two times: FLOPs over the FMA peak, and bytes over the
-read bandwidth of where they are. Weights and KV cache are in the nearest level that holds all weights, activations in
-the nearest that holds those of one call.
+The bound of a run is the sum over its calls of the longer of two times: FLOPs over the peak of what they multiply, and
+bytes over the read bandwidth of where they are. Weights and KV cache are in the nearest level that holds all weights,
+activations in the nearest that holds those of one call.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.record.intervals import median_interval
 from bench.record.roofs import Roofs, spread
 from bench.record.runs.run import Figure, PartFigures, Run, RunFigures, good, key
-from bench.record.runs.work import work
+from bench.record.runs.work import LINEAR, multiplied, work
 from bench.record.trust import grade, half
 from kernels.types import TYPES
 
@@ -139,55 +139,72 @@ def _part(run: Run, name: str, which: Sequence[int], bound: "Bound | None") -> P
         "cold_bytes": cold,
         "hot_bytes": hot,
         "seconds": middle([spent[i] for i in which]) if spent else None,
-        "bound_seconds": bound.part(does) if bound else None,
-        "percent_of_roof": middle([100 * bound.part(does, run["rounds"][i]) / spent[i] for i in which])
+        "bound_seconds": bound.part(name, does) if bound else None,
+        "percent_of_roof": middle([100 * bound.part(name, does, run["rounds"][i]) / spent[i] for i in which])
         if bound and spent
         else None,
     }
+
+
+class Rate(NamedTuple):
+    """FLOP/s of a session, and of each round in which the peak was sampled."""
+
+    value: float
+    by_round: Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class Bound:
     """The roofs over a run: of the session, and of each round in which they were sampled.
 
-    peak   FLOP/s
+    peak, linear   FLOP/s of all parts but LINEAR, and of these, which may multiply integers
     sizes  bytes that each level holds, the nearest first; reads: its bytes/s
     home   which of the levels holds the weights
     """
 
-    peak: float
+    peak: Rate
+    linear: Rate
     sizes: np.ndarray
     reads: np.ndarray
     home: int
-    peaks: Mapping[int, float]
     reads_by_round: Sequence[Mapping[int, float]]
 
     @staticmethod
     def of(run: Run, roofs: Roofs | None, machine: Mapping[str, Any]) -> "Bound | None":
         """None where the peak or memory wasn't measured."""
-        accumulator = TYPES[run["types"]["activations"]].accumulator
-        peak = roofs.peak(accumulator, run["isa"]) if roofs else None
+        accumulator, isa = TYPES[run["types"]["activations"]].accumulator, run["isa"]
+        peak = roofs.peak(accumulator, isa) if roofs else None
         if roofs is None or peak is None or "DRAM" not in roofs.bandwidths:
             return None
         known = {level: size for level, size in holds(machine, run["threads"]).items() if level in roofs.bandwidths}
         known["DRAM"] = np.inf
         home = next(i for i, size in enumerate(known.values()) if weight_bytes(run) <= size)
-        series = [roofs.peak_series[accumulator, peak[0]], *(roofs.read_series[level] for level in known)]
+        native, own = (accumulator, peak[0]), roofs.peak(multiplied(run), isa)
+        linear = (multiplied(run), own[0]) if own else native  # of integers, in older records, it wasn't measured
+        series = [roofs.peak_series[native], roofs.peak_series[linear], *(roofs.read_series[level] for level in known)]
         rounds = {run["rounds"][i] for i in good(run)}
-        up, *down = ({n: rate for n in rounds if (rate := one.at(n))} for one in series)
+        native_at, linear_at, *down = ({n: rate for n in rounds if (rate := one.at(n))} for one in series)
         reads = np.array([roofs.bandwidths[level].value for level in known])
-        return Bound(peak[1].value, np.array(list(known.values()), float), reads, home, up, down)
+        return Bound(
+            Rate(roofs.peaks[native].value, native_at),
+            Rate(roofs.peaks[linear].value, linear_at),
+            np.array(list(known.values()), float),
+            reads,
+            home,
+            down,
+        )
 
-    def part(self, calls: np.ndarray, round_: int = -1) -> float:
-        """Seconds that calls take at least, by the roofs of a round, or of the session where it has none."""
-        peak = self.peaks.get(round_, self.peak)
+    def part(self, name: str, calls: np.ndarray, round_: int = -1) -> float:
+        """Seconds that a part's calls take at least, by the roofs of a round, or of the session where it has none."""
+        rate = self.linear if name in LINEAR else self.peak
+        peak = rate.by_round.get(round_, rate.value)
         reads = np.array([of.get(round_, read) for of, read in zip(self.reads_by_round, self.reads, strict=True)])
         times, flops, cold, hot, back = calls.T
         near = reads[np.searchsorted(self.sizes, hot - back)]
         return float(times @ np.maximum(flops / peak, cold / reads[self.home] + (hot - back) / near))
 
     def seconds(self, run: Run, round_: int = -1) -> float:
-        return sum(self.part(calls, round_) for calls in work(run).values())
+        return sum(self.part(name, calls, round_) for name, calls in work(run).items())
 
 
 def weight_bytes(run: Run) -> float:

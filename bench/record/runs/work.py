@@ -27,6 +27,16 @@ class Call(NamedTuple):
     back: int
 
 
+LINEAR = ("qkv", "o", "ffn_up", "ffn_down", "lm_head")
+"""The parts whose weights may be stored in another type."""
+
+
+def multiplied(run: Run) -> str:
+    """The type whose peak the products of LINEAR are held against."""
+    linear, weights = run.get("linear"), run["types"]["weights"]
+    return OPERATIONS[linear].multiplied({"w": weights}) if linear else TYPES[weights].accumulator
+
+
 def call(operation: str, dims: Mapping[str, int], types: str | Types, cold: str | None = None, calls: int = 1) -> Call:
     """cold: the operand that comes from where weights are; None: none does."""
     op = OPERATIONS[operation]
