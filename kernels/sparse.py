@@ -2,15 +2,20 @@
 
 Every format is one flat array of bytes, whose parts begin at multiples of PART, so that a copy of it is all there is:
 
-    bitmap  starts i64[strips + 1], scales f32[rows], bits, values
-    2:4     the same without starts, and with four values for every eight weights
+    bitmap  header i64[1 + 2 (strips + 1)], scales f32[rows], bits, values, overs
+    2:4     scales, bits, and four values for every eight weights
     CSR     starts i32[n + 1], columns i32 or u16 [nnz], values
 
 A bitmap has one bit per weight, 1: it is stored. A strip is STRIP rows; along k it has groups of 8 weights (16 with
 vectors of 64 bytes), and of each group first the bits of row 0, then of row 1, ...; values lie in the order of bits, a
-strip's from its entry of `starts` on. Rows and groups beyond n and k have no bits. Scales, one per row, are there for
-types that have some. 2:4 keeps at most two of every four neighbours, as a bitmap: its two indices of 2 bits take as
+strip's from its start on. Rows and groups beyond n and k have no bits. Scales, one per row, are there for types that
+have some. 2:4 keeps at most two of every four neighbours, as a bitmap: its two indices of 2 bits take as
 much. In a group, its four values (eight of sixteen) are padded with zeros that no bit stands for.
+
+Sixteen bytes of values serve a group of 8: expanded by one shuffle. So of f32 a group has FEW bits at most, and what
+is over stands in a list: {u32 column * STRIP + row of the strip, f32 value}. At 20 % density 0.7 % of the weights are
+over; where more than MOST_OVER would be, groups have all their bits, and there is no list. The header has the most bits
+of a group, the strips' starts in values, and their starts in that list.
 
 What isn't stored isn't multiplied: infinities and NaN of x don't meet zeros.
 """
@@ -26,6 +31,11 @@ STRIP = 4
 """Rows of a strip; in csrc/per_isa/sparse.h, too."""
 PART = 64
 """Bytes to which parts are aligned, and that may be read behind the last one."""
+FEW = 16
+"""Bytes of a group's values that one shuffle of AVX2 expands."""
+MOST_OVER = 0.05
+"""Share of the weights for which the list is quicker than expanding groups with all their bits: 36 % density."""
+OVER = np.dtype([("place", "<u4"), ("value", "<f4")])
 
 
 def bitmap_bytes(d: Mapping[str, int], element: ElementType) -> int:
@@ -82,13 +92,37 @@ def pack(operation: str, element: ElementType, group: int, w: np.ndarray, thread
     padded[: rows.shape[0], : rows.shape[1]] = rows
     ordered = padded.reshape(n // STRIP, STRIP, k // group, group).swapaxes(1, 2)
     stored = ordered != 0
-    bits = np.packbits(stored.ravel(), bitorder="little")
     of_rows = np.zeros((n, scales.shape[1]), np.float32)
     of_rows[: len(scales)] = scales
     if operation == "gemv_2_4":
-        return _joined(of_rows, bits, _two_of_four(ordered, stored, group))
-    starts = np.concatenate([[0], np.cumsum(stored.sum((1, 2, 3)))])
-    return _joined(starts, of_rows, bits, ordered[stored])
+        return _joined(of_rows, _bits(stored), _two_of_four(ordered, stored, group))
+    over = _over(stored, FEW // rows.itemsize)
+    stored &= ~over
+    starts = [np.concatenate([[0], np.cumsum(some.sum((1, 2, 3)))]) for some in (stored, over)]
+    most = stored.sum(-1).max(initial=0)
+    return _joined(
+        np.array([most, *starts[0], *starts[1]]), of_rows, _bits(stored), ordered[stored], _list(ordered, over)
+    )
+
+
+def _bits(stored: np.ndarray) -> np.ndarray:
+    return np.packbits(stored.ravel(), bitorder="little")
+
+
+def _over(stored: np.ndarray, few: int) -> np.ndarray:
+    """What of each group comes behind its first few weights; nothing where groups don't have 8, or it were too much."""
+    over: np.ndarray = stored & (np.cumsum(stored, -1, dtype=np.uint8) > few)
+    if stored.shape[-1] != 8 or over.sum() > MOST_OVER * stored.sum():
+        over[...] = False
+    return over
+
+
+def _list(ordered: np.ndarray, over: np.ndarray) -> np.ndarray:
+    _, groups, rows, lanes = np.nonzero(over)
+    listed = np.empty(rows.size, OVER)
+    listed["place"] = (groups * 8 + lanes) * STRIP + rows
+    listed["value"] = ordered[over]
+    return listed
 
 
 def _two_of_four(ordered: np.ndarray, stored: np.ndarray, group: int) -> np.ndarray:

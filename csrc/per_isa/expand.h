@@ -2,9 +2,12 @@
  *   GROUP_BITS  weights whose bits of a bitmap lie side by side: LANES where EXPANDS
  *   EXPANDS     can it expand values?
  *   expanded    a vector of the next values in the lanes that have a bit, and of zeros; PART bytes behind the last
- * value may be read csr_row     the product of a row of CSR */
+ *               value may be read
+ *   strip_few   strip_group() of sparse.h where 16 bytes hold all values of a group
+ *   csr_row     the product of a row of CSR */
 #if defined __AVX512F__
 #define EXPANDS 1
+#define strip_few strip_group
 #define GROUP_BITS 16
 static inline unsigned group_bits(const uint8_t *bits) { return bits[0] | (unsigned)bits[1] << 8; }
 /* In registers: the form of vpexpand that reads memory is microcoded on Zen 4. */
@@ -21,32 +24,73 @@ static inline vec expanded(unsigned bits, const stored *values) {
 #define GROUP_BITS 8
 static inline unsigned group_bits(const uint8_t *bits) { return *bits; }
 
-/* By a table that has a row for each byte of bits: of a lane, which value comes there, the number of bits below. */
+/* By tables that have a row for each byte of bits: of a lane, which value comes there, the number of bits below. */
 #define BELOW_(b)                                                                                                      \
     (((b) & 1) + ((b) >> 1 & 1) + ((b) >> 2 & 1) + ((b) >> 3 & 1) + ((b) >> 4 & 1) + ((b) >> 5 & 1) + ((b) >> 6 & 1))
 #define BELOW(b, lane) BELOW_((b) & ((1 << (lane)) - 1))
-#define LANE_OF(b, lane) ((b) >> (lane) & 1 ? PLACE(BELOW(b, lane)) : NOWHERE)
 #define ROW_1(b)                                                                                                       \
     {LANE_OF(b, 0), LANE_OF(b, 1), LANE_OF(b, 2), LANE_OF(b, 3),                                                       \
      LANE_OF(b, 4), LANE_OF(b, 5), LANE_OF(b, 6), LANE_OF(b, 7)},
 #define ROWS_4(b) ROW_1(b) ROW_1(b + 1) ROW_1(b + 2) ROW_1(b + 3)
 #define ROWS_16(b) ROWS_4(b) ROWS_4(b + 4) ROWS_4(b + 8) ROWS_4(b + 12)
 #define ROWS_64(b) ROWS_16(b) ROWS_16(b + 16) ROWS_16(b + 32) ROWS_16(b + 48)
+#define ROWS ROWS_64(0) ROWS_64(64) ROWS_64(128) ROWS_64(192)
+#define LANE_OF(b, lane) ((b) >> (lane) & 1 ? PLACE(BELOW(b, lane)) : NOWHERE)
+
+/* Of vpshufb, which makes zeros, too, and takes its table from memory, for values that 16 bytes hold: those that begin
+ * at an address, and those that end there. */
+#define NOWHERE ((int32_t)0x80808080)
 #if SCALED
-#define NOWHERE ((int32_t)0x80808080)                                /* of vpshufb: four zeros */
 #define PLACE(value) ((int32_t)((unsigned)(value) << 24 | 0x808080)) /* the upper byte of a lane */
 #else
-#define NOWHERE INT32_MIN /* a sign for vblendvps; vpermps reads the lowest three bits alone */
-#define PLACE(value) (value)
+#define PLACE(value) (0x03020100 + 0x04040404 * (value))
 #endif
-static const alignas(64) int32_t places[256][8] = {ROWS_64(0) ROWS_64(64) ROWS_64(128) ROWS_64(192)};
+static const alignas(64) int32_t from_start[256][8] = {ROWS};
+#undef LANE_OF
+#define LANE_OF(b, lane)                                                                                               \
+    ((b) >> (lane) & 1 ? PLACE((16 / (int)sizeof(stored) - BELOW_(b) - ((b) >> 7 & 1) + BELOW(b, lane)) & 15) : NOWHERE)
+static const alignas(64) int32_t to_end[256][8] = {ROWS};
+
+static inline vec placed(const int32_t *places, const void *values) {
+    const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128(values));
+    const __m256i lanes = _mm256_shuffle_epi8(both, *(const __m256i *)places);
+#if SCALED
+    return (vec)_mm256_cvtepi32_ps(_mm256_srai_epi32(lanes, 24));
+#else
+    return (vec)lanes;
+#endif
+}
+
+/* Values of two rows begin and end where one popcount says. In registers by name: GCC would load x for each row, and
+ * count again what is an address. */
+INLINE const stored *strip_few(const int fixed, const uint8_t *bits, const stored *values, vec x, vec *total) {
+    uint32_t rows;
+    memcpy(&rows, bits, sizeof rows);
+    __asm__("" : "+x"(x));
+    if (fixed) {
+        UNROLLED (4, int r = 0; r < 4; r++) total[r] += placed(from_start[rows >> 8 * r & 255], values + 4 * r) * x;
+        return values + 16;
+    }
+    const stored *middle = values + __builtin_popcount((uint16_t)rows), *end = values + __builtin_popcount(rows);
+    __asm__("" : "+r"(middle), "+r"(end));
+    total[0] += placed(from_start[rows & 255], values) * x;
+    total[1] += placed(to_end[rows >> 8 & 255], (const char *)middle - 16) * x;
+    total[2] += placed(from_start[rows >> 16 & 255], middle) * x;
+    total[3] += placed(to_end[rows >> 24], (const char *)end - 16) * x;
+    return end;
+}
+
+#if SCALED
+static inline vec expanded(unsigned bits, const stored *values) { return placed(from_start[bits], values); }
+#else
+#undef LANE_OF
+#undef NOWHERE
+#define LANE_OF(b, lane) ((b) >> (lane) & 1 ? BELOW(b, lane) : NOWHERE)
+#define NOWHERE INT32_MIN /* a sign for vblendvps; vpermps reads the lowest three bits alone */
+static const alignas(64) int32_t places[256][8] = {ROWS};
 
 static inline vec expanded(unsigned bits, const stored *values) {
     const __m256i place = *(const __m256i *)places[bits];
-#if SCALED
-    const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
-    return (vec)_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_shuffle_epi8(both, place), 24));
-#else
     /* Loaded by itself: Zen 3 takes twice as long for a vpermps that reads memory. A blend by name: GCC makes a
      * comparison and an and of one with zeros. */
     __m256 next = _mm256_loadu_ps(values), found;
@@ -54,8 +98,8 @@ static inline vec expanded(unsigned bits, const stored *values) {
     next = _mm256_permutevar8x32_ps(next, place);
     __asm__("vblendvps %3, %2, %1, %0" : "=x"(found) : "x"(next), "x"(_mm256_setzero_ps()), "x"(place));
     return (vec)found;
-#endif
 }
+#endif
 #else
 #define EXPANDS 0
 #define GROUP_BITS 8

@@ -8,20 +8,30 @@ static inline const void *part(const void *packed, int64_t bytes) { /* what foll
     return (const char *)packed + (bytes + PART - 1) / PART * PART;
 }
 
+struct over {       /* a weight that no bit stands for */
+    uint32_t place; /* column * STRIP + row of the strip */
+    float value;
+};
+
 struct bitmap {
-    const int64_t *starts; /* of each strip in values; of 2:4 none */
+    const int64_t *starts; /* of each strip in values, and in overs; of 2:4 none */
     const float *scales;   /* of each row, of types that have some */
     const uint8_t *bits;   /* a strip: its groups along k, of each group STRIP rows */
     const stored *values;
-    int64_t groups; /* along k */
+    const struct over *overs;
+    int64_t groups, strips; /* along k; along n */
+    int few;                /* do 16 bytes hold all values of a group? */
 };
 
 static struct bitmap bitmap_of(const struct sparse *call, int fixed) {
     const int64_t strips = (call->n + STRIP - 1) / STRIP, groups = (call->k + GROUP_BITS - 1) / GROUP_BITS;
-    struct bitmap w = {.starts = call->w, .groups = groups};
-    w.scales = fixed ? call->w : part(w.starts, (strips + 1) * 8);
+    const int64_t *header = call->w; /* how many bits of a group are 1, at most; starts */
+    struct bitmap w = {.starts = header + 1, .groups = groups, .strips = strips};
+    w.few = fixed || *header * (int64_t)sizeof(stored) <= 16;
+    w.scales = fixed ? call->w : part(header, (2 * strips + 3) * 8);
     w.bits = part(w.scales, SCALED * strips * STRIP * 4);
     w.values = part(w.bits, strips * groups * STRIP * GROUP_BITS / 8);
+    if (!fixed) w.overs = part(w.values, w.starts[strips] * (int64_t)sizeof(stored));
     return w;
 }
 
@@ -36,6 +46,12 @@ static void strip_by_bits(int fixed, int64_t k, const uint8_t *bits, const store
         }
 }
 
+static void add_overs(const struct bitmap *w, int64_t s, const T *x, T total[STRIP]) {
+    const int64_t *starts = w->starts + w->strips + 1 + s;
+    for (const struct over *e = w->overs + starts[0]; e < w->overs + starts[1]; e++)
+        total[e->place % STRIP] += e->value * x[e->place / STRIP];
+}
+
 #if EXPANDS
 INLINE const stored *strip_group(const int fixed, const uint8_t *bits, const stored *values, vec x, vec *total) {
     UNROLLED (4, int r = 0; r < STRIP; r++) {
@@ -46,12 +62,18 @@ INLINE const stored *strip_group(const int fixed, const uint8_t *bits, const sto
     return values;
 }
 
-INLINE void strip(const int fixed, int64_t k, const uint8_t *bits, const stored *values, const T *x, T sums[STRIP]) {
+INLINE const stored *strip_any(const int fixed, const int few, const uint8_t *bits, const stored *values, vec x,
+                               vec *total) {
+    return few ? strip_few(fixed, bits, values, x, total) : strip_group(fixed, bits, values, x, total);
+}
+
+INLINE void strip(const int fixed, const int few, int64_t k, const uint8_t *bits, const stored *values, const T *x,
+                  T sums[STRIP]) {
     vec total[STRIP] = {{0}};
     int64_t p = 0;
     for (; p + GROUP_BITS <= k; p += GROUP_BITS, bits += STRIP * GROUP_BITS / 8)
-        values = strip_group(fixed, bits, values, load(x + p), total);
-    if (p < k) strip_group(fixed, bits, values, load_some(x + p, k - p, 0), total);
+        values = strip_any(fixed, few, bits, values, load(x + p), total);
+    if (p < k) strip_any(fixed, few, bits, values, load_some(x + p, k - p, 0), total);
     UNROLLED (4, int r = 0; r < STRIP; r++) sums[r] = sum(total[r]);
 }
 #endif
@@ -81,10 +103,13 @@ INLINE void bitmap_gemv(const struct sparse *call, const int fixed) {
             const uint8_t *bits = w.bits + s * w.groups * STRIP * GROUP_BITS / 8;
             const stored *values = w.values + (fixed ? s * w.groups * STRIP * GROUP_BITS / 2 : w.starts[s]);
             T total[STRIP] = {0};
-#if EXPANDS
-            if (!by_bits) strip(fixed, k, bits, values, x, total);
-#endif
             if (by_bits) strip_by_bits(fixed, k, bits, values, x, total);
+#if EXPANDS /* with constants, for each of the three a loop: a parallel region isn't inlined */
+            else if (fixed) strip(1, 1, k, bits, values, x, total);
+            else if (w.few) strip(0, 1, k, bits, values, x, total);
+            else strip(0, 0, k, bits, values, x, total);
+#endif
+            if (!fixed) add_overs(&w, s, x, total);
             for (int r = 0; r < STRIP && i + r < n; r++) y[i + r] = SCALED ? total[r] * w.scales[i + r] : total[r];
         }
     }

@@ -36,6 +36,22 @@ def test_rows_without_weights_beside_full_ones(kernel: Kernel) -> None:
     verify(kernel, [w, x], 1, 2)
 
 
+@pytest.mark.parametrize("over, most", [(0, 4), (1, 4), (9, 4), (60, 5)])
+@each_sparse
+def test_groups_with_more_weights_than_one_shuffle_expands(kernel: Kernel, over: int, most: int) -> None:
+    """A few are listed apart; where they are many, or a group has 16, every one has its bit."""
+    if kernel.operation != "gemv_bitmap":
+        pytest.skip("it has no bitmap with groups of any number of weights")
+    w = np.zeros((10, 168))
+    w[:, ::2] = 1 + np.arange(84)
+    w.ravel()[1 : 16 * over : 8] = -2.5
+    w = TYPES[kernel.types["w"]].encode(w)
+    verify(kernel, [w, np.random.default_rng(over).standard_normal(168).astype(np.float32)], 1, 3)
+    if kernel.types["w"] == "f32" and kernel.isa in ("generic", "avx2"):
+        packed = kernel.pack(w).data
+        assert packed[:8].view(np.int64) == most
+
+
 @each_sparse
 def test_what_is_not_stored_is_not_multiplied(kernel: Kernel) -> None:
     """Infinities and NaN of x reach the rows that have a weight there, and no others; those of w their row alone."""
@@ -79,7 +95,8 @@ def test_packed_weights_hold_no_zeros(kernel: Kernel) -> None:
     nnz = int((TYPES[kernel.types["w"]].decode(w) != 0).sum())
     counted = OPERATIONS[kernel.operation].operand_bytes({"n": 64, "k": 512, "nnz": nnz}, kernel.types)["w"]
     packed = kernel.pack(w).data.nbytes
-    assert counted < packed <= counted + 8 * (64 // sparse.STRIP + 1) + 5 * sparse.PART
+    columns = 4 * sparse.MOST_OVER * nnz if kernel.operation == "gemv_bitmap" else 0
+    assert counted < packed <= counted + columns + 16 * (64 // sparse.STRIP + 1) + 6 * sparse.PART
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -41,8 +41,8 @@ static void pack(const struct call *call, int64_t row, double *y, double *bound)
 }
 
 /* x[k], as it is or rounded to 8 bits: multiples of a scale for every 32. In float, as kernels do it. */
-static void activations(const struct call *call, int64_t i, double *x) {
-    const struct operand *of = call->operands;
+static void activations(const struct call *call, int operand, int64_t i, double *x) {
+    const struct operand *of = call->operands + operand;
     for (int64_t p = 0; p < call->k; p++) x[p] = value(of, 0, i, p);
     if (!is_called(call, "linear_a8")) return;
     for (int64_t p = 0; p < call->k; p += 32) {
@@ -56,9 +56,10 @@ static void activations(const struct call *call, int64_t i, double *x) {
     }
 }
 
-static void linear(const struct call *call, int64_t i, double *y, double *bound) {
+/* Weights that are only stored by x, which is operand `of`. */
+static void linear(const struct call *call, int of, int64_t i, double *y, double *bound) {
     double *x = malloc((size_t)call->k * sizeof *x);
-    activations(call, i, x);
+    activations(call, of, i, x);
     for (int64_t j = 0; j < call->n; j++) {
         const double *w = call->weights.values + j * call->k;
         double sum = 0, size = 0;
@@ -156,7 +157,8 @@ static void argmax(const struct call *call, double *y, double *bound) {
 void define(const struct call *call, int64_t g, int64_t i, double *y, double *bound) {
     const char *tag = call->kernel->arguments;
     if (!strcmp(tag, "pack")) pack(call, i, y, bound);
-    else if (!strcmp(tag, "linear")) linear(call, i, y, bound);
+    else if (!strcmp(tag, "linear")) linear(call, 0, i, y, bound);
+    else if (!strcmp(tag, "sparse")) linear(call, 1, 0, y, bound);
     else if (!strcmp(tag, "pack_linear")) packed_strip(call, i, y, bound);
     else if (!strcmp(tag, "softmax")) softmax(call, g, i, y, bound);
     else if (!strcmp(tag, "embed")) embed(call, y, bound);

@@ -142,6 +142,13 @@ static void *packed_weights(struct call *call, int role) {
     return x->at;
 }
 
+static void *sparse_weights(struct call *call) {
+    make_sparse(call->kernel, call->n, call->k, &call->weights);
+    struct operand *x = placed(call, 1, 1, call->weights.strip, 1, 1, 1);
+    x->raw = call->weights.packed;
+    return x->at;
+}
+
 static int64_t ld(const struct call *call, int index) { return call->operands[index].ld; }
 static int64_t stride(const struct call *call, int index) { return call->operands[index].stride; }
 
@@ -199,6 +206,10 @@ int prepare(struct call *call) {
         struct pack_linear *x = &call->arguments.pack_linear;
         *x = (struct pack_linear){.kernel = kernel, .threads = threads, .n = n, .k = k};
         x->w = weights(call, n, k), x->packed = packed_weights(call, WRITTEN), x->ldw = ld(call, 0);
+    } else if (!strcmp(tag, "sparse")) {
+        struct sparse *x = &call->arguments.sparse;
+        *x = (struct sparse){.kernel = kernel, .threads = threads, .n = n, .k = k};
+        x->w = sparse_weights(call), x->x = in(call, 1, 1, k), x->y = out(call, 1, 1, n);
     } else if (!strcmp(tag, "softmax")) {
         struct softmax *x = &call->arguments.softmax;
         *x = (struct softmax){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};

@@ -90,9 +90,9 @@ static void one_shape(int64_t index, int64_t threads, struct caches host) {
 static int has(const char *tag, char dimension) {
     static const struct {
         const char *tag, *dimensions;
-    } rows[] = {{"gemm", "mnk"},       {"pack", "nk"},      {"gemm_batch", "mnk"}, {"gemv", "nk"}, {"softmax", "mn"},
-                {"norm", "mn"},        {"rows", "mn"},      {"stream", "n"},       {"peak", ""},   {"linear", "mnk"},
-                {"pack_linear", "nk"}, {"copy_rows", "mn"}, {"embed", "nk"},       {"argmax", "n"}};
+    } rows[] = {{"gemm", "mnk"},       {"pack", "nk"},      {"gemm_batch", "mnk"}, {"gemv", "nk"},  {"softmax", "mn"},
+                {"norm", "mn"},        {"rows", "mn"},      {"stream", "n"},       {"peak", ""},    {"linear", "mnk"},
+                {"pack_linear", "nk"}, {"copy_rows", "mn"}, {"embed", "nk"},       {"argmax", "n"}, {"sparse", "nk"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].tag, tag)) return strchr(rows[i].dimensions, dimension) != NULL;
     return 1;
@@ -165,7 +165,6 @@ int main(int count, char **words) {
         while (strcmp(isa_name(row), target->isa) != 0) row++;
         const int first = i == 0 || kernel_at(i - 1)->target != target;
         if ((isa && strcmp(isa, target->isa) != 0) || (type && strcmp(type, target->type) != 0)) continue;
-        if (!strcmp(kernel->arguments, "sparse")) continue; /* packed in Python: tests/support/guarded.py has these */
         if (!isa_runs(row)) {
             if (first) printf("%s %s: not on this CPU\n", target->isa, target->type);
             continue;

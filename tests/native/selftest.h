@@ -72,6 +72,7 @@ struct call {
         struct gemv gemv;
         struct linear linear;
         struct pack_linear pack_linear;
+        struct sparse sparse;
         struct softmax softmax;
         struct norm norm;
         struct rows rows;
@@ -88,6 +89,9 @@ double random_value(void); /* in (-1, 1), with 24 bits: a float has them all */
 void make_weights(const struct target *target, int64_t rows, int64_t columns, struct weights *weights);
 /* As linear reads them: packed by the target's own kernel, from rows without gaps by one thread. */
 void pack_weights(const struct target *target, int64_t rows, int64_t columns, struct weights *weights);
+
+/* w[n,k] without its zeros, as the operation reads it: one strip of so many bytes. ------------------------ sparse.c */
+void make_sparse(const struct kernel *kernel, int64_t n, int64_t k, struct weights *weights);
 
 /* --- operations in double, by their definitions ---------------------------------------------- definitions.c */
 static inline double value(const struct operand *x, int64_t g, int64_t i, int64_t j) {
