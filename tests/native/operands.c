@@ -14,12 +14,6 @@ int is_called(const struct call *call, const char *operation) {
     return !strcmp(call->kernel->operation, operation);
 }
 
-double random_value(void) {
-    static uint64_t state = 11;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (double)((int64_t)(state >> 40) - (1 << 23)) / (1 << 23);
-}
-
 static unsigned char *element(const struct operand *x, int64_t g, int64_t i, int64_t j) {
     return x->at + (g * x->stride + i * x->ld + j) * x->element_bytes;
 }
@@ -131,21 +125,15 @@ static void *weights(struct call *call, int64_t rows, int64_t columns) {
     return x->at;
 }
 
-/* What pack_linear makes of w[n,k], a byte each: linear's weights. */
+/* What pack_linear makes of w[n,k], a byte each: linear's weights; and those without their zeros. */
 static void *packed_weights(struct call *call, int role) {
     struct weights *of = &call->weights;
-    if (role == READ) make_weights(call->kernel->target, call->n, call->k, of);
-    pack_weights(call->kernel->target, call->n, call->k, of);
+    if (!strcmp(call->kernel->arguments, "sparse")) make_sparse(call->kernel, call->n, call->k, of);
+    else if (role == READ) make_weights(call->kernel->target, call->n, call->k, of);
+    if (!of->packed) pack_weights(call->kernel->target, call->n, call->k, of);
     struct operand *x = placed(call, 1, of->strips, of->strip, 1, 1, 1);
     if (role == WRITTEN) x->written = 1, call->output = x;
     else x->raw = of->packed;
-    return x->at;
-}
-
-static void *sparse_weights(struct call *call) {
-    make_sparse(call->kernel, call->n, call->k, &call->weights);
-    struct operand *x = placed(call, 1, 1, call->weights.strip, 1, 1, 1);
-    x->raw = call->weights.packed;
     return x->at;
 }
 
@@ -209,7 +197,7 @@ int prepare(struct call *call) {
     } else if (!strcmp(tag, "sparse")) {
         struct sparse *x = &call->arguments.sparse;
         *x = (struct sparse){.kernel = kernel, .threads = threads, .n = n, .k = k};
-        x->w = sparse_weights(call), x->x = in(call, 1, 1, k), x->y = out(call, 1, 1, n);
+        x->w = packed_weights(call, READ), x->x = in(call, 1, 1, k), x->y = out(call, 1, 1, n);
     } else if (!strcmp(tag, "softmax")) {
         struct softmax *x = &call->arguments.softmax;
         *x = (struct softmax){.kernel = kernel, .threads = threads, .batch = batch, .m = m, .n = n};

@@ -6,6 +6,12 @@
 
 #include "selftest.h"
 
+double random_value(void) {
+    static uint64_t state = 11;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (double)((int64_t)(state >> 40) - (1 << 23)) / (1 << 23);
+}
+
 static unsigned char random_byte(void) { return (unsigned char)(128 + 128 * random_value()); }
 
 static double half(const unsigned char *at) {
