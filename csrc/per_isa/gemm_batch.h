@@ -73,13 +73,15 @@ INLINE void interleaved(const struct gemm_batch *call, const int transposed) {
             rows_of_all(call, transposed, 1, 0, i, sums, apart, i > first);
         if (own) {
 #pragma omp barrier
-            for (int64_t g = batch * t / team; g < batch * (t + 1) / team; g++)
-                for (int64_t j = 0; j < n; j++) {
-                    T total = 0;
-                    for (int s = 0; s < team; s++)
-                        if (count * s / team < count * (s + 1) / team) total += workspace[(s * batch + g) * line + j];
-                    c[g * call->stride_c + j] = total;
+            for (int64_t g = batch * t / team; g < batch * (t + 1) / team; g++) {
+                T *to = c + g * call->stride_c;
+                memset(to, 0, n * sizeof(T));
+                for (int s = 0; s < team; s++) {
+                    if (count * s / team == count * (s + 1) / team) continue; /* with count < team some had no row */
+                    const T *from = workspace + (s * batch + g) * line;
+                    for (int64_t j = 0; j < n; j++) to[j] += from[j];
                 }
+            }
         }
     }
 }

@@ -76,13 +76,11 @@ static void run_gemv_t(const struct gemv *call) {
             add_rows(1, 0, n, x + p, w + p * ldw, ldw, mine, p > first);
         if (team > 1) {
 #pragma omp barrier
-            const int64_t last = share(n, LINE, t + 1, team);
-            for (int64_t j = share(n, LINE, t, team); j < last; j++) {
-                T total = 0;
-                for (int s = 0; s < team; s++)
-                    if (k * s / team < k * (s + 1) / team) /* with k < team some had no row */
-                        total += workspace[s * apart + j];
-                y[j] = total;
+            const int64_t begin = share(n, LINE, t, team), last = share(n, LINE, t + 1, team);
+            memset(y + begin, 0, (last - begin) * sizeof(T));
+            for (int s = 0; s < team; s++) {
+                if (k * s / team == k * (s + 1) / team) continue; /* with k < team some had no row */
+                for (int64_t j = begin; j < last; j++) y[j] += workspace[s * apart + j];
             }
         }
     }
