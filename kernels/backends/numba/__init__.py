@@ -40,7 +40,7 @@ _MODULES = {
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
         "copy_rows", "embed", "argmax",
     ),
-    "linear.sparse": ("gemv_2_4", "gemv_csr", "gemv_csr16"),
+    "linear.sparse": ("gemv_bitmap", "gemv_2_4", "gemv_csr", "gemv_csr16"),
     "stream": ("copy", "scale", "add", "triad", "update", "read"),
 }  # fmt: skip
 """Module of this package -> its operations, each with a prepare_<operation>(*inputs, out, threads)."""
@@ -71,7 +71,7 @@ def binder(operation: str, dtype: str) -> Callable[..., Callable[[], Any]]:
     """
     (module,) = (module for module, operations in _MODULES.items() if operation in operations)
     prepare = getattr(importlib.import_module(f"{__name__}.{module}"), f"prepare_{operation}")
-    if operation in LINEAR:
+    if operation in (*LINEAR, "gemv_bitmap"):
         prepare = functools.partial(prepare, element=dtype)
 
     def bind(*inputs: np.ndarray, out: np.ndarray, threads: int) -> Callable[[], Any]:
