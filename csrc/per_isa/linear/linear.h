@@ -1,5 +1,5 @@
 /* linear: y[m,n] = x[m,k] w[n,k]^T, for weights that are only stored. A tile is h rows of x times v strips of w over
- * all of k, and each weight that is widened serves h rows. With one tile of rows (m <= LINEAR_ROWS) weights are read
+ * all of k, and each weight that is widened serves h rows. With one tile of rows weights are read
  * once, as v streams from as many equally long pieces of a thread's strips. With more, blocks of rows that fill half of
  * L2 pass over the strips, and a strip stays in L1 or L2 from one tile of the block to the next; or, where widening
  * takes long, f32's five loops multiply copies of the strips in f32. */
@@ -21,7 +21,7 @@ struct strips {
     int64_t ldy, columns_apart, columns; /* the valid ones, of the last strip at least one */
 };
 
-INLINE void store_tile(const int h, const int v, vec total[LINEAR_ROWS][WIDEST], const struct strips *to) {
+INLINE void store_tile(const int h, const int v, vec total[][WIDEST], const struct strips *to) {
     UNROLLED (8, int s = 0; s < v; s++) {
         T *y = to->y + s * to->columns_apart;
         const int64_t columns = to->columns - s * to->columns_apart;
@@ -51,12 +51,22 @@ static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scal
 static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (ints){0}; }
 #endif
 
+/* The same width for all heights of which there may be several tiles. With 16 registers three strips of three rows of
+ * 4-bit weights, which need constants, beat four (Zen 3), and the sums of all groups are in memory. */
+#if WEIGHT_BITS == 4 && REGISTERS == 16
+#define F32_ROWS 4
+#define STRIPS(h) ((h) < 4 ? 3 : 2)
+#else
+#define F32_ROWS LINEAR_ROWS
+#define STRIPS(h) (2 * (h) >= F32_ROWS ? TILE_VECTORS(F32_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
+#endif
+
 /* x is packed, k columns of h elements. A small tile has several sums of each kind, for as many k in turn, so that adds
  * don't wait for each other. */
 INLINE void multiply(const int h, const int v, const struct linear_plan *z, const void *packed,
                      const struct strips *strips) {
     const int turns = h * v == 1 ? 4 : h * v == 2 ? 2 : 1;
-    vec total[LINEAR_ROWS][WIDEST], part[4][LINEAR_ROWS][WIDEST];
+    vec total[F32_ROWS][WIDEST], part[4][F32_ROWS][WIDEST];
     UNROLLED (16, int i = 0; i < h; i++)
         UNROLLED (8, int s = 0; s < v; s++) {
             total[i][s] = (vec){0};
@@ -95,6 +105,8 @@ static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, i
     memset((T *)packed + k * h, 0, (z->k - k) * h * sizeof(T));
 }
 
+#define FETCHED_LINES 4 /* of scales, and of weights, where a stream begins */
+
 typedef void linear_tile(const struct linear_plan *z, const void *x, const struct strips *strips);
 struct linear_form { /* one operation's tiles by height, v strips wide and one, and how it prepares x */
     struct {
@@ -106,42 +118,53 @@ struct linear_form { /* one operation's tiles by height, v strips wide and one, 
     int64_t (*row_bytes)(const struct linear_plan *z); /* of x, prepared */
 };
 
-static void run_form(const struct linear *call, const struct linear_form *form) {
+/* Thread t's part of a call, of a team of so many. */
+static void run_part(const struct linear *call, const struct linear_form *form, int64_t t, int64_t team) {
     const int64_t m = call->m, n = call->n, k = call->k, ldx = call->ldx, ldy = call->ldy;
     const struct linear_plan z = plan_linear(&target, n, k);
     const T *x = call->x;
-    const uint8_t *w = call->w;
     T *y = call->y;
     const int64_t tiles = divide_up(m, form->rows), row = form->row_bytes(&z);
     const int64_t blocks = divide_up(tiles, max(host_caches()->l2 / 2 / (row * form->rows), 1));
     const int v = form->tiles[divide_up(m, tiles)].v; /* the same for all of several tiles: see STRIPS */
-#pragma omp parallel num_threads(call->threads)
-    {
-        const int t = omp_get_thread_num(), team = omp_get_num_threads();
-        const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
-        const int alone = tiles == 1; /* each thread prepares the tile for itself: a barrier takes longer */
-        uint8_t *ready = (uint8_t *)call->workspace + (alone ? t * round_up(row * m, CACHE_LINE) : 0);
-        for (int64_t i = alone ? 0 : tiles * t / team; i < (alone ? 1 : tiles * (t + 1) / team); i++) {
-            const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
-            form->prepare(&z, (int)h, k, x + r * ldx, ldx, ready + r * row);
+    const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
+    const uint8_t *w = (const uint8_t *)call->w + first * z.strip;
+    for (int s = 0; s < v; s++) /* where streams begin is fetched while x is prepared */
+        for (int line = 0; line < FETCHED_LINES; line++) {
+            __builtin_prefetch(w + s * each * z.strip + line * CACHE_LINE);
+            __builtin_prefetch(w + s * each * z.strip + z.scales + line * CACHE_LINE);
         }
-        if (!alone) {
-#pragma omp barrier
-        }
-        for (int64_t b = 0; b < blocks; b++)
-            for (int64_t s = first; s < last; s++) {
-                const int wide = s < first + each;
-                const struct strips from = {w + s * z.strip, each * z.strip, y + s * LANES, ldy,
-                                            each * LANES,    n - s * LANES};
-                for (int64_t i = tiles * b / blocks; i < tiles * (b + 1) / blocks; i++) {
-                    const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
-                    struct strips strips = from;
-                    strips.y += r * ldy;
-                    (wide ? form->tiles[h].wide : form->tiles[h].one)(&z, ready + r * row, &strips);
-                }
-                if (wide && s + 1 == first + each) s = first + v * each - 1;
-            }
+    const int alone = tiles == 1; /* each thread prepares the tile for itself: a barrier takes longer */
+    uint8_t *ready = (uint8_t *)call->workspace + (alone ? t * round_up(row * m, CACHE_LINE) : 0);
+    for (int64_t i = alone ? 0 : tiles * t / team; i < (alone ? 1 : tiles * (t + 1) / team); i++) {
+        const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
+        form->prepare(&z, (int)h, k, x + r * ldx, ldx, ready + r * row);
     }
+    if (!alone) {
+#pragma omp barrier
+    }
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t s = first; s < last; s++) {
+            const int wide = s < first + each;
+            const struct strips from = {
+                w + (s - first) * z.strip, each * z.strip, y + s * LANES, ldy, each * LANES, n - s * LANES};
+            for (int64_t i = tiles * b / blocks; i < tiles * (b + 1) / blocks; i++) {
+                const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
+                struct strips strips = from;
+                strips.y += r * ldy;
+                (wide ? form->tiles[h].wide : form->tiles[h].one)(&z, ready + r * row, &strips);
+            }
+            if (wide && s + 1 == first + each) s = first + v * each - 1;
+        }
+}
+
+static void run_form(const struct linear *call, const struct linear_form *form) {
+    if (call->threads == 1) { /* a region takes 0.3 us (Zen 3), as long as 7 KiB from memory */
+        run_part(call, form, 0, 1);
+        return;
+    }
+#pragma omp parallel num_threads(call->threads)
+    run_part(call, form, omp_get_thread_num(), omp_get_num_threads());
 }
 
 static int64_t form_workspace(const struct linear *call, const struct linear_form *form) {
@@ -164,15 +187,6 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
     PASTE(HEIGHTS_, rows)(LINEAR_TILE, name) static const struct linear_form name##_form = {                           \
         {PASTE(HEIGHTS_, rows)(LINEAR_ROW, name)}, rows, prepare, row_bytes};
 
-/* The same width for all heights of which there may be several tiles. With 16 registers three strips of three rows of
- * 4-bit weights, which need constants, beat four (Zen 3), and the sums of all groups are in memory. */
-#if WEIGHT_BITS == 4 && REGISTERS == 16
-#define F32_ROWS 4
-#define STRIPS(h) ((h) < 4 ? 3 : 2)
-#else
-#define F32_ROWS LINEAR_ROWS
-#define STRIPS(h) (2 * (h) >= F32_ROWS ? TILE_VECTORS(F32_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
-#endif
 LINEAR_FORM(multiply, F32_ROWS, prepare, f32_row_bytes)
 #if !INTEGER /* a weight is widened by one instruction, as well in each tile */
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }

@@ -99,9 +99,19 @@ INLINE ints weights_of(const uint8_t *w, int t) { return load_ints(w + t / 2 * C
 INLINE ints weights_of(const uint8_t *w, int t) { return load_bytes(w + t * CHUNK); }
 #endif
 
+#undef STRIPS
+/* Two registers for each row and strip, the sum of a group and that of all: of 16 registers some are in memory, fewest
+ * with 4 rows of 2 strips (Zen 3: 1.25 to 1.5 times as fast as 5 x 2, 6 x 2, 8 x 1). One row reads four streams. */
+#if REGISTERS == 16
+#define A8_ROWS 4
+#else
+#define A8_ROWS LINEAR_ROWS
+#endif
+#define STRIPS(h) ((h) == 1 ? 4 : REGISTERS > 16 ? 3 : 2)
+
 INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, const void *packed,
                         const struct strips *strips) {
-    vec total[LINEAR_ROWS][WIDEST];
+    vec total[A8_ROWS][WIDEST];
     UNROLLED (16, int i = 0; i < h; i++)
         UNROLLED (8, int s = 0; s < v; s++) total[i][s] = (vec){0};
     const int32_t *q = packed;
@@ -118,7 +128,7 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
         UNROLLED (8, int s = 0; s < v; s++) zero[s] = __builtin_convertvector(zero_of(strips->at + s * apart, g), vec);
 #endif
         for (int b = 0; b < (GROUP ? GROUP / BLOCK_K : 1); b++, q += BLOCK_K / QUANTA * h, of += h) {
-            ints sums[LINEAR_ROWS][WIDEST];
+            ints sums[A8_ROWS][WIDEST];
             UNROLLED (16, int i = 0; i < h; i++)
                 UNROLLED (8, int s = 0; s < v; s++) sums[i][s] = (ints){0};
             UNROLLED (16, int t = 0; t < BLOCK_K / STEP; t++) {
@@ -159,15 +169,6 @@ INLINE void multiply_a8(const int h, const int v, const struct linear_plan *z, c
     store_tile(h, v, total, strips);
 }
 
-#undef STRIPS
-/* Two registers for each row and strip, the sum of a group and that of all: of 16 registers some are in memory, fewest
- * with 4 rows of 2 strips (Zen 3: 1.25 to 1.5 times as fast as 5 x 2, 6 x 2, 8 x 1). One row reads four streams. */
-#if REGISTERS == 16
-#define A8_ROWS 4
-#else
-#define A8_ROWS LINEAR_ROWS
-#endif
-#define STRIPS(h) ((h) == 1 ? 4 : REGISTERS > 16 ? 3 : 2)
 LINEAR_FORM(multiply_a8, A8_ROWS, prepare_a8, a8_row_bytes)
 static void run_linear_a8(const struct linear *call) { run_form(call, &multiply_a8_form); }
 static int64_t linear_a8_workspace(const struct linear *call) { return form_workspace(call, &multiply_a8_form); }
