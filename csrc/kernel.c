@@ -1,6 +1,6 @@
 /* Compiled once per ISA and element type, with -DISA=<name> -DTYPE=<name> and that ISA's flags. Everything included
  * here is static: the one symbol exported is the table kernels_<ISA>_<TYPE>, so no instruction of a wide ISA can end up
- * in a narrower path. */
+ * in a narrower path. EXTENSION: of an ISA that extends another, which has what isn't here. */
 #include <omp.h>
 #include <stdalign.h>
 #include <stddef.h>
@@ -62,13 +62,13 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #if PLAIN
 #include "per_isa/gemv.h"
 #endif
-#if ARITHMETIC || INTEGER
+#if ARITHMETIC || (INTEGER && !EXTENSION)
 #include "per_isa/microkernel.h"
 #endif
 #if LINEAR
 #include "per_isa/packing.h"
 #include "per_isa/linear/order.h"
-#if INTEGER
+#if INTEGER && !EXTENSION
 #include "per_isa/gemm.h"
 #endif
 #include "per_isa/linear/linear.h"

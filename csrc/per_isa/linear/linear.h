@@ -98,13 +98,6 @@ INLINE void multiply(const int h, const int v, const struct linear_plan *z, cons
     store_tile(h, v, total, strips);
 }
 
-/* h rows of x -> columns of h elements, zeros behind the last. */
-static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed) {
-    if (h == 1) memcpy(packed, x, k * sizeof(T));
-    else pack_a(h, k, x, ldx, packed);
-    memset((T *)packed + k * h, 0, (z->k - k) * h * sizeof(T));
-}
-
 #define FETCHED_LINES 4 /* of scales, and of weights, where a stream begins */
 
 typedef void linear_tile(const struct linear_plan *z, const void *x, const struct strips *strips);
@@ -173,8 +166,6 @@ static int64_t form_workspace(const struct linear *call, const struct linear_for
     return call->m <= form->rows ? bytes * call->threads : bytes;
 }
 
-static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
-
 #define LINEAR_TILE(name, h)                                                                                           \
     static void name##_##h(const struct linear_plan *z, const void *x, const struct strips *strips) {                  \
         name(h, STRIPS(h), z, x, strips);                                                                              \
@@ -186,6 +177,15 @@ static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64
 #define LINEAR_FORM(name, rows, prepare, row_bytes)                                                                    \
     PASTE(HEIGHTS_, rows)(LINEAR_TILE, name) static const struct linear_form name##_form = {                           \
         {PASTE(HEIGHTS_, rows)(LINEAR_ROW, name)}, rows, prepare, row_bytes};
+
+#if !EXTENSION
+/* h rows of x -> columns of h elements, zeros behind the last. */
+static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed) {
+    if (h == 1) memcpy(packed, x, k * sizeof(T));
+    else pack_a(h, k, x, ldx, packed);
+    memset((T *)packed + k * h, 0, (z->k - k) * h * sizeof(T));
+}
+static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
 
 LINEAR_FORM(multiply, F32_ROWS, prepare, f32_row_bytes)
 #if !INTEGER /* a weight is widened by one instruction, as well in each tile */
@@ -230,4 +230,5 @@ static int64_t linear_workspace(const struct linear *call) {
     if (call->m <= DIRECT_ROWS) return form_workspace(call, &multiply_form);
     return plan_gemm_workspace(&target, host_caches(), call->threads, 0, call->m, call->n, call->k);
 }
+#endif
 #endif
