@@ -60,11 +60,11 @@ def test_wrong_results_and_missing_kernels(python: Run, other: Path) -> None:
     """The first are refused by name, the second left out by name."""
     changed(
         other / "kernels" / "backends" / "c.py",
-        "            _check_run(error)\n\n    call.keep",
+        "            _check_run(error)\n\n    call.keep = given",
         "            _check_run(error)\n"
         "        if operation == 'softmax':\n"
         "            out.flat[3] += 1\n\n"
-        "    call.keep",
+        "    call.keep = given",
     )
     changed(
         other / "kernels" / "registry.py",
