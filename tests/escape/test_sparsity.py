@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.escape.sparsity import figures, plot, tables
 from bench.escape.sparsity.figures import Curve, Point
+from bench.record import store
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.row import Row
@@ -49,6 +50,11 @@ def test_figures() -> None:
     assert at_20.of_ceiling.value == pytest.approx(100 * 2 * 0.925 / 4, rel=1e-5)
     assert found.crossover is not None and found.crossover.value == pytest.approx(0.2 + 0.4 * (2 - 1) / 1.5, rel=1e-3)
     assert figures.entries(records.make([])) == []
+
+
+def test_its_record_is_read_again(tmp_path: Path) -> None:
+    store.save(swept().record, tmp_path / "r.json")
+    assert figures.entries(store.load(tmp_path / "r.json")) == figures.entries(swept())
 
 
 def test_crossover_is_an_interval() -> None:

@@ -14,11 +14,13 @@ from bench import check
 from bench.errors import BadInput
 from bench.record import metrics as metrics_module
 from bench.record import store
+from bench.record.demands.rows import unfit
 from bench.record.format import VERSION, digest
 from bench.record.metrics import Metrics
 from bench.record.roofs import Series
 from bench.record.row import add_samples, make_row
 from bench.report.screen import summary
+from kernels.operations import OPERATIONS
 from support import records
 from support.records import product
 
@@ -264,6 +266,15 @@ def test_a_rate_that_was_sampled_often_in_a_round_is_the_median_of_the_round() -
     row = make_row("kernel", "gemv", "f32", "c", "avx2", 1, dims={"n": 8, "k": 4})
     add_samples(row, [1.0, 9.0, 2.0, 4.0], [0.5, 1.5, 9.5, 19.5], [3, 3, 3, 4], 0)
     assert Series.of(row, 8).by_round == {3: 4.0, 4: 2.0}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_rows_of_every_operation_are_read_again(name: str) -> None:
+    """With all that an operation's work depends on, nnz of weights without zeros included."""
+    dims = dict.fromkeys(OPERATIONS[name].dimensions, 64)
+    row = make_row("kernel", name, "f32", "c", "avx2", 1, dims=dims, cold=[])
+    add_samples(row, [1.0], [0.0], [0], 0)
+    assert not [fault for fault in unfit(row) if "dimension" in fault]
 
 
 def test_a_row_has_types_that_its_operation_knows() -> None:

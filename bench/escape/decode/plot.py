@@ -50,7 +50,7 @@ def draw(metrics: Metrics, entries: Sequence[Decoding], stem: Path) -> list[Path
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("times as fast as f32 in the same rounds")
     for backend in backends:
-        panels[0][0].bar([], [], color=LOOKS[backend][0], label=BACKENDS[backend])
+        panels[0][0].bar([0], [0], color=LOOKS[backend][0], label=BACKENDS[backend])
     panels[0][0].plot([], [], color="black", lw=1.6, label="bytes of f32 / bytes read")
     panels[0][0].legend(loc="upper left", frameon=False, fontsize=9)
     what = f"{entries[0].layer}: how much of the byte ratio became speed"

@@ -25,7 +25,7 @@ def unfit(row: Row) -> Iterator[str]:
 
 
 def _dimensions(operation: str) -> set[str]:
-    """The names of an operation's sizes."""
+    """The names of what an operation's work depends on."""
     if operation in LOOPS:
         return set(LOOPS[operation].dims)
-    return {d for _, dims in OPERATIONS[operation].operands for d in dims} - {"1"}
+    return set(OPERATIONS[operation].dimensions)
