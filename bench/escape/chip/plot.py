@@ -62,7 +62,7 @@ def draw(metrics: Metrics, entries: Sequence[Point], stem: Path) -> list[Path]:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("1e9 weights a second, logarithmic")
-    panels[0][0].legend(loc="lower left", frameon=False, fontsize=9)
+    panels[0][0].legend(loc="lower center", frameon=False, fontsize=9)
     headline(
         figure,
         metrics,

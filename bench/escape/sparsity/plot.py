@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from bench.escape.looks import headline
-from bench.escape.sparsity.figures import DENSITIES, Curve
+from bench.escape.sparsity.figures import DENSITIES, FORMATS, Curve
 from bench.escape.sparsity.tables import backend
 from bench.record.metrics import Metrics
 from bench.report.plots import plt, write
@@ -15,6 +15,8 @@ from bench.report.text import of_threads
 # colour-blind safe (Okabe and Ito)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = {"c": "o", "numba": "s"}
+FEWER = ("^", "v", "<", ">")
+"""Of dense matrices with fewer neurons, all black."""
 
 
 def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
@@ -23,14 +25,18 @@ def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
     figure, panels = plt.subplots(
         1, len(counts), figsize=(7.6 * len(counts), 6), layout="constrained", squeeze=False, sharey=True
     )
-    colours = dict(zip(dict.fromkeys(c.format for c in entries), COLOURS * len(entries), strict=False))
+    colours = dict(zip((form.name for form in FORMATS), COLOURS, strict=False))
+    fewer = dict(zip(sorted({c.format for c in entries} - set(colours)), FEWER * len(entries), strict=False))
     for axes, threads in zip(panels[0], counts, strict=True):
         axes.axhline(1, color="0.4", lw=1)
         labelled = set()
-        for curve in (c for c in entries if c.threads == threads and c.format in colours):
+        for curve in sorted(
+            (c for c in entries if c.threads == threads), key=lambda c: [*colours, *fewer].index(c.format)
+        ):
             x = [100 * p.density for p in curve.points]
             y = [p.speedup.value for p in curve.points]
-            colour, own = colours[curve.format], curve.backend in MARKERS
+            colour, own = colours.get(curve.format, "black"), curve.backend in MARKERS
+            marker = fewer.get(curve.format) or MARKERS.get(curve.backend, "x")
             error = [[p.speedup.value - p.speedup.low for p in curve.points]]
             error.append([p.speedup.high - p.speedup.value for p in curve.points])
             name = f"{curve.format}, {backend(curve)}"
@@ -38,7 +44,7 @@ def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
                 x,
                 y,
                 yerr=error,
-                fmt=f"{'-' if own else ':'}{MARKERS.get(curve.backend, 'x')}",
+                fmt=f"{'-' if own else ':'}{marker}",
                 color=colour,
                 ms=5,
                 lw=1.5,
