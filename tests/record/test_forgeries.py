@@ -10,6 +10,7 @@ import pytest
 
 from bench import check
 from bench.record import store
+from bench.record.demands.session import _of_row
 from bench.record.metrics import Metrics
 from support import battery, records, runs
 from support.records import product
@@ -217,3 +218,12 @@ def test_without_evidence_there_is_no_grade_to_pass(tmp_path: Path, capsys: pyte
     store.save(records.of([once]).record, path)
     assert (check.main([str(path)]), check.main([str(path), "--least", "D"])) == (0, 1)
     assert "without a grade, where at least D is asked for" in capsys.readouterr().out
+
+
+def test_roofs_have_several_samples_only_beside_models(good: Document) -> None:
+    """A run lasts for seconds, a sample of a roof a millisecond; beside a kernel it is one."""
+    clock, run = good["rows"][-1], good["runs"][0]
+    clock["rounds"] = [run["rounds"][0]] * len(clock["rounds"])
+    assert "two samples in one round" not in list(_of_row(clock, good))  # type: ignore[arg-type]
+    run["rounds"] = [n + 1000 for n in run["rounds"]]
+    assert "two samples in one round" in list(_of_row(clock, good))  # type: ignore[arg-type]
