@@ -1,4 +1,4 @@
-"""python -m bench.escape [RECORD]: the ways through the memory wall, measured: fewer bytes per weight, weights on chip.
+"""python -m bench.escape [RECORD]: the ways through the memory wall, measured: fewer bytes, fewer weights, on chip.
 
 How much of the byte ratio becomes speed on this machine, at what error, and what stops the rest. The ways are those of
 Gholami et al., "AI and Memory Wall" (2024).
@@ -37,7 +37,7 @@ def _part(section: str, module: str) -> Any:
 
 
 def _parser() -> Parser:
-    parser = Parser("escape", "The ways through the memory wall, measured: fewer bytes per weight, weights on chip.")
+    parser = Parser("escape", "The ways through the memory wall, measured: fewer bytes, fewer weights, on chip.")
     parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
     choices = "; ".join(f"{name}: {what}" for name, what in SECTIONS.items())
     parser.add_argument("--sections", type=words("--sections", SECTIONS), default=",".join(SECTIONS), help=choices)
@@ -53,7 +53,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--backends", type=words("--backends", BACKENDS), default=",".join(BACKENDS), help="of c, numba"
     )
-    parser.add_argument("--layer", default="", help="only layers whose names have this, as in ffn_up")
+    parser.add_argument("--layer", default="", help="of section layers only those whose names have this, as in ffn_up")
     parser.add_argument("--model", default="GPT-2", help="that generates tokens; or a TOML file with its numbers")
     parser.add_argument("--length", type=int, default=128, help="tokens that it generates")
     add_threads(parser)
