@@ -73,6 +73,9 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #endif
 #include "per_isa/linear/linear.h"
 #endif
+#if BRAIN
+#include "per_isa/linear/linear_a16.h"
+#endif
 #if INTEGER
 #include "per_isa/linear/linear_a8.h"
 #endif

@@ -84,7 +84,7 @@ struct gemv { /* gemv: y = w x, gemv_t: y = x w */
     int64_t ldw;
     void *workspace;
 };
-struct linear { /* linear, linear_a8: w is packed */
+struct linear { /* linear, linear_a8, linear_a16: w is packed */
     const struct kernel *kernel;
     int64_t threads, running, m, n, k;
     const void *x, *w;

@@ -8,8 +8,14 @@ from math import sqrt
 
 import numpy as np
 
+from kernels.formats import decode_bf16, encode_bf16
+
 LIKELY = 10
 """Standard deviations of the accumulated rounding error that are still put down to rounding."""
+
+
+LEAST = 2.0**-126
+"""The least number of f32 and of bf16 that isn't subnormal."""
 
 
 def rounded(terms: int) -> float:
@@ -110,6 +116,20 @@ def rounded_to_8_bits(x: np.ndarray) -> np.ndarray:
         q = np.where(largest >= 2**-100, np.rint(groups * (most / largest)), 0)
     rounded = np.where(np.isfinite(largest), q.astype(np.float64) * scale, np.nan)
     return rounded.reshape(m, -1)[:, :k]
+
+
+def rounded_to_bf16(x: np.ndarray) -> np.ndarray:
+    """x[m,k], of f32, as bf16, to nearest even; subnormal ones are 0."""
+    return np.where(np.abs(x) < LEAST, 0, decode_bf16(encode_bf16(x)))
+
+
+def flushed_error(inputs: Sequence[np.ndarray], u: float) -> np.ndarray:
+    """Of x[m,k] w[n,k]^T, x in bf16: rounding, and each weight and sum that is subnormal may become 0."""
+    x, w = np.abs(rounded_to_bf16(inputs[0])), np.abs(inputs[1])
+    q = rounded(x.shape[1] + 1) * u
+    lost = LEAST * (x.shape[1] + x.sum(1)[:, None])
+    error: np.ndarray = q / (1 - q) * (x @ w.T) + lost
+    return error
 
 
 def row(table: np.ndarray, i: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -184,7 +185,7 @@ def _sparse(name: str, stored: Callable[[Mapping[str, int], ElementType], int]) 
     )
 
 
-def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], rounded: bool = False) -> Operation:
+def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], **rounding: Any) -> Operation:
     return Operation(
         name,
         "x[m,k] w[n,k] -> y[m,n]",
@@ -193,7 +194,7 @@ def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], rounded:
         terms="k",
         weights="w",
         packed=True,
-        rounded=rounded,
+        **rounding,
     )
 
 
@@ -259,6 +260,9 @@ OPERATIONS: Mapping[str, Operation] = {
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
         _linear("linear", np.asarray),  # nn.Linear, of weights that are only stored: in f32
         _linear("linear_a8", definitions.rounded_to_8_bits, rounded=True),  # the same, of x rounded on the way
+        _linear(
+            "linear_a16", definitions.rounded_to_bf16, error=definitions.flushed_error
+        ),  # to bf16, as products of it are
         # weights without their zeros: see kernels.sparse
         _sparse("gemv_bitmap", sparse.bitmap_bytes),
         _sparse("gemv_2_4", sparse.two_of_four_bytes),

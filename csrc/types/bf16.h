@@ -21,6 +21,7 @@ static inline T value(const stored *p) {
 
 #define LINEAR 1
 #define INTEGER 0
+#define BRAIN 1
 #define WEIGHT_BITS 16
 #define GROUP 0
 #define SCALE_BYTES 0

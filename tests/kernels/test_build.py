@@ -73,7 +73,8 @@ FEATURES = {
         {"__AVX512F__", "__AVX512VL__", "__FMA__"},
         {"__AVX512VNNI__", "__AVX512VBMI__", "__BMI2__", "__LZCNT__"},
     ),
-    "avx512_vnni": ({"__AVX512F__", "__AVX512VNNI__"}, {"__AVX512VBMI__", "__BMI2__", "__LZCNT__"}),
+    "avx512_vnni": ({"__AVX512F__", "__AVX512VNNI__"}, {"__AVX512BF16__", "__AVX512VBMI__", "__BMI2__", "__LZCNT__"}),
+    "avx512_bf16": ({"__AVX512VNNI__", "__AVX512BF16__"}, {"__AVX512VBMI__", "__BMI2__", "__LZCNT__"}),
 }
 UNKNOWN = {"avx2_vnni"}  # to older compilers' __builtin_cpu_supports
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]

@@ -189,18 +189,18 @@ def test_widest_isa_is_chosen(python: Run) -> None:
 
 @pytest.mark.parametrize(("isa", "extends"), native.EXTENSIONS.items())
 def test_an_extension_has_the_other_kernels_of_what_it_extends(isa: str, extends: str) -> None:
-    """Integers are its own, also where this CPU has neither; its name begins with that of the one with all types."""
-    of_integers = KERNELS["linear_a8", "w.i4g32-f32", "c", isa]
-    assert native.owner("linear_a8", "i4g32", isa) == of_integers.isa == isa
+    """Integers or bf16 are its own, also where this CPU has neither; its name begins with the one that has all types."""
+    own = ("linear_a16", "bf16") if isa.endswith("bf16") else ("linear_a8", "i4g32")
+    assert native.owner(*own, isa) == KERNELS[own[0], f"w.{own[1]}-f32", "c", isa].isa == isa
     assert ("gemm", "f32", "c", isa) not in KERNELS
-    assert native.owner("gemm", "f32", isa) == native.base(isa) == native_isa(isa) == extends
-    for operation, types in (("gemm", "f32"), ("linear", {"w": "bf16"}), ("linear_a8", {"w": "i4g32"})):
+    assert native.owner("gemm", "f32", isa) == native.base(extends) == native_isa(isa)
+    for operation, element in (("gemm", "f32"), ("linear", "f16"), own):
         try:
-            found = kernels.find(operation, types, "c", isa).isa
+            found = kernels.find(operation, OPERATIONS[operation].types_for(element), "c", isa).isa
         except UnavailableISA as error:
             found = str(error)
-        assert (isa if operation == "linear_a8" else extends) in found
-        assert native.runs(isa) or operation != "linear_a8" or f"this CPU has no {isa}" in found
+        assert (isa if operation == own[0] else native.base(isa)) in found
+        assert native.runs(isa) or operation != own[0] or f"this CPU has no {isa}" in found
 
 
 REFUSED = ["mmx", *[isa for isa in native.BUILT if not native.runs(isa)][-1:]]

@@ -23,11 +23,11 @@ def _rows(which: Callable[[ElementType], bool], *operations: str) -> pytest.Mark
     return pytest.mark.parametrize("kernel", found, ids=str, indirect=True)
 
 
-each = _rows(lambda element: not element.native, *LINEAR)
-each_rounding = _rows(lambda element: True, "linear_a8")
+each = _rows(lambda element: not element.native, *LINEAR, "linear_a16")
+each_rounding = _rows(lambda element: True, "linear_a8", "linear_a16")
 each_integer = _rows(lambda element: not element.native and element.bits < 16, *LINEAR)
 each_grouped = _rows(lambda element: element.group > 1, *LINEAR)
-each_half = _rows(lambda element: not element.native and element.bits == 16, *LINEAR)
+each_half = _rows(lambda element: not element.native and element.bits == 16, *LINEAR, "linear_a16")
 
 
 def element_of(kernel: Kernel) -> ElementType:
@@ -195,7 +195,7 @@ def test_activations_that_are_no_numbers(kernel: Kernel) -> None:
 
 
 @each_rounding
-def test_what_8_bits_cost_is_in_the_definition(kernel: Kernel) -> None:
+def test_what_rounding_costs_is_in_the_definition(kernel: Kernel) -> None:
     """With massive activations, that is: the bound is one of rounding in f32, and wouldn't let it pass."""
     x, w = activations(1), random_weights(element_of(kernel), 33)
     _massive(x)

@@ -40,10 +40,18 @@ static void pack(const struct call *call, int64_t row, double *y, double *bound)
     }
 }
 
-/* x[k], as it is or rounded to 8 bits: multiples of a scale for every 32. In float, as kernels do it. */
+/* bf16 by arithmetic: 8 bits of a float are left. What is subnormal is 0. */
+static double rounded_to_half(double x) {
+    int exponent;
+    frexp(x, &exponent);
+    return fabs(x) < 0x1p-126 ? 0 : ldexp(rint(ldexp(x, 8 - exponent)), exponent - 8);
+}
+
+/* x[k], as it is, or rounded to bf16, or to 8 bits: multiples of a scale for every 32. In float, as kernels do it. */
 static void activations(const struct call *call, int operand, int64_t i, double *x) {
     const struct operand *of = call->operands + operand;
     for (int64_t p = 0; p < call->k; p++) x[p] = value(of, 0, i, p);
+    for (int64_t p = 0; p < call->k && is_called(call, "linear_a16"); p++) x[p] = rounded_to_half(x[p]);
     if (!is_called(call, "linear_a8")) return;
     for (int64_t p = 0; p < call->k; p += 32) {
         const int64_t end = p + 32 < call->k ? p + 32 : call->k;
