@@ -1,8 +1,9 @@
 """python -m bench.peak: what every ISA that runs here can multiply and add, type by type, and the clock.
 
 Of f32 and f64 by FMAs; of integers of 8 and of 4 bits by the dot products that linear_a8's loops issue, with what it
-takes to sum them in 32 bits. bf16 and f16 are widened and multiplied as f32: their peak is f32's. Operations per cycle
-and core are the figure to check: two FMA pipes of v lanes give 4 v (32 for f32 with 256-bit vectors).
+takes to sum them in 32 bits; of bf16 by linear_a16's, where the ISA has them. Elsewhere bf16 is widened and multiplied
+as f32, as f16 always is: their peak is f32's. Operations per cycle and core are the figure to check: two FMA pipes of v
+lanes give 4 v (32 for f32 with 256-bit vectors).
 """
 
 from collections.abc import Sequence
@@ -82,8 +83,8 @@ PEAKS: Sequence[Column[Peak]] = (
         "OP/cycle/core",
         lambda p: f"{flop_per_cycle(p.measured.row, p.clock):.1f}",
         "An operation is a multiply or an add; of f32 and f64, GOP/s are GFLOP/s. OP/cycle/core: best over best clock. "
-        "i8: weights of 8 bits times activations of 8; i4g32: of 4 bits, whatever their group. bf16 and f16 multiply "
-        "as f32.",
+        "i8: weights of 8 bits times activations of 8; i4g32: of 4 bits, whatever their group. bf16, where it isn't "
+        "listed, and f16 multiply as f32.",
     ),
     Column("median [95 %]", lambda p: interval(p.measured.metrics["gflops"], 1)),
     Column("clock GHz", lambda p: f"{hertz(p.clock) / 1e9:.2f}"),
@@ -103,14 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("peak", "The peak of multiply-adds per ISA and dtype, and the clock by dependent adds.")
     add_threads(parser)
     parser.add_argument("--isa", help="ISAs, separated by commas; all that run here if not given")
-    help_ = "one or several of f32, f64, i8 and i4g32: integers of 8 bits, and of 4 bits, times such of 8"
+    help_ = "one or several of f32, f64, bf16, i8 and i4g32: integers of 8 bits, and of 4 bits, times such of 8"
     parser.add_argument("--dtype", type=words("--dtype", KINDS), default=",".join(KINDS), help=help_)
     add_seconds(parser, 0.2, "time for each of them")
     parser.add_save()
     options = parser.parse_args(arguments)
     isas = _isas(options.isa)
     if not any(c.has_peak(dtype, isa) for dtype in options.dtype for isa in isas):
-        raise BadInput(f"--dtype {','.join(options.dtype)}: {', '.join(isas)} only extends another ISA in other types")
+        raise BadInput(
+            f"--dtype {','.join(options.dtype)}: {', '.join(isas)} multiplies such numbers as another type or ISA does"
+        )
     with measuring("peak", options, options.threads, options.dtype, first="peaks") as session:
         measure(session, options.threads, isas, options.dtype, options.seconds)
     done = kept(session, options)

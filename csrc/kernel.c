@@ -25,7 +25,10 @@ _Static_assert(NV + MR * NV + FREE_REGISTERS <= REGISTERS && FREE_REGISTERS >= 1
 
 #define ROWS_PER_STEP 4 /* of B in gemm_skinny.h: as many streams as gemv's, a quarter of k apart */
 
-#if ARITHMETIC || INTEGER
+#if BF16 && defined DOT_HALVES
+#define PRODUCTS_OF_HALVES 1
+#endif
+#if ARITHMETIC || INTEGER || PRODUCTS_OF_HALVES
 #include "per_isa/peak.h"
 #endif
 
@@ -45,7 +48,7 @@ static const struct target target = {
     .streamed_rows = STREAMED_ROWS,
     .rows_per_step = ROWS_PER_STEP,
     .nontemporal = NONTEMPORAL,
-#if ARITHMETIC || INTEGER
+#if ARITHMETIC || INTEGER || PRODUCTS_OF_HALVES
     .chains = PEAK_CHAINS,
     .products = PRODUCTS,
 #endif
@@ -73,7 +76,7 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 #endif
 #include "per_isa/linear/linear.h"
 #endif
-#if BRAIN
+#if BF16
 #include "per_isa/linear/linear_a16.h"
 #endif
 #if INTEGER

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,9 @@ SCALAR = 3.0
 """STREAM's s in scale and triad."""
 UPDATE_SCALAR = 1 - 2**-20
 """update's s: just below one, for it is applied to its own result again and again."""
+
+Error = Callable[[Sequence[np.ndarray], float], np.ndarray]
+"""The bound of the error, of inputs in float64 and u, the unit roundoff."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Operation:
     error, for what isn't a plain sum of products: the bound of error_bound(), of inputs in float64 and u, the unit
     roundoff; to first order, with a factor of two in hand.
     scalar is the constant by which a STREAM operation scales.
-    rounded: its activations are rounded to 8 bits, and integers are multiplied.
+    rounded: its activations are rounded, and what they were rounded to is multiplied: integers, or bf16.
     stored, of weights without their zeros: their bytes. They and FLOPs depend on a dimension that no operand has, nnz,
     the number of weights that aren't zero.
     """
@@ -48,7 +50,7 @@ class Operation:
     weights: str | None = None
     packed: bool = False
     write_allocates: bool = False
-    error: Callable[[Sequence[np.ndarray], float], np.ndarray] | None = None
+    error: Error | None = None
     scalar: float = 0.0
     rounded: bool = False
     stored: Callable[[Mapping[str, int], ElementType], int] | None = None
@@ -90,7 +92,7 @@ class Operation:
         return expand((name for name, _ in self.operands), types)
 
     def multiplied(self, types: str | Types) -> str:
-        """The type whose peak its multiply-adds are held against: their accumulator, or that of integer products."""
+        """The type whose peak its multiply-adds are held against: their accumulator, or that of rounded ones."""
         of = self.types(types)
         return TYPES[of[self.weights]].products if self.rounded and self.weights else accumulator(of)
 
@@ -162,14 +164,7 @@ def _gemm_batch(name: str, signature: str, define: Callable[..., np.ndarray]) ->
 
 
 def _gemv(name: str, signature: str, define: Callable[..., np.ndarray]) -> Operation:
-    return Operation(
-        name,
-        signature,
-        define,
-        flops=lambda d: 2 * d["n"] * d["k"],
-        terms="k",
-        weights="w",
-    )
+    return Operation(name, signature, define, flops=lambda d: 2 * d["n"] * d["k"], terms="k", weights="w")
 
 
 def _sparse(name: str, stored: Callable[[Mapping[str, int], ElementType], int]) -> Operation:
@@ -185,7 +180,7 @@ def _sparse(name: str, stored: Callable[[Mapping[str, int], ElementType], int]) 
     )
 
 
-def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], **rounding: Any) -> Operation:
+def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], error: Error | None = None) -> Operation:
     return Operation(
         name,
         "x[m,k] w[n,k] -> y[m,n]",
@@ -194,7 +189,8 @@ def _linear(name: str, activations: Callable[[np.ndarray], np.ndarray], **roundi
         terms="k",
         weights="w",
         packed=True,
-        **rounding,
+        error=error,
+        rounded=activations is not np.asarray,
     )
 
 
@@ -242,7 +238,7 @@ PRODUCTS = ("gemm", "gemm_batch", "gemm_batch_t", "gemv", "gemv_t")
 SCALAR_GEMMS = ("gemm_naive", "gemm_tiled", "gemm_packed")
 """GEMM without vectors: these exist for bench.ladder alone."""
 
-LINEAR = ("linear", "linear_a8")
+LINEAR = ("linear", "linear_a8", "linear_a16")
 """Products with weights that are only stored, for any number of rows."""
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -259,10 +255,8 @@ OPERATIONS: Mapping[str, Operation] = {
         _gemv("gemv", "w[n,k] x[k] -> y[n]", lambda w, x: w @ x),
         _gemv("gemv_t", "x[k] w[k,n] -> y[n]", lambda x, w: x @ w),
         _linear("linear", np.asarray),  # nn.Linear, of weights that are only stored: in f32
-        _linear("linear_a8", definitions.rounded_to_8_bits, rounded=True),  # the same, of x rounded on the way
-        _linear(
-            "linear_a16", definitions.rounded_to_bf16, error=definitions.flushed_error
-        ),  # to bf16, as products of it are
+        _linear("linear_a8", definitions.rounded_to_8_bits),  # the same, of x rounded on the way
+        _linear("linear_a16", definitions.rounded_to_bf16, definitions.flushed_error),  # to bf16, for bf16's products
         # weights without their zeros: see kernels.sparse
         _sparse("gemv_bitmap", sparse.bitmap_bytes),
         _sparse("gemv_2_4", sparse.two_of_four_bytes),
@@ -297,7 +291,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "x[m,n] r[m,n] bias[n] -> x[m,n]",
             lambda x, r, bias: x + r + bias,
             flops=lambda d: 2 * d["m"] * d["n"],
-            error=lambda inputs, u: 3 * u * sum(np.abs(x) for x in inputs),
+            error=lambda inputs, u: 3 * u * (np.abs(inputs[0]) + np.abs(inputs[1]) + np.abs(inputs[2])),
         ),
         Operation(  # K and V into a decoder's cache
             "copy_rows",

@@ -51,10 +51,10 @@ class ElementType:
 
     @property
     def products(self) -> str:
-        """The type whose peak is that of its products with integers of 8 bits: one for all of more than 4 bits, one for
-        the rest.
+        """The type whose peak is that of its products with rounded activations: of bf16 its own, and with integers of
+        8 bits one for all of more than 4 bits, one for the rest.
         """
-        return "i8" if self.bits >= 8 else "i4g32"
+        return self.name if self.bits > 9 else "i8" if self.bits >= 8 else "i4g32"
 
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Of the elements in an array of `storage` with that shape."""

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import kernels
-from bench.escape.names import activations
+from bench.escape.names import ACTIVATIONS, activations
 from bench.host.placement import isa_in_use
 from bench.models.schemes import HALVES
 from kernels import UnavailableISA
-from kernels.operations import LINEAR, OPERATIONS
+from kernels.operations import OPERATIONS
 
 Known = Mapping[tuple[str, str, str], str | None]
 """(backend, operation, type) of what --types, --activations and --backends ask for, and why it isn't there."""
@@ -30,7 +30,7 @@ def asked(options: Any, backends: Sequence[str]) -> Known:
 
 def _every(options: Any, backends: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     for element in options.types:
-        for operation in LINEAR:
+        for operation in ACTIVATIONS:
             kept = activations(operation) in options.activations
             if (operation == "linear") if element in HALVES else kept:
                 yield from ((element, backend, operation) for backend in backends)

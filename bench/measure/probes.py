@@ -20,7 +20,7 @@ from kernels.verify import check
 
 FMA_ITERATIONS = 100_000  # 0.2 to 1 ms
 DOT_PRODUCTS = 400_000  # of a lane of each chain: about as long
-SUM_BYTES = 4  # of integers
+SUM_BYTES = 4  # of integers, and of bf16
 CLOCK_ADDS = 1_000_000
 PIECE_BYTES = 1 << 25  # of memory, in one sample of the roof beside a kernel: 1 to 2 ms
 PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until it has read this much
@@ -47,7 +47,9 @@ def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
 
 
 def dot_probe(threads: int, element: str, isa: str) -> Probe:
-    """The peak of integer products, as linear_a8 makes them of weights in `element`: see csrc/per_isa/peak.h."""
+    """The peak of products with rounded activations, as linear_a8 and linear_a16 make them of weights in `element`: see
+    csrc/per_isa/peak.h.
+    """
     lanes, products = c.vector_bytes(isa) // SUM_BYTES, c.products(isa, element)
     iterations = DOT_PRODUCTS // products
     dims = {"chains": c.chains(isa, element), "lanes": lanes, "iterations": iterations, "products": products}
@@ -56,7 +58,7 @@ def dot_probe(threads: int, element: str, isa: str) -> Probe:
 
 
 def peak_probe(threads: int, type_: str, isa: str) -> Probe:
-    """The peak of a type that is native, or of integers."""
+    """The peak of a type that is native, or of what linear_a8 and linear_a16 multiply."""
     return (fma_probe if TYPES[type_].native else dot_probe)(threads, type_, isa)
 
 

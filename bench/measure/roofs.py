@@ -98,7 +98,7 @@ class Ceilings:
         probes = [self.memory(threads), *self._caches(threads)]
         for dtype in self.dtypes:
             isas = dict.fromkeys(c.owner("peak", dtype, isa) for isa in (isa_in_use(), self.isa, c.running()[-1]))
-            probes += [peak_probe(threads, dtype, isa) for isa in isas]
+            probes += [peak_probe(threads, dtype, isa) for isa in isas if c.has_peak(dtype, isa)]
         return probes + [make(threads) for make in of_roof("clock")]
 
     def memory(self, threads: int) -> Probe:

@@ -6,6 +6,7 @@ import kernels
 from bench.workloads.shapes import Case
 from bench.workloads.sweep import SWEEPS, Sweep, layer_cases, pointwise_cases, walk_cases
 from kernels import Kernel
+from kernels.backends import c
 from kernels.operations import LINEAR, OPERATIONS, SCALAR_GEMMS
 from kernels.types import TYPES, label
 
@@ -42,11 +43,13 @@ def stored_kernels(
     isa: str,
     others: Iterable[Kernel] = (),
     backends: Sequence[str] = kernels.BACKENDS,
+    linear: Iterable[str] = LINEAR,
 ) -> list[Kernel]:
     """The kernels of `backends`, and those of `others`, that can run a case on weights of these types, which are only
-    stored: `linear` and `linear_a8`, and of one row of activations the case's own operation.
+    stored: of `linear`'s operations, and of one row of activations the case's own. `linear_a16` takes part where an ISA
+    has its products: elsewhere it is `linear`, rounding on top.
     """
-    operations = list(dict.fromkeys([case.operation, *LINEAR]))
+    operations = list(dict.fromkeys([case.operation, *linear]))
     labels = {
         (operation, label(OPERATIONS[operation].types_for(name))): name for operation in operations for name in types
     }
@@ -59,6 +62,7 @@ def stored_kernels(
         for backend in backends
         if (*key, backend) in existing
     ]
+    ours = [k for k in ours if k.operation != "linear_a16" or c.has_peak("bf16", k.isa)]
     return ours + [k for k in others if (k.operation, k.label) in usable and k.reason is None]
 
 

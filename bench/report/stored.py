@@ -1,8 +1,8 @@
 """Kernels on stored weights beside other libraries': the same quantised matrix, multiplied by everybody in turn.
 
-A contestant is a backend and what it does with activations: "c" keeps them in f32, "c a8" rounds them to 8 bits. Ratios
-are between the fastest of either side: of all contestants, of those that keep activations in floating point, and
-of those that round them to 8 bits.
+A contestant is a backend and what it does with activations: "c" keeps them in f32, "c a8" rounds them to 8 bits,
+"c a16" to bf16. Ratios are between the fastest of either side: of all contestants, of those that keep activations in
+floating point, and of those that round them to 8 bits.
 """
 
 from collections import defaultdict
@@ -40,7 +40,7 @@ def element_of(row: Row) -> str | None:
 
 def contestant(row: Row) -> str:
     """ "c", "c a8", "c gemv": a backend, and which of its operations."""
-    names = {"linear": "", "linear_a8": " a8"}
+    names = {"linear": "", "linear_a8": " a8", "linear_a16": " a16"}
     return row["backend"] + names.get(row["operation"], f" {row['operation']}")
 
 
@@ -159,7 +159,7 @@ MEANS: Sequence[Column[Entry]] = (
     Column("m", lambda e: str(e["m"])),
     *(
         column
-        for kind, what in (("all", "all"), ("floating", "activations\nnot rounded"), ("a8", "activations\nin 8 bits"))
+        for kind, what in (("all", "all"), ("floating", "activations\nin floats"), ("a8", "activations\nin 8 bits"))
         for column in (
             Column[Entry](what, lambda e, kind=kind: ratio(e[kind] and e[kind]["mean"])),  # type: ignore[misc]
             Column[Entry]("worst", lambda e, kind=kind: ratio(e[kind] and e[kind]["worst"])),  # type: ignore[misc]
@@ -185,7 +185,8 @@ def summary(metrics: Metrics) -> RenderableType:
         names = sorted({name for e in chosen for name in e["seconds"]}, key=_order(versions))
         title = f"Microseconds per product, {element}, {of_threads(threads)}"
         notes = (
-            "medians, of samples taken in turn; weights are cold. a8: activations are rounded to 8 bits in the call."
+            "medians, of samples taken in turn; weights are cold. a8: activations are rounded to 8 bits in the call; "
+            "a16: to bf16."
         )
         parts += [table(title, _columns(names), chosen, notes, group=lambda e: (e["n"], e["k"])), Text()]
     notes = "geometric means over the matrices of the speed of C's fastest over the fastest library's, and the worst"

@@ -10,6 +10,19 @@ typedef vec chain;
 INLINE chain first(chain factor, int i) { return factor + (T)i; }
 INLINE chain step(chain x, chain *half) { return x * *half + *half; }
 static inline double all_of(chain x) { return sum(x); }
+#elif PRODUCTS_OF_HALVES
+/* Ones times ones, two of them side by side: a chain counts its products, exactly up to 2^24. */
+#define PEAK_CHAINS CHAINS
+#define PRODUCTS STEP
+typedef vec chain;
+#define FACTOR 0x1.007fp0f /* 0x3f803f80 */
+INLINE chain first(chain factor, int i) { return (void)factor, (void)i, (chain){0}; }
+INLINE chain step(chain x, chain *ones) {
+    KEEP(*ones); /* another one each time, to the compiler */
+    x = dot_halves(x, (ints)*ones, (ints)*ones);
+    KEEP(x);
+    return x;
+}
 #else
 /* Ones times ones, so that a chain counts its products, by the dot product that linear_a8 issues, with what it takes to
  * have sums of 32 bits. A dot product that adds has a latency, which CHAINS cover; where it is a multiply and an add,
@@ -56,6 +69,8 @@ INLINE chain step(chain x, chain *ones) {
     return product(x, ones);
 #endif
 }
+#endif
+#if !ARITHMETIC
 static inline double all_of(chain x) {
     double all = 0;
     for (int l = 0; l < (int)LANES; l++) all += x[l];

@@ -19,9 +19,13 @@ static inline T value(const stored *p) {
     return x;
 }
 
+#ifdef DOT_HALVES /* sums + w x, of two neighbours along k in each lane */
+INLINE vec dot_halves(vec sums, ints w, ints x) { return (vec)DOT_HALVES(sums, w, x); }
+#endif
+
 #define LINEAR 1
 #define INTEGER 0
-#define BRAIN 1
+#define BF16 1
 #define WEIGHT_BITS 16
 #define GROUP 0
 #define SCALE_BYTES 0

@@ -66,6 +66,16 @@ def test_every_case_has_its_weights_in_every_type(case: Case, operation: str, el
         problem.prepare(case, "f32", 1, numpy_kernel(operation, element, off=1.0), copies=1)
 
 
+@pytest.mark.parametrize("has", [False, True])
+def test_activations_in_bf16_take_part_where_products_of_them_do(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernels.backends.c.has_peak", lambda element, isa: has and element == "bf16")
+    found = stored_kernels(CASES[2], ["bf16", "i8"], kernels.chosen_isa())
+    assert {k.backend for k in found if k.operation == "linear_a16"} == ({"c"} if has else set())
+    assert {k.operation for k in found} >= {"linear", "linear_a8"}
+    with pytest.raises(KeyError, match=r"no kernel linear_a16_w\.bf16-f32 in numba"):
+        kernels.find("linear_a16", {"w": "bf16"}, "numba")
+
+
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.label)
 def test_both_orientations(case: Case) -> None:
     problem = Problem()

@@ -189,7 +189,7 @@ def test_widest_isa_is_chosen(python: Run) -> None:
 
 @pytest.mark.parametrize(("isa", "extends"), native.EXTENSIONS.items())
 def test_an_extension_has_the_other_kernels_of_what_it_extends(isa: str, extends: str) -> None:
-    """Integers or bf16 are its own, also where this CPU has neither; its name begins with the one that has all types."""
+    """Integers or bf16 are its own, also where this CPU has neither; the name of what has all types begins its own."""
     own = ("linear_a16", "bf16") if isa.endswith("bf16") else ("linear_a8", "i4g32")
     assert native.owner(*own, isa) == KERNELS[own[0], f"w.{own[1]}-f32", "c", isa].isa == isa
     assert ("gemm", "f32", "c", isa) not in KERNELS

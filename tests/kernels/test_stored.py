@@ -23,11 +23,11 @@ def _rows(which: Callable[[ElementType], bool], *operations: str) -> pytest.Mark
     return pytest.mark.parametrize("kernel", found, ids=str, indirect=True)
 
 
-each = _rows(lambda element: not element.native, *LINEAR, "linear_a16")
+each = _rows(lambda element: not element.native, *LINEAR)
 each_rounding = _rows(lambda element: True, "linear_a8", "linear_a16")
 each_integer = _rows(lambda element: not element.native and element.bits < 16, *LINEAR)
 each_grouped = _rows(lambda element: element.group > 1, *LINEAR)
-each_half = _rows(lambda element: not element.native and element.bits == 16, *LINEAR, "linear_a16")
+each_half = _rows(lambda element: not element.native and element.bits == 16, *LINEAR)
 
 
 def element_of(kernel: Kernel) -> ElementType:

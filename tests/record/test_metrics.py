@@ -53,15 +53,18 @@ def linear(operation: str, element: str, gflops: float) -> Row:
         ("linear_a8", "u4g128", 150.0, 50.0),
         ("linear", "i8", 75.0, 75.0),  # widened: as f32
         ("linear", "bf16", 75.0, 75.0),
+        ("linear_a16", "bf16", 100.0, 80.0),
     ],
 )
-def test_integers_are_held_against_their_own_peak(operation: str, element: str, gflops: float, percent: float) -> None:
-    peaks = [records.fma(), records.dot("i8", 160e9), records.dot("i4g32", 300e9)]
+def test_rounded_activations_are_held_against_their_own_peak(
+    operation: str, element: str, gflops: float, percent: float
+) -> None:
+    peaks = [records.fma(), records.dot("i8", 160e9), records.dot("i4g32", 300e9), records.dot("bf16", 125e9)]
     metrics = records.of([*peaks, records.read(), linear(operation, element, gflops)])
     figures = metrics.row_figures[-1]
     assert figures["percent_of_roof"]["value"] == pytest.approx(percent, rel=1e-3)
     assert (figures["verdict"], metrics.stand_ins) == ("compute-bound", [])
-    assert {type_ for type_, _ in metrics.roofs[1].ridges} == {"f32", "i8", "i4g32"}
+    assert {type_ for type_, _ in metrics.roofs[1].ridges} == {"f32", "i8", "i4g32", "bf16"}
 
 
 def test_without_a_peak_of_its_own_integers_are_held_against_f32s_and_that_is_said() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.escape.chip.figures import SET
-from bench.escape.names import activations
+from bench.escape.names import ACTIVATIONS, activations
 from bench.host.placement import isa_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.groups import Group
@@ -44,7 +44,9 @@ def groups(session: Session, options: Any, backends: Mapping[int, Sequence[str]]
 def contestants(isa: str, options: Any, backends: Sequence[str]) -> list[Kernel]:
     """f32, and each type as it is fastest: with activations rounded to 8 bits where it has a kernel for that."""
     case = Case("gemv", 1, ROWS, K, False, (SET,))
-    small = [kernel for kernel in stored_kernels(case, options.types, isa, backends=backends) if _packed(kernel)]
+    small = [
+        kernel for kernel in stored_kernels(case, options.types, isa, (), backends, ACTIVATIONS) if _packed(kernel)
+    ]
     best: dict[str, Kernel] = {}
     for kernel in small:
         if activations(kernel.operation) in options.activations:

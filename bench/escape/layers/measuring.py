@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.escape.layers.figures import HOT
-from bench.escape.names import activations
+from bench.escape.names import ACTIVATIONS, activations
 from bench.host.placement import isa_in_use
 from bench.host.sysfs import cache_bytes
 from bench.measure.groups import Group
@@ -41,7 +41,7 @@ def cases(layer: str = "") -> list[Case]:
 
 def small_kernels(case: Case, options: Any, isa: str, backends: Sequence[str]) -> list[Kernel]:
     """The kernels on stored weights that --types, --activations and --backends ask for."""
-    found = stored_kernels(case, options.types, isa, backends=backends)
+    found = stored_kernels(case, options.types, isa, backends=backends, linear=ACTIVATIONS)
     return [kernel for kernel in found if activations(kernel.operation) in options.activations]
 
 

@@ -141,7 +141,7 @@ def _size(row: Row) -> int:
 
 def _product_bytes(row: Row) -> int:
     """Of the narrowest that an instruction multiplies: rounded activations are 8 bits, and bf16 may stay as it is."""
-    if multiplied(row) != arithmetic(row):
+    if multiplied(row) not in (arithmetic(row), "bf16"):
         return 1
     widest = TYPES[arithmetic(row)].storage.itemsize
     return 2 if "bf16" in row["types"].values() else widest

@@ -7,7 +7,7 @@ static inline uint32_t rounded_to_half(T x) {
     return (size > 0x7f800000 ? bits | 0x400000 : size < 0x800000 ? 0 : nearest) & 0xffff0000;
 }
 
-#ifdef DOT_HALVES /* sums + weights x, of two neighbours */
+#if PRODUCTS_OF_HALVES
 /* x is packed, words of two neighbours along k, h of them side by side. */
 static void prepare_a16(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed) {
     uint32_t *words = packed;
@@ -33,7 +33,7 @@ INLINE void multiply_a16(const int h, const int v, const struct linear_plan *z, 
             UNROLLED (8, int s = 0; s < v; s++) {
                 const ints two = load_ints(w + s * strips->apart);
                 UNROLLED (16, int i = 0; i < h; i++)
-                    part[j % turns][i][s] = (vec)DOT_HALVES(part[j % turns][i][s], two, (ints){0} + x[j * h + i]);
+                    part[j % turns][i][s] = dot_halves(part[j % turns][i][s], two, (ints){0} + x[j * h + i]);
             }
     UNROLLED (16, int i = 0; i < h; i++)
         UNROLLED (8, int s = 0; s < v; s++) {

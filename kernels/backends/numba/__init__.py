@@ -35,7 +35,7 @@ _MODULES = {
     "gemm_batch": ("gemm_batch", "gemm_batch_t"),
     "gemm_scalar": ("gemm_naive", "gemm_tiled", "gemm_packed"),
     "linear.gemv": ("gemv", "gemv_t"),
-    "linear.forms": LINEAR,
+    "linear.forms": ("linear", "linear_a8"),
     "pointwise": (
         "softmax", "softmax_causal", "layer_norm", "residual_norm", "gelu", "gelu_tanh", "bias", "residual",
         "copy_rows", "embed", "argmax",
