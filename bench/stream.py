@@ -17,7 +17,6 @@ from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, scarcest_memory
 from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
-from bench.measure.last_level import last_level
 from bench.measure.probes import MAKE
 from bench.measure.run import kept, left_out, measuring
 from bench.measure.session import Session
@@ -26,7 +25,6 @@ from bench.options import add_pages, add_seconds, add_threads
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
-from bench.record.row import Level
 from bench.report.columns import Column
 from bench.report.tables import bandwidths_table, table
 from bench.report.text import interval, machine_line, of_threads, seconds, trust_text
@@ -42,13 +40,6 @@ def _variants(backend: str) -> list[str]:
     isa = kernels.chosen_isa()
     usable = {k.operation for k in kernels.available() if k.backend == backend and (backend != "c" or k.isa == isa)}
     return [name for name, kind in PROBES.items() if kind.unit == "byte" and name in usable]
-
-
-def _level(session: Session, size: int, threads: int, times: int) -> Level:
-    """Where arrays of so many bytes are: in memory only from so many `times` the last-level cache on."""
-    level = session.level(size, threads)
-    last = last_level()
-    return "L3" if level == "DRAM" and (cache_bytes(3) or last.beyond) and size < times * last.bytes else level
 
 
 def measure(session: Session, backends: Mapping[int, Sequence[str]], size: int | None, budget: float) -> None:
@@ -68,7 +59,7 @@ def measure(session: Session, backends: Mapping[int, Sequence[str]], size: int |
     groups = {}
     for threads in counts:
         bytes_ = by_rule if size is None else size
-        level = _level(session, bytes_, threads, LEAST)
+        level = session.level(bytes_, threads)
         with pinned(threads):
             arrays = stream_arrays(3, bytes_ // 8, threads)
             groups[threads] = [MAKE[n](b, arrays, threads, level) for b in backends[threads] for n in _variants(b)]
@@ -100,7 +91,7 @@ def measure_levels(session: Session, counts: Sequence[int]) -> None:
         session.progress(f"arrays of all sizes, {of_threads(threads)}")
         with pinned(threads):
             groups[threads] = [
-                MAKE[op]("c", arrays, threads, _level(session, arrays[0].nbytes, threads, RULE // 2))
+                MAKE[op]("c", arrays, threads, session.level(arrays[0].nbytes, threads, RULE // 2))
                 for size in sizes_for_levels(threads, ALL_SIZES * len(counts))
                 for arrays in [stream_arrays(1, size // 8, threads)]
                 for op in READS[:3]

@@ -30,12 +30,14 @@ PASS_BYTES = 1 << 24  # a call on arrays that fit a cache passes over them until
 class Probe:
     """A ceiling's probe, ready to be sampled again in any round: its row in the record, and how it is called.
 
-    calls: calls per sample, 0 until it was timed; row["calls"] also counts the passes that one call makes.
+    calls   calls per sample, 0 until it was timed; row["calls"] also counts the passes that one call makes
+    memory  what its samples walk through in turn, to be touched before them
     """
 
     row: Row
     variant: Variant
     calls: int = 0
+    memory: Sequence[np.ndarray] = ()
 
 
 def fma_probe(threads: int, dtype: str, isa: str) -> Probe:
@@ -117,7 +119,8 @@ def walking(operation: str, size: int, threads: int) -> Probe:
     row = stream_probe(operation, "c", parts[0], threads).row
     kernel = kernels.find(operation, "f64", "c", row["isa"])
     calls = cycle([kernel.bind(*part, out=np.empty(1), threads=threads) for part in parts])
-    return Probe({**row, "cold": [OPERATIONS[operation].inputs[0][0]]}, [lambda: next(calls)()])
+    memory = [array for part in parts for array in part]
+    return Probe({**row, "cold": [OPERATIONS[operation].inputs[0][0]]}, [lambda: next(calls)()], memory=memory)
 
 
 MAKE: Mapping[str, Callable[..., Probe]] = {

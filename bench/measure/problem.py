@@ -12,6 +12,7 @@ from bench.workloads.shapes import Case
 from kernels import Kernel
 from kernels.arrays import Arena, Scratch, aligned_empty
 from kernels.operations import OPERATIONS
+from kernels.packing import Packed
 from kernels.types import DTYPES
 from kernels.verify import check, reference
 
@@ -128,6 +129,17 @@ class Problem:
         """What works in place finds its input again."""
         if OPERATIONS[kernel.operation].in_place:
             self._outputs[kernel][...] = self._inputs[0][0]
+
+    def cold(self) -> Iterator[np.ndarray]:
+        """The weights that the case's calls walk through in turn."""
+        if self._key and (name := self._key[0].weights):
+            place = [operand for operand, _ in OPERATIONS[self._key[0].operation].inputs].index(name)
+            yield from (inputs[place] for inputs in self._inputs)
+        for packed in self._packed.values():
+            for copy in packed if isinstance(packed, list) else [packed]:
+                data = copy.data if isinstance(copy, Packed) else copy
+                if isinstance(data, np.ndarray):  # not a library's own object
+                    yield data
 
     def check_again(self, kernel: Kernel, copy: int) -> None:
         """What the last timed call, with that copy, left; of a tall matrix, eight of its rows. Raises WrongResult.

@@ -11,7 +11,7 @@ from bench.host.conditions import Conditions
 from bench.host.cpus import cpus_for, remarks
 from bench.host.placement import clock_hertz, isa_in_use, pages_in_use, pinned, team_in_use
 from bench.host.sysfs import cache_bytes, scarcest_memory
-from bench.measure.arrays import LEAST, dram_bytes, stream_arrays
+from bench.measure.arrays import LEAST, dram_bytes, stream_arrays, touch
 from bench.measure.last_level import last_level
 from bench.measure.pairs import measure_pairs
 from bench.measure.probes import Probe, of_roof, peak_probe, walking
@@ -31,9 +31,10 @@ ROUNDS = 3  # of all roofs, at the start of each visit and at the end
 
 
 @cache
-def _capacities() -> tuple[tuple[int | None, int | None], int]:
-    """Bytes of one L1 and one L2, and of the last level in reach; reading them from sysfs takes milliseconds."""
-    return (cache_bytes(1), cache_bytes(2)), last_level().bytes
+def _capacities() -> tuple[tuple[int | None, int | None], int, bool]:
+    """Bytes of one L1 and one L2, of the last level in reach, and whether that is an L3: from sysfs in milliseconds."""
+    last = last_level()
+    return (cache_bytes(1), cache_bytes(2)), last.bytes, last.beyond or cache_bytes(3) is not None
 
 
 class Ceilings:
@@ -237,6 +238,7 @@ class Ceilings:
                 self._sample_again(self._probes[t], ROUNDS)
 
     def _sample_again(self, probes: Sequence[Probe], count: int) -> None:
+        touch(x for p in probes for x in p.memory)
         samples = [Samples(p.calls) for p in probes]
         collect([p.variant for p in probes], samples, [count] * len(probes), hot=_hot(probes))
         self.add_samples(probes, samples)
@@ -276,14 +278,18 @@ class Ceilings:
             self.conditions.append(cast(Condition, condition))
 
     @staticmethod
-    def level(size: int, threads: int) -> Level:
-        """The nearest level that can hold `size` bytes of data in use again and again."""
-        own, last = _capacities()
+    def level(size: int, threads: int, times: int = LEAST) -> Level:
+        """Where `size` bytes of data in use again and again come from: the nearest level that can hold them.
+
+        L3 keeps a part of what is larger, which is then read faster than memory: from so many `times` its size on it
+        is memory that limits.
+        """
+        own, last, is_l3 = _capacities()
         if own[0] and size <= own[0] * threads:
             return "L1"
         if own[1] and size <= own[1] * threads:
             return "L2"
-        return "L3" if size <= last else "DRAM"
+        return "L3" if size <= last or (is_l3 and size < times * last) else "DRAM"
 
     def roofs(self) -> dict[int, Roofs]:
         """The ceilings so far, by thread count."""

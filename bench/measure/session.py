@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import kernels
 from bench.host.facts import describe, sources_sha256
 from bench.host.placement import pinned
+from bench.measure.arrays import touch
 from bench.measure.groups import VISITS, Group, permuted
 from bench.measure.last_level import last_level
 from bench.measure.problem import Problem
@@ -163,6 +164,8 @@ class Session(Ceilings):
             levels = dict.fromkeys(entry.level for entry in entries)
             multiply = [(OPERATIONS[k.operation].multiplied(k.types), k.isa) for _, k in group.members]
             beside = self.references(threads, dict.fromkeys(multiply), levels)
+            problems = {id(e.place): e.place for e in entries if isinstance(e.place, Problem)}
+            touch([*(x for p in beside for x in p.memory), *(x for p in problems.values() for x in p.cold())])
             pools = [OPENMP] * len(beside) + [_pool(entry.kernel) for entry in entries]
             elsewhere = any(isinstance(entry.variant, Elsewhere) for entry in entries)
             samples = interleave(

@@ -110,6 +110,18 @@ def test_reading_tells_a_cache_from_memory() -> None:
     assert last_level.largest_faster([16 << 10], rates) == 16 << 10
 
 
+@pytest.mark.parametrize(
+    ("mib", "l3", "no_l3"), [(0.03, "L1", "L1"), (0.9, "L2", "L2"), (33, "L3", "DRAM"), (63, "L3", "DRAM")]
+)
+def test_what_l3_keeps_a_part_of_is_not_held_against_memory(
+    monkeypatch: pytest.MonkeyPatch, mib: float, l3: str, no_l3: str
+) -> None:
+    for found, known in ((l3, True), (no_l3, False)):
+        monkeypatch.setattr(roofs, "_capacities", lambda known=known: ((32 << 10, 512 << 10), 32 * MIB, known))
+        assert roofs.Ceilings.level(int(mib * MIB), 2) == found
+        assert roofs.Ceilings.level(arrays.LEAST * 32 * MIB, 2) == "DRAM"
+
+
 def test_one_note_for_what_many_cpus_lack(tmp_path: Path) -> None:
     many = topology(cores=[str(cpu) for cpu in range(128)], l3=[",".join(map(str, range(128)))])
     host = Host(lay(tmp_path, without(many, "index3/size", "topology", "cpu7/")), range(128))

@@ -1,9 +1,12 @@
 """Kernels that work in place get ready and are checked as others are, though they work on their own results."""
 
+import sys
+
 import pytest
 
 import kernels
 from bench.measure.groups import Group
+from bench.measure.probes import PIECE_BYTES, fma_probe, walking
 from bench.measure.problem import Problem
 from bench.measure.session import Session
 from bench.measure.suite import kernels_for
@@ -66,3 +69,18 @@ def test_what_is_changed_in_place_comes_once() -> None:
         assert moved_bytes(row) == case.delivered("f32") == case.bytes("f32") - back
     update = make_row("probe", "update", "f64", "c", "avx2", 1, dims={"n": 10})
     assert moved_bytes(update) == 160
+
+
+def test_what_is_cold_is_touched_right_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every copy of plain, packed and stored weights, and the roof's memory: nothing is prepared in between."""
+    monkeypatch.setattr("bench.measure.arrays.dram_bytes", lambda arrays: (1 << 22, True))
+    session, case = Session("test", [1]), Case("gemm", 8, 96, 64, True, ("small",))
+    chosen = [kernels.find(name, "f32", "c") for name in ("gemm", "gemm_prepacked")]
+    session.add_roofs(1, [walking("read", 1 << 26, 1), fma_probe(1, "f32", session.isa)])
+    told: list[int] = []
+    monkeypatch.setattr("bench.measure.session.touch", lambda arrays: told.extend(x.nbytes for x in arrays))
+    monkeypatch.setattr("bench.measure.session.interleave", lambda *_, **__: told.append(-1) or sys.exit())
+    with pytest.raises(SystemExit):
+        session.measure(Group.of(case, "f32", 1, [*chosen, kernels.find("linear", "w.bf16-f32", "c")]), 0.01)
+    assert (told[:2], told[-1]) == ([PIECE_BYTES] * 2, -1)
+    assert sum(told[2:-1]) >= 3 << 22, "of each kernel as much as makes its weights cold"

@@ -21,7 +21,7 @@ LEVELS = ("L1", "L2", "L3", "DRAM")
 class Point:
     """One working set: its weights are read again and again.
 
-    level     the nearest that holds it
+    level     the nearest that holds it, or L3 for what is up to twice as large, of which it keeps a part
     bytes     of stored weights, scales included
     weights   a second, in 1e9: what a product is worth whatever its type
     gbps      of stored weights

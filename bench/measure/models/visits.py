@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import available_memory_bytes
+from bench.measure.arrays import touch
 from bench.measure.groups import VISITS, permuted
 from bench.measure.models.tasks import Contestant, Task
 from bench.measure.probes import Probe
@@ -153,6 +154,7 @@ class Measuring:
         """Times the entries and the roofs in `turns` rounds and adds their samples; those until Ctrl-C, too."""
         wanted = [(type_, entry.run["isa"]) for entry in entries for type_ in (self.dtype, multiplied(entry.run))]
         probes = self.session.references(self.threads, dict.fromkeys(wanted), LEVELS)
+        touch(array for probe in probes for array in probe.memory)
         samples = [Samples(probe.calls) for probe in probes] + [Samples(1) for _ in entries]
         variants = [*(probe.variant for probe in probes), *(entry.variant for entry in entries)]
         pools = [*[OPENMP] * len(probes), *(entry.pool for entry in entries)]
