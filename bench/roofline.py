@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli import Parser, run, shown
+from bench.cli import Parser, complain, run, shown
 from bench.files import replacing
+from bench.record.folder import named
 from bench.record.store import derived_from, load
 from bench.report.screen import page, summary
 from bench.report.words import answer
@@ -14,11 +15,16 @@ from bench.report.words import answer
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("roofline", "Redraw the roofline and fit the ridges again, from the raw seconds of records.")
-    parser.add_argument("record", nargs="+", type=Path, help="record to draw; several become several panels")
+    parser.add_argument(
+        "record", nargs="+", type=Path, help="records, or folders of them; several become several panels"
+    )
     parser.add_argument("--rows", action="store_true", help="print all rows of kernels, too; the page has them")
     parser.add_picture("results/roofline")
     options = parser.parse_args(arguments)
-    records = [load(path) for path in options.record]
+    found = named(options.record, load)
+    records = [metrics for _, metrics in found.kept]
+    for one in found.refused:
+        complain(f"{one.path}: {one.reason}")
     with derived_from(*options.record):
         text = Path(f"{options.picture}.md")
         document = {
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     handle.write("\n".join(page(metrics, pictures[:1]) for metrics in records))
                 return [text, *pictures]
 
-        return shown(options, True, document, show, draw=drawn)
+        return shown(options, True, document, show, draw=drawn, failed=bool(found.refused))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "bench.workloads": f"{GROUND} bench.files {MEANING}",
     "bench.models": MODELS,
     "bench.measure": f"{MODELS} bench.models bench.progress",
-    "bench.report": f"{GROUND} bench.comparison.families bench.workloads bench.record bench.files {MEANING}",
+    "bench.report": f"{GROUND} bench.comparison bench.workloads bench.record bench.files {MEANING}",
     "bench.comparison": f"{GROUND} bench.record bench.files {MEANING}",
 }
 """Room: the rooms and modules that it may import besides itself. "bench" is bench/__init__.py alone."""
@@ -42,6 +42,7 @@ ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a com
 
 LINES = 320
 ENTRIES = 16
+COMMANDS = 20  # of bench/: what `python -m bench` lists is one screen
 CODE = {".py", ".pyi", ".c", ".h", ".def"}
 FOLDERS = ("csrc", "kernels", "bench", "tests", "docs")
 
@@ -148,14 +149,14 @@ def test_files_are_short(folder: str) -> None:
 
 @pytest.mark.parametrize("top", FOLDERS)
 def test_folders_are_small(top: str) -> None:
-    """At most 16 entries a folder; of bench/, the menu, commands are counted apart from what they share."""
+    """At most 16 entries a folder; of bench/, the menu, commands are counted apart from what they share, to 20."""
     for folder in (ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())):
         if folder.name == "__pycache__":
             continue
         entries = {p for p in folder.iterdir() if p.suffix != ".so" and not p.name.startswith((".", "__pycache__"))}
         commands = {p for p in entries if folder == ROOT / "bench" and is_command(p)}
         assert len(entries - commands) <= ENTRIES, f"{folder.relative_to(ROOT)}: {len(entries - commands)} entries"
-        assert len(commands) <= ENTRIES, f"{folder.relative_to(ROOT)}: {len(commands)} commands"
+        assert len(commands) <= COMMANDS, f"{folder.relative_to(ROOT)}: {len(commands)} commands"
 
 
 def is_command(path: Path) -> bool:

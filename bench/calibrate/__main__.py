@@ -15,8 +15,9 @@ from bench.cli import Parser, console, output, print_json, run
 from bench.comparison import condensed
 from bench.comparison.page import THRESHOLD
 from bench.comparison.session import Session
-from bench.comparison.sides import read, records_in
+from bench.comparison.sides import read
 from bench.errors import BadInput
+from bench.record.folder import records_in
 from bench.record.store import derived_from
 from bench.report.columns import Column
 from bench.report.tables import caption_of, markdown, table

@@ -12,8 +12,14 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 
-from bench.cli import Parser, console, print_json, run
-from bench.compare.tables import (
+from bench.cli import Parser, complain, console, print_json, run
+from bench.comparison.page import TELL, THRESHOLD, Page, RowOutcome, Side, compare
+from bench.comparison.sides import sides
+from bench.errors import BadInput
+from bench.record.folder import Refused
+from bench.record.store import derived_from
+from bench.report.columns import Column
+from bench.report.sides import (
     CALLED,
     FAMILIES,
     ROWS,
@@ -27,11 +33,6 @@ from bench.compare.tables import (
     pivot_columns,
     roof,
 )
-from bench.comparison.page import TELL, THRESHOLD, Page, RowOutcome, Side, compare
-from bench.comparison.sides import sides
-from bench.errors import BadInput
-from bench.record.store import derived_from
-from bench.report.columns import Column
 from bench.report.tables import caption_of, csv_text, markdown, table
 
 T = TypeVar("T")
@@ -157,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compared(given: Sequence[Sequence[Path]], options: Any) -> int:
-    every = sides(given)
+    refused: list[Refused] = []
+    every = sides(given, refused.append)
+    for one in refused:
+        complain(f"{one.path}: {one.reason}")
     others = every[1:]
     pages = [compare(every[0], other, options.threshold, len(others)) for other in others]
     if not any(page.rows for page in pages):
@@ -173,7 +177,7 @@ def _compared(given: Sequence[Sequence[Path]], options: Any) -> int:
         _markdown(every, pages, options)
     else:
         _show(every, pages, options)
-    return int(options.fail_slower and any(page.slower for page in pages))
+    return 2 if refused else int(options.fail_slower and any(page.slower for page in pages))
 
 
 def _percent(text: str) -> float:

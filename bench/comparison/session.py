@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bench.comparison.families import Key, cores_of, key_of, role
-from bench.record.format import Record, RowFigures, Trust
+from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
 from bench.record.placement import placement
@@ -69,10 +69,10 @@ def session(metrics: Metrics, name: str) -> Session:
 
 
 def stored(record: Record, name: str) -> Session:
-    """Of a record with the figures that it stores, without its roofs; with derived ones where it stores none."""
+    """Of a record with the figures that it stores; with derived ones where it stores none."""
     figures = record["figures"] or Metrics(record).as_dict()
     pairs = list(zip(record["rows"], figures["rows"], strict=True))
-    return _session(record, pairs, figures["trust"], {}, name)
+    return _session(record, pairs, figures["trust"], _stored_roofs(record, figures), name)
 
 
 def _session(
@@ -155,21 +155,44 @@ def _runs(record: Record) -> Iterator[tuple[Key, Value]]:
 
 
 def _roofs(metrics: Metrics) -> dict[str, dict[str, float]]:
-    """By role. The peak is that of f32 and the session's ISA where it was measured, else the highest."""
+    """By role."""
     found = {}
     for threads, roofs in metrics.roofs.items():
-        known: dict[str, float] = {}
-        if roofs.peaks:
-            isa = metrics.record["session"]["isa"]
-            best = max(roofs.peaks, key=lambda key: (key == ("f32", isa), roofs.peaks[key].value))
-            known["peak"] = roofs.peaks[best].value
-            if best in roofs.ridges:
-                ridge = roofs.ridges[best]
-                known |= {"ridge": ridge.value, "ridge_low": ridge.low, "ridge_high": ridge.high}
-        if "DRAM" in roofs.bandwidths:
-            known["read"] = roofs.bandwidths["DRAM"].value
-        found[role(threads, metrics.record["machine"])] = known
+        peaks = {key: peak.value for key, peak in roofs.peaks.items()}
+        ridges = {key: ridge.as_dict() for key, ridge in roofs.ridges.items()}
+        reads = {level: rate.value for level, rate in roofs.bandwidths.items()}
+        found[role(threads, metrics.record["machine"])] = _headline(metrics.record, peaks, ridges, reads)
     return found
+
+
+def _stored_roofs(record: Record, figures: Figures) -> dict[str, dict[str, float]]:
+    """The same from figures that a record stores."""
+    found = {}
+    for of in figures["ceilings"]:
+        peaks = {(peak["type"], peak["isa"]): peak["flops"]["value"] for peak in of["peaks"]}
+        ridges = {(ridge["type"], ridge["isa"]): ridge["ridge"] for ridge in of["ridges"]}
+        reads = {rate["level"]: rate["bytes"]["value"] for rate in of["bandwidths"]}
+        found[role(of["threads"], record["machine"])] = _headline(record, peaks, ridges, reads)
+    return found
+
+
+def _headline(
+    record: Record,
+    peaks: Mapping[tuple[str, str], float],
+    ridges: Mapping[tuple[str, str], Mapping[str, float]],
+    reads: Mapping[str, float],
+) -> dict[str, float]:
+    """The peak of f32 and the session's ISA where it was measured, else the highest, with its ridge."""
+    known: dict[str, float] = {}
+    if peaks:
+        best = max(peaks, key=lambda key: (key == ("f32", record["session"]["isa"]), peaks[key]))
+        known["peak"] = peaks[best]
+        if best in ridges:
+            ridge = ridges[best]
+            known |= {"ridge": ridge["value"], "ridge_low": ridge["low"], "ridge_high": ridge["high"]}
+    if "DRAM" in reads:
+        known["read"] = reads["DRAM"]
+    return known
 
 
 def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
@@ -184,6 +207,11 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
         "module": str(build.get("module_sha256") or "")[:12],
         "compiler": build.get("compiler"),
         "flags": build.get("flags"),
+        "cores": cores_of(machine),
+        "caches": ", ".join(_cache(cache) for cache in machine["caches"] if cache["type"] != "Instruction"),
+        "memory": _bytes(machine.get("memory_limit_bytes") or machine["memory_bytes"]),
+        "page size": _bytes(machine.get("page_bytes")),
+        "virtual machine": machine.get("virtual_machine"),
         "ISA": session["isa"] + (" (forced)" if session["forced"] else ""),
         "huge pages": huge.get("transparent"),
         "kernel": machine.get("kernel"),
@@ -196,3 +224,15 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
     }
     known |= {f"{name} version": version for name, version in machine["libraries"].items()}
     return {name: str(value) if value not in (None, "", {}, []) else "unknown" for name, value in known.items()}
+
+
+def _cache(cache: Mapping[str, Any]) -> str:
+    return f"L{cache['level']} {_bytes(cache['bytes']) or '?'}"
+
+
+def _bytes(count: int | None) -> str | None:
+    """ "32 KiB", "23.5 GiB"."""
+    if count is None:
+        return None
+    power = min(3, max(0, (count.bit_length() - 1) // 10))
+    return f"{count / 1024**power:.3g} {('B', 'KiB', 'MiB', 'GiB')[power]}"

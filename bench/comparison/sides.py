@@ -3,7 +3,7 @@
 Records of one machine, ISA, commit, options and roles of threads are replicates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from string import ascii_uppercase
@@ -12,6 +12,7 @@ from bench.comparison.page import Side
 from bench.comparison.session import Session, session, stored
 from bench.errors import BadInput
 from bench.files import says
+from bench.record.folder import Refused, named
 from bench.record.format import FORMAT, VERSION, digest
 from bench.record.store import load, parsed
 
@@ -19,42 +20,39 @@ MOST = len(ascii_uppercase)
 NEIGHBOURS = 10  # records beside those that are compared, the nearest by name, that are read for the variance
 
 
-def records_in(path: Path) -> list[Path]:
-    """The file itself, or every record in a folder and the folders below it, by name.
-
-    Raises BadInput where a folder has none.
-    """
-    if not path.is_dir():
-        return [path]
-    found = [file for file in sorted(path.rglob("*.json")) if says(file, FORMAT)]
-    if not found:
-        raise BadInput(f"{path}: no record in this folder")
-    return found
-
-
 def read(path: Path) -> Session:
     """Raises BadInput where the record can't be read."""
     return session(load(path), str(path))
 
 
-def sides(given: Sequence[Sequence[Path]]) -> list[Side]:
-    """given: the arguments, one list of them for each side; where there is one list, its sides are found.
+def sides(given: Sequence[Sequence[Path]], refuse: Callable[[Refused], object]) -> list[Side]:
+    """given  the arguments, one list of them for each side; where there is one list, its sides are found
+    refuse  is told of files in folders that can't be read, which are left out
 
     Raises BadInput where there are fewer than two sides, or more than MOST.
     """
     if len(given) > 1 and not all(given):
         raise BadInput("a side without a record: write A... -- B...")
-    files = [[records_in(path) for path in group] for group in given]
-    every = dict.fromkeys(file for group in files for found in group for file in found)
-    known = {file: read(file) for file in every}
-    sessions = [[[known[file] for file in found] for found in group] for group in files]
+    known: dict[Path, Session | None] = {}
+
+    def sessions_in(path: Path) -> list[Session]:
+        found = named([path], lambda file: known.get(file) or read(file))
+        known.update(found.kept)
+        for one in found.refused:
+            if one.path not in known:
+                known[one.path] = None
+                refuse(one)
+        return [session for _, session in found.kept]
+
+    sessions = [[sessions_in(path) for path in group] for group in given]
+    every = [path for path, session in known.items() if session]
     groups = [_distinct(group) for group in sessions] if len(given) > 1 else divided(sessions[0])
     for letter, group in zip(ascii_uppercase, groups, strict=False):
         if len(machines := dict.fromkeys(one.machine for one in group)) > 1:
             raise BadInput(f"side {letter} has records of several machines: {', '.join(machines)}")
     if not 2 <= len(groups) <= MOST:
         raise BadInput(f"{len(groups)} of the 2 to {MOST} sides that can be compared")
-    neighbours = _neighbours(list(every), groups)
+    neighbours = _neighbours(every, groups)
     made = []
     for letter, group in zip(ascii_uppercase, groups, strict=False):  # a machine's neighbours go to its first side
         made.append(Side(letter, group, neighbours.pop(group[0].machine, [])))

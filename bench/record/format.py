@@ -1,4 +1,4 @@
-"""The result format: one JSON document per session, versioned. record.schema.json beside this describes every field.
+"""The result format: one JSON document per session, versioned. schema/record.schema.json describes every field.
 
 A record holds raw seconds. The figures in it are there for other tools to read: this project always derives them again.
 """
@@ -201,13 +201,15 @@ _numbers = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 def canonical(value: Any) -> str:
     """A document's spelling by RFC 8785, the JSON Canonicalization Scheme. Raises ValueError for what isn't JSON."""
-    if isinstance(value, str) or value is None or isinstance(value, bool):
+    kind = type(value)  # most are of these
+    if kind is float or kind is int:
+        return _number(value)
+    if kind is str or value is None or isinstance(value, str | bool):
         return _text(value)
+    if kind is dict or isinstance(value, Mapping):
+        return f"{{{','.join([spelled + canonical(value[key]) for spelled, key in _order(tuple(value))])}}}"
     if isinstance(value, float | int):
         return _number(value)
-    if isinstance(value, Mapping):
-        found = sorted((*_key(key), value[key]) for key in value)
-        return f"{{{','.join([key + canonical(one) for _, key, one in found])}}}"
     if set(map(type, value)) <= {float, int}:
         spelled = _numbers(value)  # most of a record, and most of it as it should be
         if not any(part in spelled for part in ("e", ".0,", ".0]")) and max(map(abs, value), default=0) < 1 << 53:
@@ -216,9 +218,9 @@ def canonical(value: Any) -> str:
 
 
 @lru_cache(4096)
-def _key(key: str) -> tuple[bytes, str]:
-    """What keys are sorted by, and its spelling."""
-    return key.encode("utf-16-be"), f"{_text(key)}:"
+def _order(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Keys in the order of their UTF-16, each behind its spelling."""
+    return tuple((f"{_text(key)}:", key) for key in sorted(keys, key=lambda key: key.encode("utf-16-be")))
 
 
 def _number(value: float) -> str:

@@ -67,7 +67,7 @@ def median_interval(values: Sequence[float], visits: Sequence[Hashable] | None =
         groups[name].append(v)
     medians = {name: math.log(median(group)) for name, group in groups.items()}
     rest = sorted(math.log(v) - medians[name] for name, v in zip(names, data, strict=True))
-    error = SERIAL * 0.926 * (_quantile(rest, 0.75) - _quantile(rest, 0.25)) / math.sqrt(len(rest))
+    error = SERIAL * 0.926 * (quantile(rest, 0.75) - quantile(rest, 0.25)) / math.sqrt(len(rest))
     count = len(medians)
     reach = student(max(1, (len(rest) - count) / 2)) * error
     if count == 2:
@@ -86,7 +86,7 @@ def _variance(values: Collection[float]) -> float:
     return math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)

@@ -21,6 +21,7 @@ from bench.record.schema import invalid
 from bench.record.trust import ABOVE
 from bench.record.version_1 import upgraded
 
+CHANGED = "the digest doesn't match: the record was changed after it was written"
 MOST = 20  # problems of one record that are listed
 TOLERANCE = 1e-9  # relative: the same arithmetic on another machine may round another way
 
@@ -92,7 +93,12 @@ def read(path: Path) -> Record:
 
     Raises BadInput, in one line, for anything else.
     """
-    record = parsed(path)
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Record, bool]:
+    """The same, and whether its digest is that of its values."""
+    record, unchanged = _parsed(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput(f"{path}: not a {FORMAT}")
     version = record.get("version")
@@ -105,7 +111,18 @@ def read(path: Path) -> Record:
             record = upgraded(record)
             if fault := invalid(record, derived=False):
                 raise BadInput(f"{path}: read as version {VERSION}: {fault}")
-    return cast(Record, record)
+    return cast(Record, record), unchanged
+
+
+def intact(path: Path) -> Record:
+    """A record with the figures that it stores, which aren't derived again: for many records at once.
+
+    Raises BadInput as read(), and for another digest.
+    """
+    record, unchanged = _read(path)
+    if not unchanged:
+        raise BadInput(f"{path}: {CHANGED}")
+    return record
 
 
 def parsed(path: Path) -> Any:
@@ -113,16 +130,22 @@ def parsed(path: Path) -> Any:
 
     Raises BadInput where it isn't JSON, or a key stands twice in an object.
     """
+    return _parsed(path)[0]
+
+
+def _parsed(path: Path) -> tuple[Any, bool]:
+    """The same, and whether its digest is that of its values."""
     text = read_text(path)
-    found = parse_json(text, path)
+    found, unchanged = parse_json(text, path), False
     try:
         if isinstance(found, dict) and isinstance(found.get("digest"), str):
             today = digest(found)
             if found["digest"] != today and found["digest"] == earlier_digest(json.loads(text)):
                 found["digest"] = today
+            unchanged = found["digest"] == today
     except (ValueError, RecursionError) as error:  # a number that has no digest
         raise BadInput(f"{path}: not JSON, or cut off: {error}") from error
-    return found
+    return found, unchanged
 
 
 @contextmanager
@@ -164,10 +187,9 @@ def above(metrics: Metrics) -> list[str]:
     return [f"{name(i, row)}: {f['error']}" for i, (row, f) in enumerate(metrics.pairs) if "error" in f]
 
 
-def _faults(record: Record) -> list[str]:
+def _faults(record: Record, unchanged: bool) -> list[str]:
     """Why nothing can be derived from a record that read() accepted."""
-    changed = record["digest"] != digest(record)
-    found = ["the digest doesn't match: the record was changed after it was written"] if changed else []
+    found = [] if unchanged else [CHANGED]
     found += [f"row {i}: {fault}" for i, row in enumerate(record["rows"]) for fault in unfit(row)]
     return found + list(all_faults(record.get("runs", [])))
 
@@ -193,9 +215,9 @@ def load(path: Path) -> Metrics:
 
     What else is made of them belongs into derived_from().
     """
-    record = read(path)
+    record, unchanged = _read(path)
     with derived_from(path):
-        if found := _faults(record):
+        if found := _faults(record, unchanged):
             raise BadInput(f"{path}: {found[0]}" + (f", and {len(found) - 1} faults more" if found[1:] else ""))
         metrics = Metrics(record)
         _ = metrics.trust

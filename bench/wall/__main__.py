@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import Parser, run, shown
+from bench.cli import Parser, complain, run, shown
 from bench.errors import BadInput
 from bench.files import result_path
 from bench.options import add_thread_count
+from bench.record.folder import named
 from bench.record.store import derived_from, load
 from bench.report.tables import table
 from bench.wall.growth import CAVEATS, growth_rows
@@ -36,18 +37,26 @@ def _measured(options: Any) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("wall", 'Fig. 1 and 2 of the paper "AI and Memory Wall", fitted again, with this machine on them.')
-    parser.add_argument("records", nargs="*", type=Path, metavar="RECORD", help="one more host each, then not measured")
+    parser.add_argument(
+        "records",
+        nargs="*",
+        type=Path,
+        metavar="RECORD",
+        help="one more host each, or a folder of them, then not measured",
+    )
     parser.add_argument("--measure", action="store_true", help="measure this machine although records are given")
     add_thread_count(parser)
     parser.add_results()
     parser.add_save()
     parser.add_picture()
     options = parser.parse_args(arguments)
-    if len(options.records) > MOST:
-        raise BadInput(f"{len(options.records)} records: at most {MOST} can be told apart in the picture")
-    loaded = [load(path) for path in options.records]
+    found = named(options.records, load)
+    if len(found.kept) > MOST:
+        raise BadInput(f"{len(found.kept)} records: at most {MOST} can be told apart in the picture")
+    for one in found.refused:
+        complain(f"{one.path}: {one.reason}")
     with derived_from(*options.records):
-        hosts = [host(metrics, str(path)) for path, metrics in zip(options.records, loaded, strict=True)]
+        hosts = [host(metrics, str(path)) for path, metrics in found.kept]
     complete, done = True, None
     if options.measure or not options.records:
         done = _measured(options)
@@ -59,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def drawn() -> Sequence[Path]:
         from bench.wall.plot import draw
 
-        machine = loaded[0].record["machine"]["id"] if loaded else ""
+        machine = found.kept[0][1].record["machine"]["id"] if found.kept else ""
         stem = done.stem if done else result_path(options.results, machine, "-wall").with_suffix("")
         with derived_from(*options.records):
             return draw(hosts, options.picture or stem)
@@ -74,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.print(table("Growth per two years", GROWTH, growth_rows()))
         out.print(table("Hosts on these lines", HOSTS, hosts))
 
-    return shown(options, complete, document, show, done and done.saved, drawn, bool(done and done.failed))
+    return shown(
+        options, complete, document, show, done and done.saved, drawn, bool(found.refused or (done and done.failed))
+    )
 
 
 if __name__ == "__main__":

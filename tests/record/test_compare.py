@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from bench.compare import __main__ as command
-from bench.compare.tables import FAMILIES, ROWS, SIDES, differences
 from bench.comparison.families import role
 from bench.comparison.page import Side, compare
 from bench.comparison.session import Session, session
@@ -21,6 +20,7 @@ from bench.record import store
 from bench.record.format import digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row
+from bench.report.sides import FAMILIES, ROWS, SIDES, differences
 from bench.report.tables import table
 from support import records, runs
 from support.records import product
@@ -218,14 +218,14 @@ def test_neighbours_tell_how_much_sessions_differ(tmp_path: Path) -> None:
     (tmp_path / "6.json").write_text('{"format": "ridgeline-record", "version": 2')
     (tmp_path / "7.json").write_text("[]")
     saved(tmp_path / "8.json", made(kernels(), machine="another"))
-    a, b = sides([[given[0]], [given[1]]])
+    a, b = sides([[given[0]], [given[1]]], pytest.fail)
     assert [[one.name for one in group] for group in a.known] == [[str(path) for path in given[2:]]]
     assert b.known == []
     page = compare(a, b)
     assert page.replicates == 3
     alone = compare(Side("A", a.sessions), b)
     assert max(f.outcome.floor for f in page.families) < min(f.outcome.floor for f in alone.families)
-    a, b = sides([given[:2], given[2:4]])
+    a, b = sides([given[:2], given[2:4]], pytest.fail)
     assert a.known == []  # these sides have replicates of their own
 
 

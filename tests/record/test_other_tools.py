@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.comparison.sides import records_in
 from bench.errors import BadInput
 from bench.record import store
+from bench.record.folder import records_in
 from bench.record.format import canonical, digest
 from support import records
 

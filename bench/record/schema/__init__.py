@@ -25,7 +25,7 @@ DERIVED = ("figures", "digest")
 @cache
 def schema(version: int = VERSION) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a version."""
-    name = "record.schema.json" if version == VERSION else f"version_{version}/record-{version}.schema.json"
+    name = "record.schema.json" if version == VERSION else f"../version_{version}/record-{version}.schema.json"
     found: dict[str, Any] = json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
     if version == VERSION:
         found["$defs"]["operation"]["enum"] = [*OPERATIONS, *LOOPS]

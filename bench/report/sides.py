@@ -1,4 +1,4 @@
-"""What bench.compare shows: the sides, what differs between them, families, rows, a pivot of several machines."""
+"""What is shown of sides: the sides, what differs between them, families, rows, a pivot of several machines."""
 
 import math
 from collections import Counter

@@ -1,0 +1,44 @@
+"""Folders as a store: each record once, what is broken named and left out."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BadInput
+from bench.record import folder
+from bench.record.folder import files_of, gathered, named
+from bench.record.store import load
+from support.machines import machine
+
+
+def test_files_of_a_folder_come_once(tmp_path: Path) -> None:
+    a = machine(tmp_path / "m" / "a.json")
+    (tmp_path / "m" / "other.json").write_text("{}")
+    assert files_of([a, tmp_path, tmp_path / "m" / ".." / "m"]) == [a]
+
+
+def test_several_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "LARGE", 0)
+    for i in range(4):
+        machine(tmp_path / f"{i}.json", own=1 + i / 100)
+    (tmp_path / "2.json").write_text('{"format": "ridgeline-record"')
+    files = sorted(tmp_path.glob("*.json"))
+    together, alone = gathered(files, load), [gathered([path], load) for path in files]
+    kept = [one.kept[0].record["digest"] for one in alone if one.kept]
+    assert [one.record["digest"] for one in together.kept] == kept
+    assert list(together.refused) == [one.refused[0] for one in alone if one.refused]
+    assert [one.path.name for one in together.refused] == ["2.json"]
+
+
+def test_of_a_folder_what_is_broken_is_left_out(tmp_path: Path) -> None:
+    good = machine(tmp_path / "good.json")
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"format": "ridgeline-record"')
+    found = named([tmp_path], load)
+    assert [path for path, _ in found.kept] == [good]
+    assert [one.path for one in found.refused] == [bad]
+    with pytest.raises(BadInput, match=r"bad\.json: not JSON"):
+        named([tmp_path, bad], load)
+    good.unlink()
+    with pytest.raises(BadInput, match=r"bad\.json: not JSON"):
+        named([tmp_path], load)
