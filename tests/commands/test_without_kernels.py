@@ -38,6 +38,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         (["bench.compare", RECORD, RECORD], "rows compared"),
         (["bench.roofline", RECORD, "--picture", "roofline"], "Trust: "),
         (["bench.wall", RECORD, "--picture", "wall"], "Hosts on these lines"),
+        (["bench.report", RECORD, ROOT / "docs" / "ladder.json", "-o", "page.html"], "page.html: 2 records"),
         (["bench.ladder", ROOT / "docs" / "ladder.json", "--picture", "climb"], "% of FMA peak"),
         (["bench"], "bench.check"),
     ],

@@ -23,6 +23,7 @@ from bench.ladder import __main__ as ladder
 from bench.memory import __main__ as memory
 from bench.peers import __main__ as peers
 from bench.record import store
+from bench.report import __main__ as report
 from bench.transformer import __main__ as transformer
 from bench.wall import __main__ as wall
 from support import battery, odd
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.xdist_group("battery")
 SECONDS = 300  # whatever takes longer hangs
 GOOD = battery.whole()
 ODD = list(odd.odd())
+OUTPUT: dict[Callable[..., object], list[str]] = {report.main: ["-o", "r.html"]}
 
 
 @contextmanager
@@ -98,7 +100,17 @@ def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     "main",
-    [compare.main, calibrate.main, roofline.main, wall.main, ladder.main, peers.main, memory.main, transformer.main],
+    [
+        compare.main,
+        calibrate.main,
+        roofline.main,
+        wall.main,
+        ladder.main,
+        peers.main,
+        memory.main,
+        transformer.main,
+        report.main,
+    ],
     ids=lambda main: main.__module__,
 )
 def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str, Path]], tmp_path: Path) -> None:
@@ -107,6 +119,7 @@ def test_commands_refuse_them(main: Callable[..., object], files: list[tuple[str
     store.save(GOOD, good)  # type: ignore[arg-type]
     for name, path in files[:: thinned(41)]:
         arguments = [str(good), str(path)] if main is compare.main else [str(path)]
+        arguments += [str(tmp_path / one) if one.endswith("html") else one for one in OUTPUT.get(main, ())]
         assert refused(lambda arguments=arguments: main(arguments)), f"{name}: not refused"
 
 
@@ -135,6 +148,7 @@ def test_every_command_that_reads_records_has_the_guard() -> None:
         *((main, 1) for main in (check.main, compare.main, ladder.main, peers.main, memory.main, transformer.main)),
         (roofline.main, 14),
         (wall.main, 14),
+        (report.main, 3),
     ],
     ids=lambda value: getattr(value, "__module__", ""),
 )
@@ -150,5 +164,5 @@ def test_what_nobody_measured_is_shown_or_refused(
         Path("r.json").write_text(json.dumps(document))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            line = refused(lambda: main(["r.json", "r.json"] if main is compare.main else ["r.json"]))
+            line = refused(lambda: main([*(["r.json"] * (1 + (main is compare.main))), *OUTPUT.get(main, ())]))
         assert "nothing follows from it" not in line, f"{name}: {line}"
