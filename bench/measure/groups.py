@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from bench.record.roofs import Roofs
 from bench.workloads.shapes import Case
 from kernels import Kernel
+from kernels.operations import OPERATIONS
 
 Member = TypeVar("Member")
 
@@ -37,10 +38,14 @@ class Group:
 
     @property
     def label(self) -> str:
-        """ "ffn_up m=32, f32, 2 threads": what the progress says, in the names that -k takes."""
-        case = self.cases[0]
-        layer = case.layers[0].rpartition(" ")[2] if case.layers else case.operation
-        return f"{layer} m={case.m}, {self.dtype}, {self.threads} thread{'s' * (self.threads > 1)}"
+        """ "BERT-Base ffn_up m=32 n=3072 k=768, 2 threads, f32": what the progress says, in the names that -k takes."""
+        cases, stored = self.cases, [(k, OPERATIONS[k.operation].weights) for _, k in self.members]
+        name = cases[0].layers[0] if cases[0].layers else cases[0].operation
+        used = [d for d in "mnk" if d == "m" or d in cases[0].dims]
+        sizes = {d: sorted({getattr(case, d) for case in cases}) for d in used}
+        words = [f"{d}={s[0]}" + (f" to {s[-1]}" if s[1:] else "") for d, s in sizes.items()]
+        types = dict.fromkeys(kernel.types[w] if w else self.dtype for kernel, w in stored)
+        return f"{' '.join([name, *words])}, {self.threads} thread{'s' * (self.threads > 1)}, {' '.join(types)}"
 
     @property
     def matrix(self) -> tuple[Any, ...]:

@@ -75,7 +75,9 @@ def test_wrong_value_is_an_error(beside: Metrics, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(measuring, "kept", lambda *given: Kept(beside, None, None))
     assert main(["--types", "i4g32", "--threads", "1"]) == 2
     told = capsys.readouterr()
-    assert re.search(r"m=1, f32, 1 thread: linear_w.i4g32-f32-c-\w+: 1 of 768 elements are wrong", told.err)
+    assert re.search(
+        r"m=1 n=768 k=768, 1 thread, i4g32: linear_w.i4g32-f32-c-\w+: 1 of 768 elements are wrong", told.err
+    )
     assert "C beside the fastest library" in told.out
 
 

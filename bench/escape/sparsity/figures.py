@@ -115,7 +115,7 @@ class Curve:
 
 def entries(metrics: Metrics) -> list[Curve]:
     """Every format, backend and thread count of a record; a row without dense f32 beside it is left out."""
-    cold = [row for row in metrics.rows if row["kind"] == "kernel" and row["cold"]]
+    cold = [row for row in metrics.rows if row["kind"] == "kernel" and row["cold"] and row["layers"]]
     sweep = [row for row in cold if row["layers"][0].startswith(SWEEP)]
     dense = {_place(row): row for row in sweep if row["operation"] == "gemv"}
     names = {(form.operation, form.element): form.name for form in FORMATS}

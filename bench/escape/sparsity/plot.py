@@ -23,7 +23,7 @@ def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
     """A panel per thread count. Writes STEM-sparsity.png and .svg and returns the two paths. Raises BadInput."""
     counts = sorted({curve.threads for curve in entries})
     figure, panels = plt.subplots(
-        1, len(counts), figsize=(7.6 * len(counts), 6), layout="constrained", squeeze=False, sharey=True
+        1, len(counts), figsize=(max(9.5, 7.6 * len(counts)), 6.6), layout="constrained", squeeze=False, sharey=True
     )
     colours = dict(zip((form.name for form in FORMATS), COLOURS, strict=False))
     fewer = dict(zip(sorted({c.format for c in entries} - set(colours)), FEWER * len(entries), strict=False))
@@ -65,7 +65,8 @@ def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(True, color="0.93", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8.5)
+    named = {name: line for axes in panels[0] for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     panels[0][0].set_ylabel("times as fast as dense f32 in the same rounds")
     headline(
         figure,

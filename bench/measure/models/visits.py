@@ -107,7 +107,7 @@ class Measuring:
         for visit in self.session.visits(VISITS):
             self.session.probe_round(self.threads)
             for task in permuted(self.tasks, visit, lambda task: task.model):
-                self.session.progress(task.label, done / total)
+                self.session.progress(self._label(task), done / total)
                 self._visit(task, seconds / VISITS)
                 done += costs[task]
                 yield visit, task
@@ -116,11 +116,15 @@ class Measuring:
         for task in self._disturbed():
             if time.perf_counter() > until:
                 break
-            self.session.progress(f"again: {task.label}", 1.0)
+            self.session.progress(f"again: {self._label(task)}", 1.0)
             self._visit(task, seconds / VISITS)
             yield self.session.visit, task
         self.session.dismiss()
         mark(self.session.runs)
+
+    def _label(self, task: Task) -> str:
+        """What the progress says."""
+        return f"{task.label}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     def cost(self, task: Task, seconds: float) -> float:
         """Seconds that a visit will take, from the roofs measured so far."""
