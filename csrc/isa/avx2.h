@@ -54,13 +54,15 @@ static inline void store_lanes(int size, void *p, __m256i v, int64_t count) {
 #define DOT_NIBBLES(sums, w, x) _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x))
 #define TOTAL_NIBBLES(sums) _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
 #define NEAREST(v) _mm256_cvtps_epi32(v)
-/* The lower bytes of 32-bit lanes, side by side. */
-static inline void store_narrow(void *p, __m256i v, int bytes) {
-    if (bytes == 1) {
-        const __m256i first = _mm256_shuffle_epi8(v, _mm256_set1_epi32(0x0c080400));
-        const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1));
-        _mm_storel_epi64(p, both);
-    } else _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+#define LARGER(a, b) _mm256_max_epi32(a, b)
+/* 32 numbers of 8 or 16 bits, as they come in four vectors of 32-bit lanes, side by side. */
+static inline void store_bytes(__m256i *p, const __m256i *v) {
+    const __m256i some = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    _mm256_storeu_si256(p, _mm256_permutevar8x32_epi32(some, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
-#define STORE_BYTES(p, v) store_narrow(p, v, 1)
-#define STORE_SHORTS(p, v) store_narrow(p, v, 2)
+static inline void store_shorts(__m256i *p, const __m256i *v) {
+    for (int i = 0; i < 2; i++)
+        _mm256_storeu_si256(p + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(v[2 * i], v[2 * i + 1]), 0xd8));
+}
+#define STORE_BYTES(p, v) store_bytes((__m256i *)(p), v)
+#define STORE_SHORTS(p, v) store_shorts((__m256i *)(p), v)

@@ -47,5 +47,13 @@ static inline void store_lanes(int size, void *p, __m512i v, int64_t count) {
 #define DOT_NIBBLES(sums, w, x) _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x))
 #define TOTAL_NIBBLES(sums) _mm512_madd_epi16(sums, _mm512_set1_epi16(1))
 #define NEAREST(v) _mm512_cvtps_epi32(v)
-#define STORE_BYTES(p, v) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
-#define STORE_SHORTS(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(v))
+#define LARGER(a, b) _mm512_max_epi32(a, b)
+/* 32 numbers of 8 or 16 bits, as they come in two vectors of 32-bit lanes, side by side. */
+static inline void store_bytes(__m128i *p, const __m512i *v) {
+    for (int i = 0; i < 2; i++) _mm_storeu_si128(p + i, _mm512_cvtepi32_epi8(v[i]));
+}
+static inline void store_shorts(__m256i *p, const __m512i *v) {
+    for (int i = 0; i < 2; i++) _mm256_storeu_si256(p + i, _mm512_cvtepi32_epi16(v[i]));
+}
+#define STORE_BYTES(p, v) store_bytes((__m128i *)(p), v)
+#define STORE_SHORTS(p, v) store_shorts((__m256i *)(p), v)

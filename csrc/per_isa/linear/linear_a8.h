@@ -9,12 +9,12 @@ typedef int8_t quantum; /* an activation, as the dot products take it */
 #else
 typedef int16_t quantum;
 #endif
-static inline void store_quanta(quantum *p, ints numbers) {
+static inline void store_quanta(quantum *p, const ints numbers[BLOCK_K / LANES]) {
 #ifdef STORE_BYTES
-    if (sizeof(quantum) == 1) STORE_BYTES(p, (raw)numbers);
-    else STORE_SHORTS(p, (raw)numbers);
+    if (sizeof(quantum) == 1) STORE_BYTES(p, (const raw *)numbers);
+    else STORE_SHORTS(p, (const raw *)numbers);
 #else
-    UNROLLED (16, int l = 0; l < LANES; l++) p[l] = (quantum)numbers[l];
+    for (int j = 0; j < BLOCK_K; j++) p[j] = (quantum)numbers[j / LANES][j % LANES];
 #endif
 }
 
@@ -28,53 +28,71 @@ struct rounded { /* of one row and group */
 };
 #define QUANTA (4 / (int)sizeof(quantum)) /* in 32 bits */
 
-/* The largest |x| of a group; of their bits, as those of NaN and infinities are the largest. */
-static inline T largest_size(const T *x) {
-    ints largest = {0};
-#define LARGER(bits)                                                                                                   \
-    do {                                                                                                               \
-        const ints more = (bits) > largest;                                                                            \
-        largest = ((bits) & more) | (largest & ~more);                                                                 \
-    } while (0)
-    UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) LARGER((ints)load(x + j) & 0x7fffffff);
-    if (LANES > 8) LARGER((ints)TURNED((vec)largest, 8));
-    if (LANES > 4) LARGER((ints)TURNED((vec)largest, 4));
-    LARGER((ints)TURNED((vec)largest, 2));
-    LARGER((ints)TURNED((vec)largest, 1));
-#undef LARGER
-    return ((vec)largest)[0];
+INLINE ints larger(ints a, ints b) {
+#ifdef LARGER
+    return (ints)LARGER((raw)a, (raw)b);
+#else
+    const ints first = a > b;
+    return (a & first) | (b & ~first);
+#endif
 }
 
-/* A row of x: for each group `BLOCK_K / QUANTA` words, `apart` from each other, into q; and its struct rounded into of.
- */
+/* LANES groups of a row of x, of which `groups` count: of each BLOCK_K / QUANTA words, `apart` from each other, and a
+ * struct rounded. What groups have one of is computed for all of them at once, a lane each. */
+static inline void round_groups(int64_t groups, int64_t apart, const T *x, uint8_t *q, struct rounded *of) {
+    vec each[LANES]; /* the largest |x|, of their bits, as those of NaN and infinities are the largest */
+    UNROLLED (16, int g = 0; g < LANES; g++) {
+        ints largest = {0};
+        UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES)
+            largest = larger(largest, (ints)load(x + g * BLOCK_K + j) & 0x7fffffff);
+        each[g] = (vec)largest;
+    }
+    transpose(each);
+    ints largest = (ints)each[0];
+    UNROLLED (16, int g = 1; g < LANES; g++) largest = larger(largest, (ints)each[g]);
+    const vec most = (vec)largest;
+    const mask finite = most < (T)INFINITY, large = most >= (T)0x1p-100;
+    alignas(VECTOR_BYTES) T inverse[LANES], scale[LANES];
+    store(inverse, CHOOSE(finite & large, 127 / most, (vec){0}));
+    store(scale, CHOOSE(finite, CHOOSE(large, most / 127, (vec){0}), (vec){0} + (T)NAN));
+
+    for (int g = 0; g < LANES; g++) {
+        ints numbers[BLOCK_K / LANES], total = {0};
+        alignas(VECTOR_BYTES) quantum rounded[BLOCK_K];
+        UNROLLED (8, int j = 0; j < BLOCK_K / LANES; j++) {
+            numbers[j] = inverse[g] > 0 ? nearest(load(x + g * BLOCK_K + j * LANES) * inverse[g]) : (ints){0};
+            total += numbers[j];
+        }
+        store_quanta(apart == 1 && g < groups ? (quantum *)q + g * BLOCK_K : rounded, numbers);
+        each[g] = __builtin_convertvector(total, vec);
+        if (apart > 1 && g < groups)
+            for (int j = 0; j < BLOCK_K / QUANTA; j++)
+                memcpy(q + 4 * apart * (g * (BLOCK_K / QUANTA) + j), rounded + j * QUANTA, 4);
+    }
+    transpose(each);
+    UNROLLED (16, int g = 1; g < LANES; g++) each[0] += each[g]; /* 32 * 127 at most: exact */
+    for (int g = 0; g < groups; g++, of += apart) {
+        of->scale = scale[g];
+#if SCALE_BYTES == 3
+        of->sum = each[0][g];
+#else
+        of->zeros = ZERO * (int32_t)each[0][g];
+#endif
+    }
+}
+
 static void round_row(const struct linear_plan *z, int64_t apart, int64_t k, const T *x, uint8_t *q,
                       struct rounded *of) {
-    for (int64_t p = 0; p < z->k; p += BLOCK_K, q += 4 * apart * (BLOCK_K / QUANTA), of += apart) {
-        alignas(VECTOR_BYTES) T some[BLOCK_K] = {0};
+    const int64_t at_once = LANES * BLOCK_K;
+    for (int64_t p = 0; p < z->k; p += at_once, q += 4 * apart * (at_once / QUANTA), of += LANES * apart) {
+        alignas(VECTOR_BYTES) T some[LANES * BLOCK_K];
         const T *from = x + p;
-        if (p + BLOCK_K > k) {
+        if (p + at_once > k) {
+            memset(some, 0, sizeof some);
             if (p < k) memcpy(some, from, (k - p) * sizeof(T));
             from = some;
         }
-        const T most = largest_size(from);
-        const int small = most < (T)0x1p-100, finite = most < (T)INFINITY;
-        const T inverse = finite && !small ? 127 / most : 0;
-        of->scale = !finite ? (T)NAN : small ? 0 : most / 127;
-        ints total = {0};
-        alignas(VECTOR_BYTES) quantum rounded[BLOCK_K];
-        quantum *const to = apart == 1 ? (quantum *)q : rounded;
-        UNROLLED (8, int j = 0; j < BLOCK_K; j += LANES) {
-            const ints numbers = inverse > 0 ? nearest(load(from + j) * inverse) : (ints){0};
-            store_quanta(to + j, numbers);
-            total += numbers;
-        }
-        const T sum_of_q = sum(__builtin_convertvector(total, vec)); /* 32 * 127 at most: exact */
-#if SCALE_BYTES == 3
-        of->sum = sum_of_q;
-#else
-        of->zeros = ZERO * (int32_t)sum_of_q;
-#endif
-        for (int j = 0; apart > 1 && j < BLOCK_K / QUANTA; j++) memcpy(q + 4 * apart * j, rounded + j * QUANTA, 4);
+        round_groups(min((z->k - p) / BLOCK_K, LANES), apart, from, q, of);
     }
 }
 
