@@ -17,21 +17,22 @@ from rich.console import Console, ConsoleDimensions
 from bench.errors import BadInput, plain
 
 CALLED = "python -m bench."  # before a command's name; the command ridgeline sets its own
+MADE = "missing folders are made"
 CUT_SHORT = 130  # exit status after one of ENDINGS
 
 
 def output(text: str) -> Path:
-    """An option's value as a file to write, missing folders included. Raises BadInput where it can't be written, so
-    that nothing is measured in vain.
+    """An option's value as a file to write, whose missing folders are made when it is. Raises BadInput where it can't
+    be written, so that nothing is measured in vain.
     """
-    path = Path(text)
+    path = _named(text)
     _check_writable(path, path.absolute().parents, file=True)
     return path
 
 
 def output_stem(text: str) -> Path:
     """The same for the beginning of files' names."""
-    path = Path(text)
+    path = _named(text)
     _check_writable(path, path.absolute().parents)
     return path
 
@@ -41,6 +42,13 @@ def output_folder(text: str | Path) -> Path:
     path = Path(text)
     _check_writable(path, [path.absolute(), *path.absolute().parents])
     return path
+
+
+def _named(text: str) -> Path:
+    """Raises BadInput for a text that ends in no file's name."""
+    if not text or text.endswith((os.sep, f"{os.sep}.", f"{os.sep}..")) or text in (".", ".."):
+        raise BadInput(f"can't write {text!r}: a folder, where a file's name is needed")
+    return Path(text)
 
 
 def _check_writable(path: Path, folders: Sequence[Path], file: bool = False) -> None:
@@ -74,15 +82,16 @@ class Parser(argparse.ArgumentParser):
 
     def add_save(self) -> None:
         """--record FILE, as options.save."""
-        self.add_argument("--record", dest="save", type=output, metavar="FILE", help="write the record here")
+        self.add_argument("--record", dest="save", type=output, metavar="FILE", help=f"write the record here; {MADE}")
 
     def add_results(self, what: str = "record and picture") -> None:
         """--results FOLDER."""
-        self.add_argument("--results", type=output_folder, default="results", help=f"folder for {what}")
+        self.add_argument("--results", type=output_folder, default="results", help=f"folder for {what}; {MADE}")
 
     def add_picture(self, default: str | None = None) -> None:
         """--picture STEM."""
-        self.add_argument("--picture", type=output_stem, default=default, metavar="STEM", help="without .png and .svg")
+        help_ = f"without .png and .svg; {MADE}"
+        self.add_argument("--picture", type=output_stem, default=default, metavar="STEM", help=help_)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse's; options.arguments are the arguments as they were given."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli import CUT_SHORT, console, drawn, endings, kind, output_folder, sayable
+from bench.cli import CUT_SHORT, MADE, console, drawn, endings, kind, output_folder, sayable
 from bench.errors import BadInput, plain
 from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dtype", default=None, help="f32, f64 or f32,f64 (default: f32; both with --sweep full)")
     group.addoption("--peers", action="store_true", help="PyTorch, ONNX Runtime, OpenVINO, BLIS and OpenBLAS take part")
     group.addoption("--rows", action="store_true", help="print all rows of kernels, too; the page has them")
-    group.addoption("--results", type=Path, default=Path("results"), help="folder for records and pictures")
+    group.addoption("--results", type=Path, default=Path("results"), help=f"folder for records and pictures; {MADE}")
 
 
 class Plan:

@@ -234,6 +234,8 @@ def _parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.levels and options.size:
+        raise BadInput("--levels measures every size: without --size")
     backends = left_out(options.backend, options.threads)
     with measuring("stream", options, options.threads, first="bandwidth") as session:
         if options.levels:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.calibrate.tables import CLASSES, FOUND, RIDGES, TRIALS, found_entries
 from bench.calibrate.trials import class_spreads, matrix, ridges, trials
-from bench.cli import Parser, console, output, print_json, run
+from bench.cli import MADE, Parser, console, output, print_json, run
 from bench.comparison import condensed
 from bench.comparison.page import THRESHOLD
 from bench.comparison.session import Session
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("calibrate", "Try bench.compare on sessions of one machine between which nothing changed.")
     parser.add_argument("record", nargs="+", type=Path, help="records, folders of them, or a condensed file")
     parser.add_argument("--markdown", action="store_true", help="tables to paste")
-    parser.add_argument("--condense", type=output, metavar="FILE", help="write what was taken from the records here")
+    parser.add_argument(
+        "--condense", type=output, metavar="FILE", help=f"write what was taken from the records here; {MADE}"
+    )
     options = parser.parse_args(arguments)
     with derived_from(*options.record):
         return _calibrated(options)

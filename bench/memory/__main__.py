@@ -55,8 +55,9 @@ def _check(options: Any) -> tuple[Sizes, list[int]]:
             raise BadInput(f"--{name} {getattr(options, name)}: 1 to {1 << 16}")
     if not 0 <= options.rounds <= 1000:
         raise BadInput(f"--rounds {options.rounds}: 0 to 1000")
-    if options.picture and not options.rounds:
-        raise BadInput(f"--picture {options.picture}: nothing is measured with --rounds 0")
+    for name, given in (("picture", options.picture), ("record", options.save)):
+        if given and not options.rounds:
+            raise BadInput(f"--{name} {given}: nothing is measured with --rounds 0")
     try:
         wanted = {int(part) for part in options.intervals.split(",")}
     except ValueError as error:
@@ -78,7 +79,8 @@ def _own(name: str, length: int, batch: int) -> dict[str, Any]:
         ours = held(model, length, batch)
     except ValueError as error:
         raise BadInput(str(error)) from error
-    return {"model": model.name, "length": length, "batch": batch, **asdict(ours), "total": ours.total}
+    sizes = {"length": length, "positions": model.positions, "batch": batch}
+    return {"model": model.name, **sizes, **asdict(ours), "total": ours.total, "remark": model.beyond(length)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

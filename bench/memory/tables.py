@@ -105,4 +105,4 @@ PARTS = tuple(map(_part, ("parameters", "gradients", "optimizer", "activations",
 
 def own_table(own: Row) -> Table:
     title = f"Training memory of {own['model']}, {own['batch']} x {own['length']} tokens, Adam, f32"
-    return table(title, PARTS, [own])
+    return table(title, PARTS, [own], own["remark"])

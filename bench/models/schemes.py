@@ -59,5 +59,5 @@ def scheme_of(name: str, activations: str = "i8") -> Scheme:
     """By a type's name or one of NAMES; activations: one of ACTIVATIONS. Raises BadInput for another name."""
     element = NAMES.get(name, name)
     if element not in TYPES_STORED:
-        raise BadInput(f"--weights-as {name:.40}: {', '.join((*NAMES, *TYPES_STORED))}")
+        raise BadInput(f"--weights-as {name:.40}: one or several of {', '.join((*NAMES, *TYPES_STORED))}")
     return Scheme(element, "linear" if element in HALVES else ACTIVATIONS[activations])

@@ -7,7 +7,7 @@ The suffix says what is written: .html one page that needs no network, .md the s
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import Parser, complain, output, print_json, run
+from bench.cli import MADE, Parser, complain, output, print_json, run
 from bench.errors import BadInput, plain
 from bench.files import replacing
 from bench.record.store import derived_from
@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("report", "One page of many machines: roofs, ridges, kernels, what differs, from records.")
     parser.add_argument("record", nargs="+", type=Path, help="records, or folders of them; the first is the yardstick")
     known = ", ".join(WRITERS)
-    parser.add_argument("-o", dest="output", type=output, required=True, metavar="FILE", help=f"to write: {known}")
+    parser.add_argument(
+        "-o", dest="output", type=output, required=True, metavar="FILE", help=f"to write: {known}; {MADE}"
+    )
     options = parser.parse_args(arguments)
     write = WRITERS.get(options.output.suffix)
     if write is None:

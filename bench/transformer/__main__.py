@@ -15,7 +15,7 @@ from bench.errors import BadInput
 from bench.files import replacing
 from bench.models import BACKENDS, libraries
 from bench.models.checkpoint import model_of
-from bench.models.schemes import ACTIVATIONS, NAMES, TYPES_STORED
+from bench.models.schemes import ACTIVATIONS, NAMES, TYPES_STORED, scheme_of
 from bench.models.text import AT_MOST
 from bench.options import add_dtype, add_seconds, add_thread_count
 from bench.record.metrics import Metrics
@@ -76,7 +76,10 @@ def _counted(options: Any, lengths: Sequence[int]) -> int:
 def _shown(options: Any, metrics: Metrics, saved: Path | None, stem: Path, failed: bool = False) -> int:
     record, machine = metrics.record, machine_line(metrics.record["machine"], metrics.record["session"])
     beside = beside_libraries(metrics)
-    rows = rows_of(metrics, whole=bool(beside))
+    try:
+        rows = rows_of(metrics, whole=bool(beside))
+    except ValueError as error:
+        raise BadInput(f"{options.record or saved or 'the session'}: {error}") from error
     stem = options.picture or stem
 
     def drawn() -> Sequence[Path]:
@@ -162,11 +165,23 @@ def _listed(lengths: Sequence[int]) -> str:
 
 
 def _names(text: str) -> list[str]:
-    return text.split(",")
+    names = text.split(",")
+    for name in names:
+        scheme_of(name)
+    return names
 
 
-def _check_stored(options: Any) -> None:
+def _check(options: Any) -> None:
     """Raises BadInput for what doesn't go together."""
+    if options.full and (options.length is not None or options.counts):
+        raise BadInput("--full goes with neither --length nor --counts")
+    if options.peers and (options.counts or options.dtype != "f32"):
+        raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
+    if options.weights and options.dtype != "f32":
+        raise BadInput("--weights: in f32, without --dtype f64")
+    files = {"RECORD": options.record, "--record": options.save, "--picture": options.picture, "--parts": options.parts}
+    if options.counts and any(files.values()):
+        raise BadInput(f"--counts measures nothing: without {next(name for name, given in files.items() if given)}")
     if options.weights_as and (options.peers or options.counts or options.dtype != "f32"):
         raise BadInput("--weights-as: beside f32, without --peers, --counts and --dtype f64")
     given = [name for name in ("text", "token_ids") if getattr(options, name)]
@@ -180,13 +195,7 @@ def _check_stored(options: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if options.full and (options.length is not None or options.counts):
-        raise BadInput("--full goes with neither --length nor --counts")
-    if options.peers and (options.counts or options.dtype != "f32"):
-        raise BadInput("--peers: latency in f32, without --counts and --dtype f64")
-    if options.weights and options.dtype != "f32":
-        raise BadInput("--weights: in f32, without --dtype f64")
-    _check_stored(options)
+    _check(options)
     if options.record:
         with shown_again(options.record, options.save) as metrics:
             return _shown(options, metrics, options.save, options.record.with_suffix(""))

@@ -17,6 +17,7 @@ def analytic(model: Model, phase: str, lengths: Sequence[int], itemsize: int) ->
                 "model": model.name,
                 "phase": phase,
                 "length": length,
+                "positions": model.positions,
                 "operator": name,
                 "flops": c.flops,
                 "mops": c.mops,

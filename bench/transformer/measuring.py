@@ -77,6 +77,9 @@ def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: S
     texts = {task.model: text_of(options, task.model) for task in chosen if task.stored}
     peaks = peak_types(options.dtype, [scheme.element for task in chosen for _, scheme in task.stored])
     with measuring("transformer", options, [options.threads], peaks) as session:
+        for model, _ in wanted:
+            if told := model.beyond(max(lengths)):
+                session.remark(told)
         if present:
             of_all: Latency | LibraryLatency = LibraryLatency(
                 session, chosen, options.threads, options.weights, present

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.errors import BadInput
 from bench.files import csv_rows
 from bench.models import BACKENDS
 from bench.record.intervals import median_interval
@@ -36,7 +35,7 @@ def inference(metrics: Metrics) -> list[tuple[Run, RunFigures]]:
 
 
 def rows_of(metrics: Metrics, whole: bool = False) -> list[dict[str, Any]]:
-    """A row per run on this project's kernels, as measured; parts included. Raises BadInput where there is none, and
+    """A row per run on this project's kernels, as measured; parts included. Raises ValueError where there is none, and
     where one was timed as a whole, unless `whole` allows it: beside libraries no parts are timed.
 
     seconds      the median with its interval
@@ -49,9 +48,9 @@ def rows_of(metrics: Metrics, whole: bool = False) -> list[dict[str, Any]]:
     """
     found = [_row(metrics, *pair) for pair in inference(metrics) if pair[0]["backend"] in BACKENDS]
     if not found:
-        raise BadInput("the record has no latency of a whole model")
+        raise ValueError("no latency of a whole model was measured in it")
     if not whole and not all(part["seconds"] for row in found for part in row["parts"]):
-        raise BadInput("the record has a model on this project's kernels whose parts weren't timed")
+        raise ValueError("it has a model on this project's kernels whose parts weren't timed")
     return found
 
 

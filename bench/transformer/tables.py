@@ -34,6 +34,7 @@ def counts_table(model: Model, phase: str, rows: Sequence[Row], dtype: str) -> T
         f"{model.name}, {phase}: {work}",
         count_columns(dtype),
         rows,
+        model.beyond(max(r["length"] for r in rows)),
         group=lambda r: r["length"],
         style=lambda r: "bold" if r["operator"] == "total" else None,
     )

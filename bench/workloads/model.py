@@ -120,6 +120,12 @@ class Model:
         """The width of K and of V, and so of one token in each of the two caches."""
         return self.kv_heads * self.head_dim
 
+    def beyond(self, length: int) -> str:
+        """What is to be said where more tokens than the model takes are counted or measured; nothing for fewer."""
+        if length <= self.positions:
+            return ""
+        return f"{self.name} has {self.positions} positions; with more tokens it is taken as if it had as many."
+
     def parameters(self, embeddings: bool = True) -> int:
         """Number of parameters, exact; a norm has a gain and, with biases, a bias: 2 d.
 

@@ -163,6 +163,24 @@ def test_records_that_commands_write_are_good(command: Any, tmp_path: Path, argu
             assert later is None or start + taken <= later
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["transformer", "--counts", "--model", "bert-base", "--length", "{}"],
+        ["memory", "--rounds", "0", "--model", "bert-base", "--length", "{}"],
+    ],
+)
+def test_tokens_beyond_a_models_positions_are_named(command: Any, arguments: list[str]) -> None:
+    """Counted, as the paper does; where a model is run in parts of its own, they are refused."""
+    said = "BERT-Base has 512 positions; with more tokens"
+    for tokens, beyond in (("512", False), ("513", True)):
+        text = " ".join(succeeded(command(*(word.format(tokens) for word in arguments))).split())
+        assert (said in text) == beyond
+        assert '"positions": 512' in succeeded(command(*(word.format(tokens) for word in arguments), "--json"))
+    for other in (["layers", "--model", "bert-base", "--length", "513"], ["ladder", "--m", "513"]):
+        assert "BERT-Base takes 1 to 512 tokens, not 513" in command(*other).err
+
+
 def test_roofline_draws(command: Any, saved: Path) -> None:
     succeeded(command("roofline", "good.json", "--picture", "a/b"))
     assert (saved / "a/b.png").read_bytes().startswith(b"\x89PNG")
@@ -178,6 +196,12 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["layers", "--model", "none.toml"], ["none.toml", "No such file"]),
     (["transformer", "--model", "cut.toml"], ["cut.toml", "width"]),
     (["transformer", "--length", "128,"], ["--length", "128,"]),
+    *((["transformer", "--weights-as", names], ["--weights-as", "one or several of"]) for names in ("", "i9", "i8,")),
+    *(
+        (["transformer", "--counts", *more], ["--counts measures nothing", more[0] if more[1:] else "RECORD"])
+        for more in (["--record", "r.json"], ["--picture", "p"], ["good.json"])
+    ),
+    (["transformer", "good.json"], ["good.json: no latency of a whole model"]),
     (["wall", "none.json"], ["none.json"]),
     (["wall", "good.json", "--record", "r.json"], ["--record", "--measure"]),
     (["wall", "--threads", "0"], ["--threads"]),
@@ -185,6 +209,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["memory", "--layers", "0"], ["--layers"]),
     (["memory", "--rounds", "-1"], ["--rounds"]),
     (["memory", "--rounds", "0", "--picture", "p"], ["--picture"]),
+    (["memory", "--rounds", "0", "--record", "p"], ["--record"]),
     (["memory", "--intervals", "0"], ["--intervals"]),
     (["memory", "--intervals", "x"], ["--intervals"]),
     (["memory", "--intervals", "49"], ["--intervals", "48 layers"]),
@@ -212,6 +237,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["stream", "--backend", "fortran"], ["--backend", "fortran"]),
     (["stream", "--backend", ""], ["--backend"]),
     (["stream", "--size", "0"], ["--size"]),
+    (["stream", "--size", "5", "--levels"], ["--levels", "--size"]),
     (["stream", "--size", "-1"], ["--size"]),
     (["stream", "--size", "nan"], ["--size"]),
     (["stream", "--size", "inf"], ["--size"]),
@@ -227,7 +253,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["memory", "--picture", "good.json/p"], ["good.json"]),
     (["peak", "--isa", "mmx"], ["--isa", "mmx"]),
     (["peak", "--isa", ""], ["--isa"]),
-    (["peak", "--dtype", "f16"], ["--dtype", "f16"]),
+    *((["peak", "--dtype", types], [f"--dtype {types}: one or several of"]) for types in ("f16", "", "i8,", "i8,i9")),
+    *((["peers", "--types", types], [f"--types {types}: one or several of"]) for types in ("f32", "", "i8,", "i8,i9")),
     (["peak", "--seconds", "61"], ["--seconds"]),
     (["peers", "none.json"], ["none.json", "No such file"]),
     (["peers", "good.json"], ["good.json", "no other library"]),

@@ -298,7 +298,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--weights", ".", "--model", "bert-base", "--length", "513"],
             "--length 513: BERT-Base's weights are for 1 to 512",
         ),
-        (["--weights-as", "int3"], "--weights-as int3: int8, int4, bf16"),
+        (["--weights-as", "int3"], "--weights-as int3: one or several of int8, int4, bf16"),
         (["--weights-as", "int4", "--dtype", "f64"], "--weights-as: beside f32"),
         (["--weights-as", "int4", "--peers"], "--weights-as: beside f32, without --peers"),
         (["--text", "x"], "--text judges --weights-as"),

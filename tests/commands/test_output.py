@@ -2,12 +2,17 @@
 
 import csv
 import io
+import re
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 
 from bench import check, roofline
+from bench.__main__ import commands
 from bench.cli import console, output, output_folder, output_stem
 from bench.compare import __main__ as compare
 from bench.errors import BadInput, plain
@@ -95,3 +100,35 @@ def test_names_of_machines_and_files_are_text(tmp_path: Path, capsys: pytest.Cap
     assert "[/b]:smile:: $\\frac{$ <b> & [bold]" in printed
     assert "[/red] $_{$" in printed
     assert "\x1b" not in printed
+
+
+WRITES = {"--record": "r.json", "--picture": "p", "--results": "", "--condense": "c.csv", "-o": "r.html"}
+"""Options that name what a command writes, and how that may be called; nothing for a folder."""
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_checks_and_says_where_it_writes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything else is looked at, and with the same words; missing folders are made, not now."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    main = _main(name)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    help_ = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    for option, end in WRITES.items():
+        if not (of := re.search(rf" {option} [A-Z]+ ((?! --?[a-z]).)*", help_)):
+            continue
+        assert "missing folders are made" in of[0]
+        places = ["file/x", "/proc/x", *(["/dev/full"] if end != "p" else []), *(["", ".", "new/"] if end else [])]
+        for place in places:  # /dev/full.png may be written, by root
+            with pytest.raises(BadInput, match="can't write"):
+                main([option, place, "none.json"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _main(name: str) -> Callable[[list[str]], object]:
+    folder = find_spec(f"bench.{name}").submodule_search_locations  # type: ignore[union-attr]
+    main: Callable[[list[str]], object] = import_module(f"bench.{name}.__main__" if folder else f"bench.{name}").main
+    return main
