@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.comparison.alike import agreed
 from bench.comparison.contrast import SAME, Contrast, Defaults, Estimate, Sample, called, contrast, judged
 from bench.comparison.families import Family, Key
 from bench.comparison.page import defaults, judged_by, panel
@@ -35,7 +36,7 @@ class Matrix(NamedTuple):
 def matrix(sessions: Sequence[Session]) -> Matrix:
     """left out: rows that a session lacks."""
     keys = sorted(set.intersection(*(set(one.values) for one in sessions)))
-    every = panel(keys, sessions)
+    every = panel(keys, sessions, agreed(keys, {"": sessions}, one_machine=True))
     by_share = np.all(np.isfinite(every.share), axis=1, keepdims=True)
     known, families = defaults(keys, by_share[:, 0])
     values, errors = judged_by(every, by_share[:, 0])

@@ -66,6 +66,7 @@ def _page_as_dict(page: Page) -> dict[str, Any]:
             for f in page.families
         ],
         "rows": [_row_as_dict(row) for row in page.rows],
+        "unlike": [one._asdict() for one in page.unlike],
         "only_a": [key.text for key in page.only_a],
         "only_b": [key.text for key in page.only_b],
     }

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from bench.record.format import Machine, Record
 from bench.record.probes import LOOPS, PROBES
-from bench.record.row import Row, types_label
+from bench.record.row import OURS, Row, types_label
 from kernels.operations import OPERATIONS
 
-OURS = ("c", "numba")  # backends whose ISA is chosen, not their library's
 PROBE_FAMILIES = {"peak": "FMA", "bandwidth": "read", "clock": "clock", None: "STREAM"}
 
 

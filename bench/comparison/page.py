@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.comparison.alike import Agreed, Unlike, agreed
 from bench.comparison.contrast import (
     CONFIDENCE,
     UNKNOWN,
@@ -86,6 +87,7 @@ class Page:
 
     moved  by role, how many times as fast the roofs became: the median over rows; None where no row has a roof
     only_a, only_b  rows without a partner
+    unlike  what a side lacks of the roofs, and what is done about it
     """
 
     a: Side
@@ -95,6 +97,7 @@ class Page:
     moved: Mapping[str, float]
     only_a: Sequence[Key]
     only_b: Sequence[Key]
+    unlike: Sequence[Unlike] = ()
 
     @property
     def one_machine(self) -> bool:
@@ -123,9 +126,9 @@ class Panel(NamedTuple):
     share_error: Floats
 
 
-def panel(keys: Sequence[Key], sessions: Iterable[Session]) -> Panel:
+def panel(keys: Sequence[Key], sessions: Iterable[Session], alike: Agreed) -> Panel:
     nothing = Value(*[math.nan] * 4)
-    values = [[session.values.get(key, nothing) for key in keys] for session in sessions]
+    values = [[alike.value(one, key) if key in one.values else nothing for key in keys] for one in sessions]
     cube = np.array(values, float).reshape(len(values), len(keys), 4)
     return Panel(*np.ascontiguousarray(cube.transpose(2, 1, 0)))
 
@@ -162,11 +165,12 @@ def compare(a: Side, b: Side, threshold: float = THRESHOLD, pages: int = 1) -> P
     if not keys:
         return Page(a, b, [], [], {}, only_a, only_b)
     one_machine = a.machine == b.machine
-    ours, theirs = panel(keys, a.sessions), panel(keys, b.sessions)
+    alike = agreed(keys, {side.letter: side.sessions for side in (a, b)}, one_machine)
+    ours, theirs = (panel(keys, side.sessions, alike) for side in (a, b))
     has_roof = np.logical_and(*(np.all(np.isfinite(s.share) | ~np.isfinite(s.speed), axis=1) for s in (ours, theirs)))
     by_share = has_roof if one_machine else np.zeros(len(keys), bool)
     known, families = defaults(keys, by_share)
-    between = contrast(*_samples(keys, a, b, by_share), known, one_machine)
+    between = contrast(*_samples(keys, a, b, by_share, alike), known, one_machine)
     ratio = _mean(theirs.speed) - _mean(ours.speed)
     own = np.where(has_roof, _mean(theirs.share) - _mean(ours.share), np.nan)
     said = judged(between, math.log1p(threshold / 100), pages)
@@ -181,10 +185,14 @@ def compare(a: Side, b: Side, threshold: float = THRESHOLD, pages: int = 1) -> P
         a,
         b,
         [FamilyOutcome(*x) for x in zip(families, map(int, sizes), of_families, strict=True)],
-        [RowOutcome(key, one, _values(key, a), _values(key, b)) for key, one in zip(keys, of_rows, strict=True)],
+        [
+            RowOutcome(key, one, _values(key, a, alike), _values(key, b, alike))
+            for key, one in zip(keys, of_rows, strict=True)
+        ],
         _moved(keys, ratio - own),
         only_a,
         only_b,
+        alike.unlike,
     )
 
 
@@ -194,8 +202,8 @@ def _order(key: Key) -> tuple[Any, ...]:
     return place, key.role != "one", key.role, *key.family, [size for _, size in key.dims], key
 
 
-def _values(key: Key, side: Side) -> list[Value]:
-    return [session.values[key] for session in side.sessions if key in session.values]
+def _values(key: Key, side: Side, alike: Agreed) -> list[Value]:
+    return [alike.value(session, key) for session in side.sessions if key in session.values]
 
 
 def _mean(values: Floats) -> Floats:
@@ -206,11 +214,13 @@ def _mean(values: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _samples(keys: Sequence[Key], a: Side, b: Side, by_share: NDArray[np.bool_]) -> tuple[Sample, Sample]:
+def _samples(
+    keys: Sequence[Key], a: Side, b: Side, by_share: NDArray[np.bool_], alike: Agreed
+) -> tuple[Sample, Sample]:
     """Both sides, each with what is known of its machine: of one machine, the same columns."""
 
     def of(sessions: Sequence[Session]) -> tuple[Floats, Floats]:
-        return judged_by(panel(keys, sessions), by_share)
+        return judged_by(panel(keys, sessions, alike), by_share)
 
     def groups(known: Sequence[Sequence[Session]], start: int) -> list[list[int]]:
         ends = start + np.cumsum([0, *map(len, known)])

@@ -5,8 +5,8 @@ machine has.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bench.comparison.families import Key, cores_of, key_of, role
@@ -14,7 +14,8 @@ from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
 from bench.record.placement import placement
-from bench.record.row import Row, counted
+from bench.record.roofs import Peak, Roofs, roofs
+from bench.record.row import Row, arithmetic, counted, multiplied
 from bench.record.runs.run import good
 
 HALF = 1.96  # standard errors in half of a 95 % interval of one visit
@@ -39,6 +40,16 @@ class Value(NamedTuple):
         return math.exp(-self.speed)
 
 
+class Roof(NamedTuple):
+    """What a row's share is one of: a peak, and reads of a level on so many threads; own: its ISA's own peak."""
+
+    type: str
+    isa: str
+    own: bool
+    level: str
+    threads: int
+
+
 @dataclass(frozen=True)
 class Session:
     """A record, as far as it is compared.
@@ -48,6 +59,8 @@ class Session:
     roofs  by role: peak in FLOP/s, read in bytes/s, ridge in FLOP/byte with its interval
     facts  whatever may explain a difference, in words
     digest its record's
+    held   of each kernel row the roofs that it can be held against, as values have it first; none: it has no roof
+    under  a row's share of another of these, and its error, as Value has them; None: they aren't known
     """
 
     name: str
@@ -61,25 +74,38 @@ class Session:
     facts: Mapping[str, str]
     values: Mapping[Key, Value]
     digest: str | None = None
+    held: Mapping[Key, Sequence[Roof]] = field(default_factory=dict)
+    under: Callable[[Key, Roof], tuple[float, float]] | None = None
 
 
 def session(metrics: Metrics, name: str) -> Session:
     """Of a record with its figures."""
-    return _session(metrics.record, metrics.pairs, metrics.trust, _roofs(metrics), name)
+    found = _session(metrics.record, metrics.pairs, metrics.trust, _roofs(metrics), name)
+    rows = dict(_keyed(metrics.record, metrics.rows))
+
+    def under(key: Key, roof: Roof) -> tuple[float, float]:
+        share = metrics.share_of(rows[key], (roof.type, roof.isa))
+        figure = median_interval(share.values, share.visits).as_dict() if share else None
+        return _figure(figure, rows[key]["visits"])
+
+    whose = (" ".join(_whose(metrics.record, of.best_peaks)) for of in metrics.roofs.values() if of.best_peaks)
+    facts = {**found.facts, "peak of": ", ".join(dict.fromkeys(whose)) or "unknown"}
+    return replace(found, facts=facts, held=_held(rows, metrics.roofs), under=under)
 
 
 def stored(record: Record, name: str) -> Session:
     """Of a record with the figures that it stores; with derived ones where it stores none."""
     figures = record["figures"] or Metrics(record).as_dict()
     pairs = list(zip(record["rows"], figures["rows"], strict=True))
-    return _session(record, pairs, figures["trust"], _stored_roofs(record, figures), name)
+    found = _session(record, pairs, figures["trust"], _stored_roofs(record, figures), name)
+    return replace(found, held=_held(dict(_keyed(record, record["rows"])), roofs(record["rows"])))
 
 
 def _session(
     record: Record,
     pairs: Sequence[tuple[Row, RowFigures]],
     trust: Trust,
-    roofs: Mapping[str, Mapping[str, float]],
+    heads: Mapping[str, Mapping[str, float]],
     name: str,
 ) -> Session:
     machine = record["machine"]
@@ -97,7 +123,7 @@ def _session(
         isa,
         cores_of(machine),
         (machine["id"], isa, commit, str(sorted(options.items())), roles),
-        roofs,
+        heads,
         _facts(record, options),
         values,
         record["digest"],
@@ -123,14 +149,35 @@ def _rows(record: Record, pairs: Sequence[tuple[Row, RowFigures]]) -> Iterator[t
 
     The probes of a session with kernels are its roofs: they are in the head of a page, and not judged.
     """
+    figures = {id(row): of for row, of in pairs}
+    yield from ((key, _value(row, figures[id(row)])) for key, row in _keyed(record, [row for row, _ in pairs]))
+
+
+def _keyed(record: Record, rows: Sequence[Row]) -> Iterator[tuple[Key, Row]]:
     met: dict[Key, int] = {}
-    kernels = any(row["kind"] == "kernel" for row, _ in pairs)
-    for row, figures in sorted(pairs, key=lambda pair: pair[0]["dims"].get("n", 0)):
+    kernels = any(row["kind"] == "kernel" for row in rows)
+    for row in sorted(rows, key=lambda row: row["dims"].get("n", 0)):
         if kernels and row["kind"] == "probe":
             continue
         key = key_of(row, record)
         met[key] = met.get(key, -1) + 1
-        yield key._replace(rank=met[key]), _value(row, figures)
+        yield key._replace(rank=met[key]), row
+
+
+def _held(rows: Mapping[Key, Row], known: Mapping[int, Roofs]) -> dict[Key, list[Roof]]:
+    """Of each kernel row the roofs that it can be held against, that of its figures first."""
+    kernels = {key: row for key, row in rows.items() if row["kind"] == "kernel"}
+    return {
+        key: _candidates(row, known[row["threads"]]) if row["threads"] in known else [] for key, row in kernels.items()
+    }
+
+
+def _candidates(row: Row, known: Roofs) -> list[Roof]:
+    if row["level"] not in known.read_series:
+        return []
+    own = {type_: known.own(type_, row["backend"], row["isa"]) for type_ in (multiplied(row), arithmetic(row))}
+    peaks = known.candidates(own, row["isa"])
+    return [Roof(*peak, peak == own[peak[0]], row["level"], row["threads"]) for peak in peaks]
 
 
 def _value(row: Row, figures: RowFigures) -> Value:
@@ -157,10 +204,10 @@ def _runs(record: Record) -> Iterator[tuple[Key, Value]]:
 def _roofs(metrics: Metrics) -> dict[str, dict[str, float]]:
     """By role."""
     found = {}
-    for threads, roofs in metrics.roofs.items():
-        peaks = {key: peak.value for key, peak in roofs.peaks.items()}
-        ridges = {key: ridge.as_dict() for key, ridge in roofs.ridges.items()}
-        reads = {level: rate.value for level, rate in roofs.bandwidths.items()}
+    for threads, of in metrics.roofs.items():
+        peaks = {key: peak.value for key, peak in of.peaks.items()}
+        ridges = {key: ridge.as_dict() for key, ridge in of.ridges.items()}
+        reads = {level: rate.value for level, rate in of.bandwidths.items()}
         found[role(threads, metrics.record["machine"])] = _headline(metrics.record, peaks, ridges, reads)
     return found
 
@@ -176,6 +223,10 @@ def _stored_roofs(record: Record, figures: Figures) -> dict[str, dict[str, float
     return found
 
 
+def _whose(record: Record, peaks: Mapping[Peak, float]) -> Peak:
+    return max(peaks, key=lambda key: (key == ("f32", record["session"]["isa"]), peaks[key]))
+
+
 def _headline(
     record: Record,
     peaks: Mapping[tuple[str, str], float],
@@ -185,7 +236,7 @@ def _headline(
     """The peak of f32 and the session's ISA where it was measured, else the highest, with its ridge."""
     known: dict[str, float] = {}
     if peaks:
-        best = max(peaks, key=lambda key: (key == ("f32", record["session"]["isa"]), peaks[key]))
+        best = _whose(record, peaks)
         known["peak"] = peaks[best]
         if best in ridges:
             ridge = ridges[best]

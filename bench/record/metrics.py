@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust, Verdict
 from bench.record.intervals import Interval, median_interval
 from bench.record.ridge import MeasuredRidge, find_ridge, verdict
-from bench.record.roofs import drift, roofs, spread
+from bench.record.roofs import Peak, drift, roofs, spread
 from bench.record.row import (
     Row,
     arithmetic,
@@ -19,12 +19,11 @@ from bench.record.row import (
     flops,
     good,
     moved_bytes,
-    multiplied,
     per_second,
     types_label,
     write_allocate_bytes,
 )
-from bench.record.runs.figures import RunMetrics
+from bench.record.runs.figures import RunMetrics, peaks_of
 from bench.record.runs.run import Run, RunFigures
 from bench.record.trust import grade, half, trust
 
@@ -85,10 +84,17 @@ class Metrics:
         return [self._share(row) if row["kind"] == "kernel" else None for row in self.rows]
 
     def _share(self, row: Row) -> Share | None:
-        """Shares of the roof, round by round; None where it was sampled near less than half of the row's rounds."""
         known = self.roofs.get(row["threads"])
-        peak = known.peak_of(row) if known else None
-        if known is None or peak is None or row["level"] not in known.read_series:
+        held = known.peak_of(row) if known else None
+        return self.share_of(row, held.peak) if held else None
+
+    def share_of(self, row: Row, peak: Peak) -> Share | None:
+        """Shares of the roof under this peak, round by round.
+
+        None where it was sampled near less than half of the row's rounds.
+        """
+        known = self.roofs[row["threads"]]
+        if row["level"] not in known.read_series:
             return None
         intensity, rates, which = flops(row) / moved_bytes(row), per_second(row, flops(row)), good(row)
         up, down = known.peak_series[peak], known.read_series[row["level"]]
@@ -113,10 +119,11 @@ class Metrics:
     def _against_roof(self, row: Row, took: Interval, share: Share | None) -> RowFigures:
         intensity = flops(row) / moved_bytes(row)
         known = self.roofs.get(row["threads"])
-        peak = known.peak_of(row) if known else None
+        held = known.peak_of(row) if known else None
         bandwidth = known.bandwidths.get(row["level"]) if known else None
-        if known is None or peak is None or bandwidth is None:
+        if known is None or held is None or bandwidth is None:
             return {"intensity": intensity, "verdict": "undecided", "note": "its roof was not measured"}
+        peak = held.peak
         roof = min(known.peaks[peak].value, intensity * bandwidth.value)
         # of records of version 1: the row's median over the roof's
         of_roof = median_interval(share.values, share.visits) if share else took.inverse(flops(row) / roof)
@@ -129,16 +136,19 @@ class Metrics:
             "percent_of_roof": percent.as_dict(),
             "verdict": found,
         }
-        if percent.low > ABOVE:
+        if percent.low > ABOVE and held.stands_in and intensity > ridge.value:
+            figures["note"] = f"above its roof: {held.text}"
+        elif percent.low > ABOVE:
             figures["error"] = self._cause(row, compute=intensity > ridge.value)
         return figures
 
     @cached_property
     def stand_ins(self) -> list[str]:
-        """A line for each type whose products are held against another type's peak, for its own wasn't measured."""
+        """A line for each type, or ISA, whose products are held against another's peak, for its own wasn't measured."""
         kernels = [row for row in self.rows if row["kind"] == "kernel" and row["threads"] in self.roofs]
-        pairs = [(multiplied(row), peak[0]) for row in kernels if (peak := self.roofs[row["threads"]].peak_of(row))]
-        return [f"{a}: its peak was not measured, {b}'s stands in" for a, b in dict.fromkeys(pairs) if a != b]
+        held = [self.roofs[row["threads"]].peak_of(row) for row in kernels]
+        held += [one for run in self.record.get("runs", []) for one in peaks_of(run, self.roofs.get(run["threads"]))]
+        return list(dict.fromkeys(one.text for one in held if one and one.stands_in))
 
     def _ridge(self, threads: int, peak: tuple[str, str], level: str) -> Interval:
         """The ceilings' ridge for where a row's data is: DRAM's, or that of the cache it lives in."""

@@ -10,15 +10,35 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import NamedTuple
 
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
-from bench.record.row import Row, arithmetic, counted, good, multiplied, native_isa, per_second
+from bench.record.row import OURS, Row, arithmetic, counted, good, multiplied, native_isa, per_second
 from kernels.types import TYPES
 
 NEIGHBOURS = 6  # rounds, of some 10 ms
 Peak = tuple[str, str]
 """(type, isa)"""
+
+
+class Held(NamedTuple):
+    """The peak that products are held against; own: the one that is theirs, which may not have been measured."""
+
+    peak: Peak
+    own: Peak
+
+    @property
+    def stands_in(self) -> bool:
+        return self.peak != self.own
+
+    @property
+    def text(self) -> str:
+        """ "i8: its peak was not measured, f32's stands in"; with the ISAs where these differ."""
+        (type_, isa), (own, own_isa) = self.peak, self.own
+        if isa == own_isa:
+            return f"{own}: its peak was not measured, {type_}'s stands in"
+        return f"{own} of {own_isa}: its peak was not measured, that of {type_} of {isa} stands in"
 
 
 @dataclass(frozen=True)
@@ -138,17 +158,37 @@ class Roofs:
         return median_interval([up.by_round[n] / down.by_round[n] for n in common], [visit[n] for n in common])
 
     def peak(self, type_: str, isa: str) -> tuple[str, Interval] | None:
-        """The peak of an ISA, and its name; for a library, whose ISA isn't known, the highest of that type."""
-        mine = {i: peak for (t, i), peak in self.peaks.items() if t == type_}
-        if not mine:
-            return None
-        name = nearest(isa, mine) or max(mine, key=lambda i: mine[i].value)
-        return name, mine[name]
+        """The peak of an ISA, and its name; where that has none, the highest of that type."""
+        found = self.candidates([type_], isa)
+        return (found[0][1], self.peaks[found[0]]) if found else None
 
-    def peak_of(self, row: Row) -> Peak | None:
-        """Which peak a kernel is held against: of what it multiplies or, as in older records, of its sums' type."""
-        known = ((type_, self.peak(type_, row["isa"])) for type_ in (multiplied(row), arithmetic(row)))
-        return next(((type_, found[0]) for type_, found in known if found), None)
+    def candidates(self, types: Iterable[str], isa: str) -> list[Peak]:
+        """The peaks that were measured of these types, in their order: of each that of the ISA, then the highest."""
+        found: list[Peak] = []
+        for type_ in dict.fromkeys(types):
+            mine = {i: peak.value for (t, i), peak in self.peaks.items() if t == type_}
+            own = nearest(isa, mine)
+            found += [(type_, i) for i in sorted(mine, key=lambda i: (i != own, -mine[i]))]
+        return found
+
+    def held(self, multiplied: str, summed: str, backend: str, isa: str) -> Held | None:
+        """What products are held against, the one place where one peak stands in for another: that of their type and
+        ISA or, where it wasn't measured, the same type's of another ISA, or that of the type in which they are summed.
+
+        None: nothing was measured.
+        """
+        found = self.candidates((multiplied, summed), isa)
+        return Held(found[0], self.own(multiplied, backend, isa)) if found else None
+
+    def own(self, type_: str, backend: str, isa: str) -> Peak:
+        """The peak of products in a type, measured or not; of a library, whose ISA isn't known, the highest."""
+        if backend in OURS:
+            return type_, native_isa(isa) if TYPES[type_].native else isa
+        return next(iter(self.candidates([type_], isa)), (type_, isa))
+
+    def peak_of(self, row: Row) -> Held | None:
+        """What a kernel is held against."""
+        return self.held(multiplied(row), arithmetic(row), row["backend"], row["isa"])
 
 
 def nearest(isa: str, known: Container[str]) -> str | None:

@@ -33,6 +33,8 @@ class Row(TypedDict):
     huge_pages: float | None
 
 
+OURS = ("c", "numba")
+"""Backends whose ISA is known; the others' is their library's version."""
 PREEMPTED = "preempted"
 """The mark of samples in which a thread lost its CPU."""
 ENOUGH = 0.25

@@ -10,12 +10,11 @@ from rich.text import Text
 
 from bench.record.format import RowFigures
 from bench.record.metrics import Metrics
-from bench.record.row import Row, types_label
+from bench.record.row import OURS, Row, types_label
 from bench.report.columns import comparison_columns, cost_columns, mean_columns
 from bench.report.tables import roofs_table, table
 from bench.report.text import machine_line, of_threads, trust_text
 
-OURS = ("c", "numba")
 CLASSES = {  # what is compared with what; a mean takes all shapes of a class
     "gemv": "plain",
     "gemv_t": "plain",

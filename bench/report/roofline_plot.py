@@ -233,4 +233,5 @@ def _note(metrics: Metrics) -> str:
     machine, trust = metrics.record["machine"], metrics.trust
     grade = f"trust {trust['grade']}" if trust["grade"] else "no trust grade"
     first = f"{machine['cpu']['model']} ({machine['id'][-8:]}), {metrics.record['ended'][:10]}, {grade}"
-    return "\n".join([first, *(shorten(reason, SHORT, placeholder=" ...") for reason in trust["reasons"][:1])])
+    said = [*trust["reasons"][:1], *metrics.stand_ins[:1]]
+    return "\n".join([first, *(shorten(reason, SHORT, placeholder=" ...") for reason in said)])

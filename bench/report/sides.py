@@ -245,6 +245,8 @@ def lines(page: Page, all_rows: bool, all_names: bool) -> Iterator[str]:
         yield f"Variance between sessions: from {page.replicates} sessions, and the default where they are few."
     else:
         yield "Variance between sessions: the default, since no session of this machine repeats another."
+    for one in page.unlike:
+        yield f"{one.rows} row{'s' * (one.rows > 1)}: {one.text}."
     a, b = page.a.letter, page.b.letter
     called = sum(row.outcome.word in ("faster", "slower") for row in page.rows)
     if called > SHOWN and not all_rows:

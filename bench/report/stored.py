@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bench.record.format import RowFigures
 from bench.record.metrics import Metrics
-from bench.record.row import Row
+from bench.record.row import OURS, Row
 from bench.report.columns import Column
 from bench.report.tables import roofs_table, table
 from bench.report.text import machine_line, of_threads, ratio, trust_text
@@ -23,7 +23,6 @@ from kernels.operations import LINEAR, OPERATIONS
 from kernels.types import TYPES
 
 Entry = dict[str, Any]
-OURS = ("c", "numba")
 KINDS: Mapping[str, Callable[[str], bool]] = {
     "all": lambda name: True,
     "floating": lambda name: not name.endswith(" a8"),

@@ -73,7 +73,7 @@ def _decoding(metrics: Metrics, run: Run, figures: RunFigures) -> Decoding:
         percent = median_interval(*zip(*shares, strict=True)) if shares else None
         hot, of_peak = hot_limit(metrics, run["linear"], element, run["backend"])
         if hot:
-            limit = limited_by(rate, read.interval.value, hot * run["threads"], of_peak or 0.0)
+            limit = limited_by(rate, read.interval.value, hot * run["threads"], of_peak)
     tokens, accuracy = figures["tokens_per_second"]["value"], run.get("accuracy")
     return Decoding(
         element,

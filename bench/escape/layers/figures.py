@@ -9,13 +9,11 @@ from bench.escape.names import activations, claim, weights_type
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.roofs import Series, over
-from bench.record.row import Row, arithmetic, flops, moved_bytes, multiplied
+from bench.record.row import Row, arithmetic, flops, moved_bytes
 from kernels.operations import LINEAR, OPERATIONS
 
 HOT = "hot limit"
 """The layer of rows that are measured in L2, on one thread."""
-EIGHT_BITS = 4
-"""Products of 8-bit integers that one instruction has, over those of f32: their peak, where none was measured."""
 GEMVS = ("gemv", "gemv_t")
 
 
@@ -29,7 +27,7 @@ class Way:
     speedup        over the same backend's f32 in the same rounds
     gbps           of stored weights
     hot_gbps       of stored weights, the same kernel on one thread where they are in L2; None: not measured
-    of_peak        its share of the peak of its products there; of integers', or else of four times f32's
+    of_peak        its share of the peak of its products there; None: not measured, that of another type included
     saturating     cores at which it would read as fast as memory lets the most threads of the record read
     error          RMS of the result's error over its own, on normal random numbers
     """
@@ -104,7 +102,7 @@ def _way(metrics: Metrics, row: Row, baseline: Row) -> Way:
     hot, of_peak = hot_limit(metrics, row["operation"], weights_type(row), row["backend"])
     limit = None
     if hot and read:
-        limit = limited_by(rates.interval.value, read.interval.value, hot * row["threads"], of_peak or 0.0)
+        limit = limited_by(rates.interval.value, read.interval.value, hot * row["threads"], of_peak)
     base = Series.of(baseline, 1).by_visit
     return Way(
         weights_type(row),
@@ -131,16 +129,15 @@ def _way(metrics: Metrics, row: Row, baseline: Row) -> Way:
 
 
 def hot_limit(metrics: Metrics, operation: str, element: str, backend: str) -> tuple[float | None, float | None]:
-    """Bytes/s of stored weights of a kernel in L2 on one thread, and its share of its peak; None: not measured."""
+    """Bytes/s of stored weights of a kernel in L2 on one thread, and its share of its own peak; None: not measured."""
     for row in metrics.rows:
         hot = row["kind"] == "kernel" and row["layers"] == [HOT] and row["threads"] == 1
         if hot and (row["operation"], weights_type(row), row["backend"]) == (operation, element, backend):
             op = OPERATIONS[operation]
             size = op.operand_bytes(row["dims"], row["types"])[op.weights or ""]
-            peak = metrics.roofs[1].peak_of(row) if 1 in metrics.roofs else None
-            if peak is None:
+            held = metrics.roofs[1].peak_of(row) if 1 in metrics.roofs else None
+            if held is None or held.stands_in:
                 return Series.of(row, size).interval.value, None
-            lanes = 1 if peak[0] == multiplied(row) else EIGHT_BITS
-            share = Series.of(row, flops(row)).interval.value / metrics.roofs[1].peaks[peak].value / lanes
+            share = Series.of(row, flops(row)).interval.value / metrics.roofs[1].peaks[held.peak].value
             return Series.of(row, size).interval.value, share
     return None, None

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Limit = Literal["bandwidth", "unpacking", "issue", "latency"]
+Limit = Literal["bandwidth", "unpacking", "issue", "instructions", "latency"]
 
 NEAR = 0.75
 """Of its nearest bound: what stays below meets none, but waits: loads and instructions don't overlap."""
@@ -11,18 +11,20 @@ MOSTLY = 0.5
 
 MEANING = (
     "Limited by: bandwidth, where the read roof is below what the kernel reads from its own L2 (hot); otherwise issue, "
-    f"where that is over {100 * MOSTLY:.0f} % of the peak of its products (of 8-bit activations integers'; four times "
-    "f32's in records that lack it), or unpacking: what turns stored weights into numbers; latency, where it comes "
-    f"within {100 * NEAR:.0f} % of neither bound."
+    f"where that is over {100 * MOSTLY:.0f} % of the peak of its products, or unpacking: what turns stored weights "
+    "into numbers; instructions, where that peak wasn't measured: one of the two; latency, where it comes within "
+    f"{100 * NEAR:.0f} % of neither bound."
 )
 
 
-def limited_by(cold: float, roof: float, hot: float, of_peak: float) -> Limit:
+def limited_by(cold: float, roof: float, hot: float, of_peak: float | None) -> Limit:
     """cold, roof, hot: bytes/s of a kernel's weights from memory, that memory can be read at, and of the same kernel
-    where they are in its cores' L2. of_peak: its share of the peak of such multiply-adds there.
+    where they are in its cores' L2. of_peak: its share of the peak of such multiply-adds there; None: not measured.
     """
     if cold < NEAR * min(roof, hot):
         return "latency"
     if roof <= hot:
         return "bandwidth"
+    if of_peak is None:
+        return "instructions"
     return "issue" if of_peak > MOSTLY else "unpacking"

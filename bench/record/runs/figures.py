@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.record.intervals import median_interval
-from bench.record.roofs import Roofs, spread
+from bench.record.roofs import Held, Roofs, spread
 from bench.record.runs.run import Figure, PartFigures, Run, RunFigures, good, key
 from bench.record.runs.work import LINEAR, multiplied, work
 from bench.record.trust import grade, half
@@ -146,6 +146,15 @@ def _part(run: Run, name: str, which: Sequence[int], bound: "Bound | None") -> P
     }
 
 
+def peaks_of(run: Run, roofs: Roofs | None) -> tuple[Held, ...]:
+    """What products are held against: all but those of LINEAR, then these; none where nothing was measured."""
+    summed = TYPES[run["types"]["activations"]].accumulator
+    if roofs is None:
+        return ()
+    found = (roofs.held(type_, summed, run["backend"], run["isa"]) for type_ in (summed, multiplied(run)))
+    return tuple(one for one in found if one)
+
+
 class Rate(NamedTuple):
     """FLOP/s of a session, and of each round in which the peak was sampled."""
 
@@ -172,15 +181,13 @@ class Bound:
     @staticmethod
     def of(run: Run, roofs: Roofs | None, machine: Mapping[str, Any]) -> "Bound | None":
         """None where the peak or memory wasn't measured."""
-        accumulator, isa = TYPES[run["types"]["activations"]].accumulator, run["isa"]
-        peak = roofs.peak(accumulator, isa) if roofs else None
-        if roofs is None or peak is None or "DRAM" not in roofs.bandwidths:
+        held = peaks_of(run, roofs)
+        if roofs is None or len(held) < 2 or "DRAM" not in roofs.bandwidths:
             return None
+        native, linear = (one.peak for one in held)
         known = {level: size for level, size in holds(machine, run["threads"]).items() if level in roofs.bandwidths}
         known["DRAM"] = np.inf
         home = next(i for i, size in enumerate(known.values()) if weight_bytes(run) <= size)
-        native, own = (accumulator, peak[0]), roofs.peak(multiplied(run), isa)
-        linear = (multiplied(run), own[0]) if own else native  # of integers, in older records, it wasn't measured
         series = [roofs.peak_series[native], roofs.peak_series[linear], *(roofs.read_series[level] for level in known)]
         rounds = {run["rounds"][i] for i in good(run)}
         native_at, linear_at, *down = ({n: rate for n in rounds if (rate := one.at(n))} for one in series)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy  # scipy.special is imported when it is first used
 
+from bench.comparison.alike import agreed
 from bench.comparison.contrast import CONFIDENCE, HEAVY, holm, spreads
 from bench.comparison.families import Key
 from bench.comparison.page import defaults, judged_by, panel
@@ -112,15 +113,18 @@ def _roofs(sessions: Sequence[Session]) -> Iterator[Series]:
 
 
 def _families(sessions: Sequence[Session]) -> Iterator[Series]:
-    """% of roof by family, over the rows that all sessions have."""
+    """% of roof by family, over the rows that all sessions have, and hold against the same roof."""
     shared: set[Key] = set.intersection(*(set(one.values) for one in sessions))
+    alike = agreed([*shared], {"": sessions}, one_machine=True)
     keys = sorted(
-        key for key in shared if key.kind == "kernel" and all(math.isfinite(one.values[key].share) for one in sessions)
+        key
+        for key in shared
+        if key.kind == "kernel" and all(math.isfinite(alike.value(one, key).share) for one in sessions)
     )
     if not keys:
         return
     by_share = np.ones(len(keys), bool)
-    values, _ = judged_by(panel(keys, sessions), by_share)
+    values, _ = judged_by(panel(keys, sessions, alike), by_share)
     known, families = defaults(keys, by_share)
     of_families, _ = spreads(values, _replicates(sessions), known)
     for i, family in enumerate(families):

@@ -30,8 +30,8 @@ class Placed(NamedTuple):
     def roof(self) -> str:
         """The type whose peak it is held against."""
         known = self.machine.metrics.roofs.get(self.row["threads"])
-        peak = known.peak_of(self.row) if known else None
-        return peak[0] if peak else multiplied(self.row)
+        held = known.peak_of(self.row) if known else None
+        return held.peak[0] if held else multiplied(self.row)
 
     @property
     def verdict(self) -> str:
