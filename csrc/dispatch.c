@@ -65,6 +65,7 @@ struct head {
 #define PLAIN 1
 #define ARITHMETIC 1
 #define LINEAR 1
+#define BF16 1
 #define INTEGER 1
 #define STREAM 1
 #define NONTEMPORAL 1

@@ -32,6 +32,10 @@ _Static_assert(NV + MR * NV + FREE_REGISTERS <= REGISTERS && FREE_REGISTERS >= 1
 #include "per_isa/peak.h"
 #endif
 
+#if ARITHMETIC || (INTEGER && !EXTENSION)
+#include "per_isa/microkernel.h"
+#endif
+
 static const struct target target = {
     .isa = STRING(ISA),
     .type = STRING(TYPE),
@@ -52,6 +56,9 @@ static const struct target target = {
     .chains = PEAK_CHAINS,
     .products = PRODUCTS,
 #endif
+#if ARITHMETIC
+    .tiles = ap_bp_tile,
+#endif
 #if LINEAR
     .weight_bits = WEIGHT_BITS,
     .group = GROUP,
@@ -64,9 +71,6 @@ static int64_t no_workspace(const void *arguments) { return (void)arguments, 0; 
 
 #if PLAIN
 #include "per_isa/gemv.h"
-#endif
-#if ARITHMETIC || (INTEGER && !EXTENSION)
-#include "per_isa/microkernel.h"
 #endif
 #if LINEAR
 #include "per_isa/packing.h"

@@ -31,6 +31,7 @@ struct target {
     int64_t nontemporal;                 /* has it stores that bypass the caches? */
     int64_t chains, products;            /* of the peak probe: independent ones; multiply-adds of a lane in a step */
     int64_t weight_bits, group, scale_bytes, block_k; /* of linear's weights: see csrc/types/f32.h */
+    const void *tiles; /* of an ISA, by type: those of microkernel.h that linear shares */
 };
 
 struct kernel {

@@ -187,7 +187,12 @@ static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, i
 }
 static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
 
-LINEAR_FORM(multiply, F32_ROWS, prepare, f32_row_bytes)
+#if WEIGHT_BITS == 4 /* no call has more: see DIRECT_ROWS */
+#define MOST_ROWS 4
+#else
+#define MOST_ROWS F32_ROWS
+#endif
+LINEAR_FORM(multiply, MOST_ROWS, prepare, f32_row_bytes)
 #if !INTEGER /* a weight is widened by one instruction, as well in each tile */
 static void run_linear(const struct linear *call) { run_form(call, &multiply_form); }
 static int64_t linear_workspace(const struct linear *call) { return form_workspace(call, &multiply_form); }
