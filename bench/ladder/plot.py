@@ -19,7 +19,7 @@ def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> lis
     figure, axes = plt.subplots(figsize=(9.2, 5.6), layout="constrained")
     for step in steps:
         side = backends.index(step.backend) - (len(backends) - 1) / 2
-        x, rate = rungs.index(step.rung) + side * WIDTH * 1.06, step.gflops
+        x, rate = rungs.index(step.rung) + side * WIDTH * 1.06, step.gflops.shown
         colour = LOOKS[step.backend][0]
         label = BACKENDS[step.backend] if step.rung == rungs[0] else None
         axes.bar(x, rate.value, WIDTH, color=colour, label=label, zorder=2)
@@ -55,7 +55,7 @@ def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> lis
         )
     axes.set(
         yscale="log",
-        ylim=(min(s.gflops.low for s in steps) / 4, max(peaks.values()) * 1.6),
+        ylim=(min(s.gflops.shown.low for s in steps) / 4, max(peaks.values()) * 1.6),
         xlim=(-0.5, len(rungs) - 0.5),
         ylabel="GFLOP/s, logarithmic: equal heights are equal factors",
     )

@@ -25,7 +25,7 @@ def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path, headings: Seq
     )
     label = "by FLOPs, checkpoints as large as a layer's activations"
     axes.plot(flops, [sizes.uniform_less_memory(k) for k in every], "--", color="0.5", lw=1, label=label)
-    more = [Interval(**row["more_time"]).scaled(100) for row in rows]
+    more = [Interval(**row["more_time"]).scaled(100).shown for row in rows]
     less = [row["less_memory"] for row in rows]
     reach = [[m.value - m.low for m in more], [m.high - m.value for m in more]]
     middle = [m.value for m in more]

@@ -15,6 +15,10 @@ STUDENT = {1: 12.706, 1.5: 6.039, 2: 4.303, 2.5: 3.575, 3: 3.182, 4: 2.776, 6: 2
 """Student's t at 97.5 %, by degrees of freedom; between them linear in 1 / df, at most 1 % above the exact one."""
 
 
+TELLING = 100.0
+"""High over low: an interval that spans more, as of two samples of one visit, tells nothing."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A figure with its 95 % interval."""
@@ -32,6 +36,11 @@ class Interval:
     def inverse(self, numerator: float) -> "Interval":
         """numerator / this: from seconds to a rate."""
         return Interval(numerator / self.value, numerator / self.high, numerator / self.low)
+
+    @property
+    def shown(self) -> "Interval":
+        """As tables and pictures have it: the value alone, low and high equal, where the interval tells nothing."""
+        return self if self.high <= TELLING * self.low else Interval(self.value, self.value, self.value)
 
     def as_dict(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high}

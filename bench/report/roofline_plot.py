@@ -166,7 +166,7 @@ def _products(axes: Axes, metrics: Metrics, points: Sequence[Point], threads: in
 
 def _scatter(axes: Axes, points: Sequence[Point], shift: float, **looks: Any) -> None:
     """Medians with whiskers."""
-    rates = [p.gflops for p in points]
+    rates = [p.gflops.shown for p in points]
     reach = [[r.value - r.low for r in rates], [r.high - r.value for r in rates]]
     xs, ys = [shift * p.intensity for p in points], [r.value for r in rates]
     drawn = axes.errorbar(xs, ys, yerr=reach, ls="none", elinewidth=0.7, capsize=0, zorder=3, **looks)

@@ -32,7 +32,7 @@ LEVELS = ("L3", "L2", "L1")
 def _percent(of: Interval | None) -> str:
     if of is None:
         return "-"
-    half = max(of.high - of.value, of.value - of.low)
+    half = max(of.shown.high - of.value, of.value - of.shown.low)
     return f"{of.value:.0f} ±{half:.0f}" if half else f"{of.value:.0f}"
 
 

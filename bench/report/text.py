@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.placement import placement
 
@@ -18,14 +19,17 @@ def seconds(value: float) -> str:
 
 
 def interval(figure: Mapping[str, float], digits: int = 2) -> str:
-    """A figure with its interval: "7.10 [6.98, 7.31]"."""
-    return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+    """A figure with its interval: "7.10 [6.98, 7.31]"; "7.10 [-]" where it was sampled too little for one."""
+    of = Interval(**figure).shown
+    inside = f"{of.low:.{digits}f}, {of.high:.{digits}f}" if of.low < of.high else "-"
+    return f"{of.value:.{digits}f} [{inside}]"
 
 
 def spread(figure: Mapping[str, float]) -> str:
-    """The larger half of an interval: "±1.8 %"."""
-    half = max(figure["high"] - figure["value"], figure["value"] - figure["low"])
-    return f"±{100 * half / figure['value']:.1f} %"
+    """The larger half of an interval: "±1.8 %"; "-" where it was sampled too little for one."""
+    of = Interval(**figure).shown
+    half = max(of.high - of.value, of.value - of.low)
+    return f"±{100 * half / of.value:.1f} %" if half else "-"
 
 
 def ratio(value: float | None) -> Text:

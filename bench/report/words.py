@@ -34,7 +34,7 @@ def _number(value: float) -> str:
 
 def _span(of: Interval) -> str:
     """ "6.71 [6.22, 7.13]"; without brackets where nothing tells how far it would differ, or three digits don't."""
-    value, low, high = map(_number, (of.value, of.low, of.high))
+    value, low, high = map(_number, (of.value, of.shown.low, of.shown.high))
     return value if low == high else f"{value} [{low}, {high}]"
 
 
@@ -43,7 +43,8 @@ def _times(of: Interval) -> str:
 
 
 def _rounded(of: Interval) -> str:
-    return f"{of.value:.0f} [{of.low:.0f}, {of.high:.0f}]" if of.low < of.high else f"{of.value:.0f}"
+    low, high = of.shown.low, of.shown.high
+    return f"{of.value:.0f} [{low:.0f}, {high:.0f}]" if low < high else f"{of.value:.0f}"
 
 
 def _caution(metrics: Metrics) -> Iterator[str]:

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bench.record.intervals import Interval
 from bench.report.plots import plt, write
 from bench.transformer.rows import paper
 
@@ -109,8 +110,8 @@ def _latency(axes: Axes, groups: Groups, colours: Mapping[tuple[str, str], str])
                 _points(axes, known, lambda row: row[bound], color=colours[name], **MODELLED)
             if known:
                 middle = [row[key]["value"] for row in known]
-                reach = [[m - row[key]["low"] for m, row in zip(middle, known, strict=True)]]
-                reach.append([row[key]["high"] - m for m, row in zip(middle, known, strict=True)])
+                spans = [Interval(**row[key]).shown for row in known]
+                reach = [[of.value - of.low for of in spans], [of.high - of.value for of in spans]]
                 at = [row["length"] for row in known]
                 axes.errorbar(at, middle, yerr=reach, color=colours[name], ms=5, capsize=2, **look)
     lengths = {row["length"] for row in every}

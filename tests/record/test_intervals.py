@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.record.intervals import Interval, median_interval, student
+from bench.report.text import interval, spread
 
 
 def log_samples(seed: int, visits: int, size: int, noise: float) -> np.ndarray:
@@ -141,3 +142,14 @@ def test_inverse() -> None:
     interval = Interval(4.0, 2.0, 8.0)
     assert interval.inverse(16) == Interval(4.0, 2.0, 8.0)
     assert interval.inverse(16).inverse(16) == interval
+
+
+def test_an_interval_that_tells_nothing_is_not_shown() -> None:
+    """Ctrl-C in the first visit, one of two samples preempted: 12.7 standard errors each way."""
+    found = median_interval([1e-3, 8e-3])
+    assert found.high > 100 * found.low
+    assert interval(found.as_dict(), 4) == "0.0045 [-]" and spread(found.as_dict()) == "-"
+    assert found.shown == Interval(found.value, found.value, found.value)
+    wide = Interval(1.0, 0.2, 5.0)
+    assert wide.shown == wide
+    assert (interval(wide.as_dict()), spread(wide.as_dict())) == ("1.00 [0.20, 5.00]", "±400.0 %")

@@ -34,9 +34,8 @@ def draw(metrics: Metrics, entries: Sequence[Point], stem: Path) -> list[Path]:
             x, y = [p.bytes for p in curve], [p.weights.value for p in curve]
             label = name if name == "f32" else f"{name}, {'8-bit' if activations == '8' else 'f32'} activations"
             axes.plot(x, y, "o-", color=colour, ms=4, lw=1.4, label=label, zorder=3)
-            axes.fill_between(
-                x, [p.weights.low for p in curve], [p.weights.high for p in curve], color=colour, alpha=0.15, lw=0
-            )
+            low, high = ([getattr(p.weights.shown, end) for p in curve] for end in ("low", "high"))
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
             best = max(y[:-1], default=y[-1])
             axes.annotate(
                 f"{y[-1]:.3g}; {best / y[-1]:.1f}x on chip",

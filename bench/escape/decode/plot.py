@@ -25,7 +25,7 @@ def draw(metrics: Metrics, entries: Sequence[Decoding], stem: Path) -> list[Path
         for one in (one for one in entries if one.threads == threads):
             at = names.index((one.type, one.activations))
             x = at + (backends.index(one.backend) - (len(backends) - 1) / 2) * WIDTH * 1.06
-            rate = one.speedup
+            rate = one.speedup.shown
             axes.bar(x, rate.value, WIDTH, color=LOOKS[one.backend][0], zorder=2)
             around = [[rate.value - rate.low], [rate.high - rate.value]]
             axes.errorbar(x, rate.value, yerr=around, color="black", lw=0.9, capsize=2.5, zorder=3)

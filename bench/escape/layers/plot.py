@@ -60,7 +60,7 @@ def draw(metrics: Metrics, entries: Sequence[Way], stem: Path) -> list[Path]:
             axes.errorbar(
                 x,
                 s.speedup.value,
-                yerr=[[s.speedup.value - s.speedup.low], [s.speedup.high - s.speedup.value]],
+                yerr=[[s.speedup.value - s.speedup.shown.low], [s.speedup.shown.high - s.speedup.value]],
                 fmt=marker if one.packed else "x",
                 ms=8,
                 color=colour,

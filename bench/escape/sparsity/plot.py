@@ -37,8 +37,8 @@ def draw(metrics: Metrics, entries: Sequence[Curve], stem: Path) -> list[Path]:
             y = [p.speedup.value for p in curve.points]
             colour, own = colours.get(curve.format, "black"), curve.backend in MARKERS
             marker = fewer.get(curve.format) or MARKERS.get(curve.backend, "x")
-            error = [[p.speedup.value - p.speedup.low for p in curve.points]]
-            error.append([p.speedup.high - p.speedup.value for p in curve.points])
+            error = [[p.speedup.value - p.speedup.shown.low for p in curve.points]]
+            error.append([p.speedup.shown.high - p.speedup.value for p in curve.points])
             name = f"{curve.format}, {backend(curve)}"
             axes.errorbar(
                 x,

@@ -25,8 +25,8 @@ Figures = list[float]
 
 
 def figure(of: Interval | Mapping[str, float], by: float = 1.0) -> Figures:
-    """Value and ends of the interval."""
-    known = of.as_dict() if isinstance(of, Interval) else of
+    """Value and ends of the interval, all equal where it tells nothing."""
+    known = (of if isinstance(of, Interval) else Interval(**of)).shown.as_dict()
     return [short(by * known[name]) for name in ("value", "low", "high")]
 
 

@@ -108,7 +108,8 @@ def svg(of: Report) -> str:
             of_axes.axvspan(line.ridge.low, line.ridge.high, color=to_rgba(colour, 0.08), lw=0)
             of_axes.plot(*zip(*line.roof(left, right), strict=True), color=colour, lw=1.4, ls=dash)
             points = [(p.figures["intensity"], p.figures["gflops"]) for p in line.points]
-            whiskers = [[g["value"] - g["low"] for _, g in points], [g["high"] - g["value"] for _, g in points]]
+            spans = [Interval(**g).shown for _, g in points]
+            whiskers = [[of.value - of.low for of in spans], [of.high - of.value for of in spans]]
             looks: dict[str, Any] = {
                 "fmt": line.look.marker,
                 "color": colour,

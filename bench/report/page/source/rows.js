@@ -84,7 +84,7 @@ function kernelCell(row, line) {
   cell.classList.add("n");
   if (!row) return;
   const figures = { percent: row[ROW.percent], gflops: row[ROW.gflops] }[state.show];
-  if (figures) element("small", ` \u00b1${number((100 * Math.max(figures[2] - figures[0], figures[0] - figures[1])) / figures[0])} %`, cell);
+  if (figures && figures[1] < figures[2]) element("small", ` \u00b1${number((100 * Math.max(figures[2] - figures[0], figures[0] - figures[1])) / figures[0])} %`, cell);
   const tone = state.show === "ratio" ? row[ROW.outcome] && TONES[row[ROW.outcome][3]] : state.show === "verdict" ? TONES[row[ROW.verdict]] : "";
   if (tone) cell.classList.add(tone);
 }
