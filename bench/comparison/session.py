@@ -253,7 +253,7 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
     blas = (f"{b.get('name') or '?'} {b.get('version') or '?'}" for b in machine.get("blas") or ())
     placed = (placement(session, int(threads)) for threads in session["cpus"] if threads != "1")
     known: dict[str, Any] = {
-        "CPU": machine["cpu"]["model"],
+        "CPU": _cpu(machine["cpu"]),
         "commit": machine.get("commit"),
         "module": str(build.get("module_sha256") or "")[:12],
         "compiler": build.get("compiler"),
@@ -269,12 +269,30 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
         "libc": machine.get("libc"),
         "Python": machine.get("python"),
         "BLAS": ", ".join(sorted(set(blas))),
+        "threads": ", ".join(sorted(session["cpus"], key=int)),
         "threads share": ", ".join(dict.fromkeys(placed)),
-        "options": ", ".join(f"{name.strip('-')} {value}" for name, value in sorted(options.items())),
+        "options": ", ".join(filter(None, (_option(name, options[name]) for name in sorted(options)))),
         "command": record["command"],
     }
     known |= {f"{name} version": version for name, version in machine["libraries"].items()}
     return {name: str(value) if value not in (None, "", {}, []) else "unknown" for name, value in known.items()}
+
+
+def _cpu(cpu: Mapping[str, Any]) -> str | None:
+    """ "AMD EPYC (family 25, model 1, stepping 1)": one name can stand for several generations."""
+    known = {"family": "family", "model": "model_number", "stepping": "stepping"}
+    parts = ", ".join(f"{said} {cpu[name]}" for said, name in known.items() if cpu.get(name))
+    return f"{cpu['model']} ({parts})" if cpu["model"] and parts else cpu["model"] or parts
+
+
+def _option(name: str, value: Any) -> str:
+    """ "types bf16 i8", "rows": the name alone of what is only switched on; nothing of what isn't given."""
+    name = name.strip("-")
+    if value in (None, "", False, [], "None", "False", "[]"):
+        return ""
+    if value in (True, "True"):
+        return name
+    return f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _cache(cache: Mapping[str, Any]) -> str:
