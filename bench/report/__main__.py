@@ -18,7 +18,8 @@ from bench.report.page.writers import WRITERS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("report", "One page of many machines: roofs, ridges, kernels, what differs, from records.")
-    parser.add_argument("record", nargs="+", type=Path, help="records, or folders of them; the first is the yardstick")
+    parser.add_argument("record", nargs="+", type=Path, help="records, or folders of them")
+    parser.add_argument("--base", metavar="FILE|MACHINE", help="what the others are compared with; the first record")
     known = ", ".join(WRITERS)
     parser.add_argument(
         "-o", dest="output", type=output, required=True, metavar="FILE", help=f"to write: {known}; {MADE}"
@@ -28,11 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if write is None:
         raise BadInput(f"-o {options.output}: its suffix is none of {known}")
     with derived_from(*options.record):
-        found = report(options.record)
+        found = report(options.record, options.base)
         text = write(found)
         said = answer(found)
     for one in found.refused:
         complain(f"{one.path}: {one.reason}")
+    if found.copies:
+        one, count = found.copies[0], len(found.copies)
+        complain(f"{one.path}: {one.reason}" + (f"; {count - 1} more are copies of others" if count > 1 else ""))
     with replacing(options.output) as handle:
         handle.write(text)
     if options.json:

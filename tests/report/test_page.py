@@ -159,18 +159,61 @@ def test_nothing_good_is_refused(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_columns_have_names_of_their_own(tmp_path: Path) -> None:
+    """Of one CPU model: by ISA, then by cores, then by day; what all share isn't said."""
+    paths = [
+        machine(tmp_path / "a.json", "AMD EPYC"),
+        machine(tmp_path / "b.json", "AMD EPYC", isa="generic"),
+        machine(tmp_path / "c.json", "AMD EPYC", "other-00000000", cores=4),
+        machine(tmp_path / "d.json", "AMD EPYC", day="2026-03-02"),
+        machine(tmp_path / "e.json", None),
+    ]
+    names = [one["name"] for one in data(made(tmp_path, *paths))["machines"]]
+    both = "AMD EPYC, avx2, 2 cores"
+    others = ["AMD EPYC, generic", "AMD EPYC, avx2, 4 cores", f"{both}, 2026-03-02", "made-up-00000000"]
+    assert names == [f"{both}, 2026-03-01", *others]
+
+
+@pytest.mark.parametrize(("base", "first"), [("c.json", "Neoverse-V2"), ("intel-xeon-00000000", "Intel Xeon")])
+def test_the_yardstick_is_chosen(tmp_path: Path, base: str, first: str) -> None:
+    paths, out = four(tmp_path), tmp_path / "report.html"
+    base = str(tmp_path / base) if base.endswith("json") else base
+    assert command.main([*map(str, paths), "--base", base, "-o", str(out)]) == 0
+    found = data(out.read_text(encoding="utf-8"))["machines"]
+    assert [one["letter"] for one in found] == list("ABCD")
+    assert found[0]["name"] == first
+    assert [any(row[10] for row in one["rows"]) for one in found] == [False, True, True, True]
+
+
+def test_the_yardstick_of_many_has_a_column(tmp_path: Path) -> None:
+    for i in range(MOST + 2):
+        machine(tmp_path / "r" / f"{i:02}.json", f"machine-{i:02}", f"machine-{i:02}", day=f"2026-03-{i + 1:02}")
+    out = tmp_path / "report.html"
+    assert command.main([str(tmp_path / "r"), "--base", str(tmp_path / "r" / "00.json"), "-o", str(out)]) == 0
+    found = data(out.read_text(encoding="utf-8"))["machines"]
+    assert [one["name"] for one in found] == ["machine-00", *(f"machine-{i:02}" for i in range(3, MOST + 2))]
+
+
+def test_no_such_yardstick(tmp_path: Path) -> None:
+    path = machine(tmp_path / "r" / "a.json")
+    (tmp_path / "r" / "bad.json").write_text('{"format": "ridgeline-record"')
+    for base, reason in (("nobody", "no record, nor the id"), (str(path.with_name("bad.json")), "cut off")):
+        with pytest.raises(BadInput, match=reason):
+            command.main([str(path.parent), "--base", base, "-o", str(tmp_path / "report.html")])
+
+
 def test_one_record(tmp_path: Path) -> None:
     parsed = Parsed(made(tmp_path, machine(tmp_path / "a.json")))
     assert "A hits the memory wall at" in parsed.text
     assert "B against" not in parsed.text
 
 
-def test_the_same_record_twice_is_one_column(tmp_path: Path) -> None:
+def test_the_same_record_twice_is_one_column(tmp_path: Path, capsys: Any) -> None:
     path = machine(tmp_path / "a.json")
     (tmp_path / "again.json").write_bytes(path.read_bytes())
-    page = made(tmp_path, path, path, tmp_path / "again.json", status=2)
+    page = made(tmp_path, path, path, tmp_path / "again.json")
     assert len(data(page)["machines"]) == 1
-    assert f"the same record as {path}" in Parsed(page).text
+    assert f"again.json: the same record as {path}" in capsys.readouterr().err
 
 
 def test_of_many_records_the_latest_are_columns(tmp_path: Path) -> None:
@@ -229,8 +272,7 @@ def test_csv_has_every_row_of_every_machine(tmp_path: Path) -> None:
 def test_markdown_has_the_same_words(tmp_path: Path) -> None:
     paths = four(tmp_path)
     page, text = made(tmp_path, *paths), made(tmp_path, *paths, suffix="md")
-    lead = next(line for line in text.splitlines() if line.startswith("- The wall"))
-    assert lead.removeprefix("- ") in Parsed(page).text
+    assert next(line for line in text.splitlines() if line.startswith("The wall")) in Parsed(page).text
     for heading in ("What can't be compared", "Families on every machine", "Roofs", "Trust and noise"):
         assert f"## {heading}" in text
 
@@ -242,6 +284,7 @@ def test_figures_for_papers(tmp_path: Path) -> None:
     assert "Neoverse-V2" in words
     assert EVIL[:20] in words
     text = made(tmp_path, *paths, suffix="pgf")
+    assert text.startswith("% made by")
     assert text.count("\\begin{") == text.count("\\end{") == 2
     bare = re.sub(r"\\[\\{}%]", "", text)
     assert bare.count("{") == bare.count("}")

@@ -1,5 +1,6 @@
 """Records of machines that differ in cores, ISA, roofs and names, as files: what a page is made from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ def machine(
     day: str = "2026-03-01",
     commit: str = "0000",
     runs: list[Run] | None = None,
+    facts: Mapping[str, Any] | None = None,
     **roofs: float,
 ) -> Path:
-    """A record of such a machine, written to the path."""
+    """A record of such a machine, written to the path; facts: what else is known of it."""
     document: Any = records.of(rows(cores=cores, isa=isa, **roofs), runs=runs or ()).record
     document["machine"] = {
         **document["machine"],
@@ -54,6 +56,7 @@ def machine(
         "cpu": {"model": model},
         "topology": {"cores": [[i] for i in range(cores)], "logical_cpus": list(range(cores))},
         "commit": commit,
+        **(facts or {}),
     }
     document["session"]["isa"] = isa
     document["started"], document["ended"] = (f"{day}T{hour}:00:00.000+00:00" for hour in ("09", "10"))

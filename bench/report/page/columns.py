@@ -1,7 +1,8 @@
 """The columns of a page: machines side by side, the first of them the yardstick, and what is said of their rows."""
 
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +21,11 @@ from bench.report.page.looks import MOST
 
 @dataclass(frozen=True)
 class Machine:
-    """A column: one record, its figures derived anew, and what is compared of it."""
+    """A column: one record, its figures derived anew, what is compared of it, and a name that no other column has."""
 
     metrics: Metrics
     side: Side
+    name: str
 
     @property
     def letter(self) -> str:
@@ -41,11 +43,6 @@ class Machine:
     def record(self) -> Record:
         return self.metrics.record
 
-    @property
-    def name(self) -> str:
-        """The CPU's model, or where that isn't known the machine's name."""
-        return self.record["machine"]["cpu"]["model"] or self.record["machine"]["id"]
-
     def role_of(self, threads: int) -> str:
         """ "one", "all" or "N threads"."""
         return role(threads, self.record["machine"])
@@ -55,22 +52,25 @@ class Machine:
 class Report:
     """What a page is made of.
 
-    sessions  of every record: those of columns as their raw seconds say, where there are more records than columns the
-              others as their own figures do
+    sessions  of every record, the yardstick first: those of columns as their raw seconds say, where there are more
+              records than columns the others as their own figures do
     metrics   of the columns, by the names of their sessions
     refused   files that are no good record
+    copies    files with a record that another one has
     """
 
     sessions: Sequence[Session]
     metrics: dict[str, Metrics]
     refused: Sequence[Refused] = ()
+    copies: Sequence[Refused] = ()
 
     @cached_property
     def machines(self) -> list[Machine]:
         found = []
         shown = [one for one in self.sessions if one.name in self.metrics]
-        for letter, one in zip(ascii_uppercase, shown, strict=False):
-            found.append(Machine(self.metrics[one.name], Side(letter, [one])))
+        names = told_apart(shown, [self.metrics[one.name].record for one in shown])
+        for letter, one, name in zip(ascii_uppercase, shown, names, strict=False):
+            found.append(Machine(self.metrics[one.name], Side(letter, [one]), name))
         return found
 
     @cached_property
@@ -111,39 +111,84 @@ def _light(path: Path) -> tuple[Session, Metrics | None]:
     return stored(intact(path), str(path)), None
 
 
-def report(given: Sequence[Path]) -> Report:
+def told_apart(sessions: Sequence[Session], records: Sequence[Record]) -> list[str]:
+    """A name for each: the CPU's model, or where that isn't known the machine's id, and where several share it what
+    tells them apart.
+    """
+    facets = (
+        lambda one: one.facts["ISA"],
+        lambda one: f"{one.cores} cores",
+        lambda one: one.facts["command"].removeprefix("python -m ").removesuffix(" --benchmark-only"),
+        lambda one: one.machine,
+        lambda one: one.started[:10],
+        lambda one: Path(one.name).name,
+        lambda one: one.name,
+    )
+    names = [record["machine"]["cpu"]["model"] or record["machine"]["id"] for record in records]
+    for facet in facets:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for i, name in enumerate(names):
+            groups[name].append(i)
+        for group in groups.values():
+            known = {i: facet(sessions[i]) for i in group}
+            if len(set(known.values())) > 1:
+                names = [f"{name}, {known[i]}" if i in known else name for i, name in enumerate(names)]
+    return names
+
+
+def report(given: Sequence[Path], base: str | None = None) -> Report:
     """Of files and folders. Where there are more than MOST records, the columns are the latest of each machine, ISA
     and command.
 
-    Raises BadInput where none of them is a good record.
+    base  the yardstick: a file, or the id of a machine, of which it is the first column; None: the first column
+
+    Raises BadInput where none of them is a good record, or none is the base.
     """
     files = files_of(given)
     found = gathered(files, _whole if len(files) <= MOST else _light)
-    refused = list(found.refused)
+    refused, copies = list(found.refused), list[Refused]()
     sessions: dict[str, Session] = {}  # by digest
     for one, _ in found.kept:
         first = sessions.setdefault(one.digest or one.name, one)
         if first is not one:
-            refused.append(Refused(Path(one.name), f"the same record as {first.name}"))
+            copies.append(Refused(Path(one.name), f"the same record as {first.name}"))
     metrics = {one.name: known for one, known in found.kept if known is not None}
-    kept = list(sessions.values())
-    while missing := [one for one in _latest(kept) if one.name not in metrics]:
+    kept = {one.name: one for one in sessions.values()}
+    yardstick = _yardstick([one for one, _ in found.kept], sessions, base)
+    while missing := [one for one in _latest(kept.values(), yardstick) if one.name not in metrics]:
         whole = gathered([Path(one.name) for one in missing], _whole)
-        metrics |= {one.name: known for one, known in whole.kept if known is not None}
+        for anew, known in whole.kept:
+            kept[anew.name] = anew
+            metrics |= {anew.name: known} if known else {}
         refused += whole.refused
-        bad = {str(one.path) for one in whole.refused}
-        kept = [one for one in kept if one.name not in bad]
+        for bad in whole.refused:
+            del kept[str(bad.path)]
     if not kept:
         raise BadInput("; ".join(f"{one.path}: {one.reason}" for one in refused[:3]))
-    shown = {one.name for one in _latest(kept)}
-    return Report(kept, {name: known for name, known in metrics.items() if name in shown}, refused)
+    columns = _latest(kept.values(), yardstick)
+    if base:
+        columns.sort(key=lambda one: one.name != yardstick if yardstick else one.machine != base)
+        if columns[0].name != yardstick and columns[0].machine != base:
+            reasons = (one.reason for one in refused if os.path.abspath(one.path) == os.path.abspath(base))
+            raise BadInput(f"--base {base}: {next(reasons, 'no record, nor the id of a machine that has a column')}")
+    shown = [one.name for one in columns]
+    others = [one for name, one in kept.items() if name not in shown]
+    return Report([*columns, *others], {name: metrics[name] for name in shown}, refused, copies)
 
 
-def _latest(sessions: Sequence[Session]) -> list[Session]:
-    """All, where there are at most MOST; else the latest of each machine, ISA and command, and of these the latest."""
+def _yardstick(found: Sequence[Session], kept: Mapping[str, Session], base: str | None) -> str | None:
+    """The name of the session of that file, or of the one that it is a copy of."""
+    path = os.path.abspath(base) if base else None
+    return next((kept[one.digest or one.name].name for one in found if os.path.abspath(one.name) == path), None)
+
+
+def _latest(sessions: Collection[Session], yardstick: str | None) -> list[Session]:
+    """All, where there are at most MOST; else the yardstick, the latest of each machine, ISA and command, and of these
+    the latest.
+    """
     if len(sessions) <= MOST:
         return list(sessions)
     latest: dict[tuple[str, ...], Session] = {}
-    for one in sorted(sessions, key=lambda one: one.started):
+    for one in sorted(sessions, key=lambda one: (one.name == yardstick, one.started)):
         latest[one.machine, one.isa, one.facts["command"]] = one
-    return sorted(latest.values(), key=lambda one: one.started)[-MOST:]
+    return sorted(latest.values(), key=lambda one: (one.name == yardstick, one.started))[-MOST:]

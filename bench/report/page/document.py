@@ -21,6 +21,7 @@ from bench.report.page.placed import ROWS, Placed, placed, short
 
 LEVELS = ("DRAM", "L3", "L2", "L1")
 REACH = (16, 64)  # of the axes below the lowest ridge and above the highest one
+ROOM = 1.1  # above the highest roof, which can't be seen on the frame
 Figures = list[float]
 
 
@@ -165,7 +166,7 @@ def axes(machines: Sequence[Machine]) -> dict[str, list[int]]:
         ridges, tops, slopes = zip(*known_ends, strict=True)
         left = math.floor(_exponent(min(ridges) / REACH[0]))
         right = math.ceil(_exponent(max(ridges) * REACH[1]))
-        found[name] = [left, right, math.floor(_exponent(min(slopes)) + left), math.ceil(_exponent(max(tops)))]
+        found[name] = [left, right, math.floor(_exponent(min(slopes)) + left), math.ceil(_exponent(max(tops) * ROOM))]
     return found
 
 

@@ -14,6 +14,7 @@ from bench.report.page.placed import Placed, placed
 from bench.report.text import of_threads
 
 LEVEL = "DRAM"
+LONGEST = 40  # letters of a machine's name in a legend
 Point = tuple[float, float]
 
 
@@ -78,7 +79,10 @@ def _line(index: int, machine: Machine, role: str, type_: str, rows: Sequence[Pl
 
 def _name(line: Line) -> str:
     machine = line.machine
-    return f"{machine.letter}: {machine.name}, {machine.record['session']['isa']}, {of_threads(line.threads)}"
+    isa = machine.record["session"]["isa"]
+    known = "" if isa in machine.name else f", {isa}"
+    name = machine.name if len(machine.name) <= LONGEST else f"{machine.name[: LONGEST - 3]}..."
+    return f"{machine.letter}: {name}{known}, {of_threads(line.threads)}"
 
 
 X = "arithmetic intensity (FLOP per byte from memory)"
@@ -151,8 +155,8 @@ def _pgf(found: Drawing) -> Iterator[str]:
     yield "\\begin{tikzpicture}"
     for i, line in enumerate(found.lines):
         yield f"\\definecolor{{machine{i}}}{{HTML}}{{{line.look.light[1:]}}}"
-    yield "\\begin{loglogaxis}[width=\\linewidth, height=0.66\\linewidth, grid=major, legend pos=south east,"
-    yield "  legend style={draw=none, font=\\scriptsize}, legend cell align=left,"
+    yield "\\begin{loglogaxis}[width=\\linewidth, height=0.66\\linewidth, grid=major, legend cell align=left,"
+    yield "  legend style={draw=none, font=\\scriptsize, at={(0.5,-0.2)}, anchor=north},"
     yield f"  xmin={left:g}, xmax={right:g}, ymin={bottom:g}, ymax={top:g}, xlabel={{{tex(X)}}}, ylabel={{{tex(Y)}}}]"
     for i, line in enumerate(found.lines):
         yield from _pgf_line(i, line, left, right)

@@ -31,7 +31,7 @@ from bench.report.page.tables import (
     noise_of,
     roofs_of,
 )
-from bench.report.page.words import Wall, answer, digits, incomparable, kernels, verdicts, walls
+from bench.report.page.words import Wall, answer, digits, follows, incomparable, walls
 from bench.report.sides import FAMILIES, Difference, difference_columns, differences, pivot, pivot_columns
 from bench.report.text import of_threads
 
@@ -62,6 +62,8 @@ def _html(of: Report, without: Sequence[str]) -> str:
         style=_source("page.css") + _colours(),
         summary=_summary(of),
         differences=_differences(of, without),
+        answer=_answer(of),
+        links=_links(bool(models_of(machines)), bool(lines)),
         tables=_tables(of),
         models=_models(machines),
         history=_history(lines),
@@ -113,9 +115,21 @@ def mark(index: int) -> str:
 def _summary(of: Report) -> str:
     found = {wall.machine.letter: wall for wall in walls(of.machines)}
     cards = "".join(_card(i, machine, found.get(machine.letter)) for i, machine in enumerate(of.machines))
-    said = [*answer(of), *kernels(of), *verdicts(of)]
-    lead = f'<p class="lead">{_text(said[0])}</p>' if said else ""
-    return f'{lead}<div class="cards">{cards}</div><ul class="answer">{_items(said[1:])}</ul>{_refused(of.refused)}'
+    lead = "".join(f'<p class="lead">{_text(said)}</p>' for said in answer(of)[:1])
+    return f'{lead}<div class="cards">{cards}</div>{_refused(of.refused)}'
+
+
+def _answer(of: Report) -> str:
+    said = follows(of)
+    return f'<section id="answer"><h2>What follows</h2><ul class="answer">{_items(said)}</ul></section>' if said else ""
+
+
+def _links(models: bool, history: bool) -> str:
+    named = {"differences": "What differs", "rooflines": "Rooflines", "bandwidth": "Bandwidth", "kernels": "Kernels"}
+    named |= {"models": "Whole models"} if models else {}
+    named |= {"history": "Over time"} if history else {}
+    named |= {"means": "Means", "trust": "Trust"}
+    return "".join(f'<a href="#{place}">{said}</a>' for place, said in named.items())
 
 
 def _items(said: Sequence[str]) -> str:
@@ -147,12 +161,17 @@ def _refused(refused: Sequence[Refused]) -> str:
 
 def _differences(of: Report, without: Sequence[str]) -> str:
     sides = [machine.side for machine in of.machines]
-    found = differences(sides)
+    facts = of.machines[0].session.facts
+    found = [Difference("machine", [side.machine for side in sides]), *differences(sides)]
     if len(sides) > 1:
         found = [one for one in found if len(set(one.of)) > 1]
     else:
-        found += [Difference(name, [said]) for name, said in of.machines[0].session.facts.items()]
+        found += [Difference(name, [said]) for name, said in facts.items()]
+    alike = facts.keys() - {one.name for one in found}
+    same = [f"{name} {said}" for name, said in facts.items() if name in alike and said != "unknown"]
     table = html_table("What differs", difference_columns(sides), found)
+    if same and len(sides) > 1:
+        table += f'<p class="notes">The same on all: {_text("; ".join(same))}.</p>'
     cautions = incomparable(of)
     if without:
         cautions.append(f"To stay below {LIMIT / 1000:.0f} kB the page leaves out rows: {', '.join(without)}.")

@@ -18,7 +18,7 @@ from bench.report.page.tables import (
     noise_of,
     roofs_of,
 )
-from bench.report.page.words import answer, incomparable, kernels, verdicts, walls
+from bench.report.page.words import answer, follows, incomparable, walls
 from bench.report.sides import FAMILIES, difference_columns, differences, pivot, pivot_columns
 from bench.report.tables import caption_of, csv_text, escaped, markdown
 
@@ -46,13 +46,15 @@ def _parts(of: Report) -> Iterator[str]:
     machines = of.machines
     sides = [machine.side for machine in machines]
     yield "# Which machine hits the memory wall where, and why"
-    yield _items([*answer(of), *kernels(of), *verdicts(of)])
+    yield from map(escaped, answer(of)[:1])
     if of.refused:
         yield "## Left out: no good records\n\n" + _items([f"{one.path}: {one.reason}" for one in of.refused])
     yield _section("The machines", WALLS, walls(machines))
     if cautions := incomparable(of):
         yield f"## What can't be compared\n\n{_items(cautions)}"
     yield _section("What differs", difference_columns(sides), differences(sides))
+    if said := follows(of):
+        yield f"## What follows\n\n{_items(said)}"
     if len(of.pages) > 1:
         yield _section("Families on every machine", pivot_columns(of.pages), pivot(of.pages))
     for page in of.pages:

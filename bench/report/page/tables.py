@@ -196,7 +196,7 @@ def models_of(machines: Sequence[Machine]) -> list[Modelled]:
 
 
 def model_columns(machines: Sequence[Machine]) -> Sequence[Column[Modelled]]:
-    """A latency and a share of the bound for every machine."""
+    """A latency and a share of the bound for every machine that ran any."""
 
     def of(letter: str) -> Sequence[Column[Modelled]]:
         return (
@@ -211,7 +211,7 @@ def model_columns(machines: Sequence[Machine]) -> Sequence[Column[Modelled]]:
         Column("whose", lambda m: m.backend, left=True),
         Column("types", lambda m: m.types, left=True),
         Column("threads", lambda m: m.role, left=True),
-        *(column for machine in machines for column in of(machine.letter)),
+        *(column for machine in machines if machine.metrics.run_pairs for column in of(machine.letter)),
     )
 
 

@@ -79,6 +79,11 @@ def answer(of: Report) -> list[str]:
     return said
 
 
+def follows(of: Report) -> list[str]:
+    """All sentences but the first, which is the answer's head."""
+    return [*answer(of)[1:], *kernels(of), *verdicts(of)]
+
+
 def _span(of: Wall) -> str:
     return f"{digits(of.ridge)} [{digits(of.low)}, {digits(of.high)}]"
 

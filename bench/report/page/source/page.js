@@ -151,7 +151,7 @@ function machineChip(button, letter) {
   const machine = machines.find((one) => one.letter === letter);
   const mark = make("svg", { class: "mark", viewBox: "-6.5 -6.5 13 13", "aria-hidden": "true" }, button);
   make("path", { d: machine.look.shape, fill: colour(machine) }, mark);
-  button.append(` ${letter} ${machine.name.length > 26 ? machine.name.slice(0, 25) + "\u2026" : machine.name}`);
+  button.append(` ${letter} ${machine.name.length > 36 ? machine.name.slice(0, 35) + "\u2026" : machine.name}`);
   button.title = machine.name;
 }
 
@@ -264,6 +264,7 @@ function listen() {
   for (const [event, now] of [["beforeprint", true], ["afterprint", false]]) {
     addEventListener(event, () => {
       printing = now;
+      for (const one of document.querySelectorAll("details")) one.open = now;
       draw();
     });
   }

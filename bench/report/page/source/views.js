@@ -52,7 +52,8 @@ function drawRoofline() {
   drawn.sort((a, b) => a.x - b.x);
   const picked = drawn.filter((one) => one.row[ROW.key] === state.pick);
   for (const one of picked) make("circle", { cx: one.x.toFixed(1), cy: one.y.toFixed(1), r: 9, fill: "none", stroke: ink("ink"), "stroke-width": 1.6 }, chart.over);
-  const where = `${drawn.length} rows of ${shown.length} machine${shown.length === 1 ? "" : "s"}, data in ${state.level === "DRAM" ? "memory (cold weights)" : state.level}, on ${threadsSaid()}`;
+  const count = new Set(drawn.map((one) => one.machine)).size;
+  const where = `${drawn.length} rows of ${count} machine${count === 1 ? "" : "s"}, data in ${state.level === "DRAM" ? "memory (cold weights)" : state.level}, on ${threadsSaid()}`;
   const bands = share ? "Pillars: each ridge's 95 % interval." : "Bands: 95 % intervals of roofs, and of ridges as pillars. Axes are whole decades, set by the roofs.";
   tell("rooflinesaid", `${where}${outside ? `; ${outside} more lie outside the axes` : ""}. Filled: C and libraries' own; hollow: Numba and BLAS. Whiskers: 95 % intervals. ${bands}`);
 }
@@ -216,13 +217,17 @@ function drawReads() {
   const every = machines.flatMap((machine) => machine.reads.filter((one) => one[0] === state.role));
   const sizes = every.map((one) => one[2]);
   const rates = every.map((one) => one[3][0]);
-  const decade = (value, round) => 10 ** round(Math.log10(value));
+  const nice = (value, up) => { // the next of 1, 2, 5
+    const power = 10 ** Math.floor(Math.log10(value));
+    const steps = [1, 2, 5, 10].map((one) => one * power);
+    return up ? steps.find((one) => one >= value) : steps.filter((one) => one <= value).pop();
+  };
   const bytes = (value) => (value >= 2 ** 30 ? `${value / 2 ** 30} GiB` : value >= 2 ** 20 ? `${value / 2 ** 20} MiB` : `${value / 2 ** 10} KiB`);
   const low = 4 ** Math.floor(Math.log2(Math.min(...sizes)) / 2);
   const high = 4 ** Math.ceil(Math.log2(Math.max(...sizes) * 1.01) / 2);
   const ticks = [];
   for (let at = low; at <= high; at *= svg.parentNode.clientWidth < 560 ? 16 : 4) ticks.push(at);
-  const chart = new Chart(svg, { low, high, log: true, ticks, format: bytes, label: "working set, all threads together" }, { low: decade(Math.min(...rates), Math.floor), high: decade(Math.max(...rates), Math.ceil), log: true, label: "read, GB/s" });
+  const chart = new Chart(svg, { low, high, log: true, ticks, format: bytes, label: "working set, all threads together" }, { low: nice(Math.min(...rates) / 1.2), high: nice(Math.max(...rates) * 1.2, true), log: true, label: "read, GB/s" });
   for (const { machine, reads } of shown) {
     const own = colour(machine);
     chart.line(reads.map((one) => [one[2], one[3][0]]), own, machine.look.dash, 2);
