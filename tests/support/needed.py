@@ -14,7 +14,7 @@ def needed(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        absent(name, f"{name} is not installed: {error}")
+        absent(name.partition(".")[0], f"{name} is not installed: {error}")
 
 
 def absent(name: str, reason: str) -> None:
