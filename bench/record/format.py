@@ -140,7 +140,8 @@ class Trust(TypedDict):
     """How far the figures can be relied on, by the size of what moved them: bench.record.trust.
 
     grade    None: no evidence, for nothing was measured in two visits
-    effect   share by which the figures differ between visits; None where the grade is, or a roof can't be believed
+    effect   share by which the figures differ, between visits or best and median; None where the grade is, or a roof
+             can't be believed
     reasons  each says what was seen, and what to do about it
     """
 

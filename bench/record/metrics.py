@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bench.record.format import Figures, MeasuredRidgeFigures, Record, RowFigures, Trust, Verdict
 from bench.record.intervals import Interval, median_interval
 from bench.record.ridge import MeasuredRidge, find_ridge, verdict
-from bench.record.roofs import Peak, drift, roofs, spread
+from bench.record.roofs import Peak, drift, named, roofs, spread
 from bench.record.row import (
     Row,
     arithmetic,
@@ -230,17 +230,20 @@ class Metrics:
         kernels = [f for row, f in self.pairs if row["kind"] == "kernel"]
         above = sum("error" in f for f in kernels) / max(1, len(kernels))
         session = self.record["session"]
-        headline = {
-            name: moved
-            for name, moved in self.drift.items()
-            if name.startswith("read DRAM ") or f" {session['isa']} " in name
-        }
-        moves = [(row, moved) for row, moved in zip(self.rows, self._moves, strict=True) if moved is not None]
-        rows = [moved for row, moved in moves if row["kind"] == "kernel"]
-        rows += [moved for moved in self._run_metrics.moves if moved is not None]
-        if not headline and not rows:
-            rows = [moved for _, moved in moves]
-        return trust(session, headline, rows, above)
+        headline = named(self.roofs, session["isa"])
+        moved = {name: by for name, series in headline.items() if (by := series.moved) is not None}
+        moves = [(row, by) for row, by in zip(self.rows, self._moves, strict=True) if by is not None]
+        rows = [by for row, by in moves if row["kind"] == "kernel"]
+        rows += [by for by in self._run_metrics.moves if by is not None]
+        if kernels or self._run_metrics.moves:
+            return trust(session, moved, rows, above)
+        # probes alone, whose best samples are told
+        ours = {id(series.row) for series in headline.values()}
+        rows = [by for row, by in moves if id(row) not in ours]
+        best = {name: series.best / series.interval.value - 1 for name, series in headline.items()}
+        others = [figures for row, figures in self.pairs if id(row) not in ours]
+        apart = [figures["seconds"]["value"] / figures["best_seconds"] - 1 for figures in others]
+        return trust(session, moved, rows, above, best, apart)
 
     @cached_property
     def _run_metrics(self) -> RunMetrics:

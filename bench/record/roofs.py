@@ -250,9 +250,17 @@ def _beside_kernels(group: Sequence[Series]) -> Series:
 
 def drift(found: Mapping[int, Roofs]) -> dict[str, float]:
     """By roof, largest over smallest of its visits' medians, minus one."""
-    moved: dict[str, float | None] = {}
+    moved = {name: series.moved for name, series in named(found).items()}
+    return {name: by for name, by in moved.items() if by is not None}
+
+
+def named(found: Mapping[int, Roofs], isa: str | None = None) -> dict[str, Series]:
+    """All roofs by name; isa: only those that a session on this ISA stands on: its peaks and reads of memory."""
+    every: dict[str, Series] = {}
     for threads, of in found.items():
         on = f"on {threads} thread{'s' * (threads > 1)}"
-        moved |= {f"{peak_label(*key)} {on}": s.moved for key, s in of.peak_series.items()}
-        moved |= {f"read {level} {on}": s.moved for level, s in of.read_series.items()}
-    return {name: by for name, by in moved.items() if by is not None}
+        peaks = {key: s for key, s in of.peak_series.items() if isa is None or native_isa(key[1]) == isa}
+        reads = {level: s for level, s in of.read_series.items() if isa is None or level == "DRAM"}
+        every |= {f"{peak_label(*key)} {on}": s for key, s in peaks.items()}
+        every |= {f"read {level} {on}": s for level, s in reads.items()}
+    return every

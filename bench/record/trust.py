@@ -1,14 +1,16 @@
 """How far a session's figures can be relied on: the size of what moved them, the reasons in words, the grade.
 
 What disturbs a session shows in its figures: they were measured in several visits, spread over it, and differ from one
-to the next. The grade goes by that difference. Steal time, other processes and the like are its causes: they are named
-where the figures did move. Only a throttled cgroup is an effect itself: it stands still in every visit alike, for the
-share of time that figures may be off by.
+to the next. The grade goes by that difference. Of probes alone the best samples are told, and it also goes by how far
+these are from the median: what holds every visit up makes none of them differ. Steal time, other processes and the like
+are causes: they are named where the figures did move. Only a throttled cgroup is an effect itself: it stands still in
+every visit alike, for the share of time that figures may be off by.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from bench.record.format import Circumstances, Condition, Grade, Pair, Trust
@@ -57,11 +59,14 @@ def trust(
     roofs_moved: Mapping[str, float],
     rows_moved: Sequence[float],
     above: float,
+    roofs_best: Mapping[str, float] = MappingProxyType({}),
+    rows_best: Sequence[float] = (),
 ) -> Trust:
     """The grade and its reasons.
 
     roofs_moved, rows_moved  largest over smallest median of the visits, minus one
     above                    the share of the rows that lie above their roof
+    roofs_best, rows_best    best over median, minus one, where best samples are told
     """
     fatal = list(session["untrusted"])
     if above > ABOVE:
@@ -71,8 +76,9 @@ def trust(
     typical = half(median(rows_moved)) if rows_moved else 0.0
     cpus = max((len(each) for each in session["cpus"].values()), default=1)
     throttled = _mean("throttled_share", [_rates(sample, cpus) for sample in session["conditions"]]) or 0.0
-    effect = max([typical, throttled, *map(half, roofs_moved.values())])
-    reasons = _moved(roofs_moved, typical, _clock(session["conditions"]))
+    best = {**roofs_best, "half of the rows": median(rows_best)} if rows_best else roofs_best
+    effect = max([typical, throttled, *map(half, roofs_moved.values()), *map(half, best.values())])
+    reasons = _moved(roofs_moved, typical, _clock(session["conditions"])) + _apart(best)
     if effect >= GRADES[0][1]:
         reasons += judge(session["conditions"], cpus) + _placed(session["placements"])
     found = "D" if fatal else grade(effect)
@@ -93,6 +99,14 @@ def _moved(roofs: Mapping[str, float], typical: float, clock: float) -> list[str
     if typical >= GRADES[0][1]:
         reasons.append(f"half of the rows differ by more than {200 * typical:.0f} % between visits: measure longer")
     return reasons
+
+
+def _apart(best: Mapping[str, float]) -> list[str]:
+    """Whose best sample is so far above the median that the grade isn't A: in every visit something held it up."""
+    name, by = max(best.items(), key=lambda item: item[1], default=("", 0.0))
+    if half(by) < GRADES[0][1]:
+        return []
+    return [f"{name}: the best is {100 * by:.0f} % above the median, for something holds most samples up: close others"]
 
 
 def _clock(samples: Sequence[Condition]) -> float:

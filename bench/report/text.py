@@ -56,7 +56,7 @@ def trust_text(metrics: Metrics) -> Text:
     grade, effect = trust["grade"], trust["effect"]
     text = Text(f"Trust: {grade or 'no grade'}", style=GRADE_STYLES[grade])
     if effect is not None:
-        text.append(f" (figures differ by {100 * effect:.1f} % between visits)", style="default")
+        text.append(f" (figures differ by {100 * effect:.1f} %)", style="default")
     for reason in [*trust["reasons"], *metrics.stand_ins]:
         text.append(f"\n  - {reason}", style="default")
     return text

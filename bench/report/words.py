@@ -50,7 +50,7 @@ def _rounded(of: Interval) -> str:
 def _caution(metrics: Metrics) -> Iterator[str]:
     trust = metrics.trust
     if trust["grade"] == "C":
-        yield f"Read this with care, trust is C: figures differ by {100 * (trust['effect'] or 0):.0f} % between visits."
+        yield f"Read this with care, trust is C: figures differ by {100 * (trust['effect'] or 0):.0f} %."
     elif trust["grade"] == "D":
         yield f"Don't rely on this, trust is D: {trust['reasons'][0]}."
     elif trust["grade"] is None:

@@ -98,7 +98,7 @@ def test_doubt_comes_first() -> None:
     slower = [{**records.product(1, 9), "seconds": [2e6 / 9e9 * (1 + 0.15 * v) for v in records.VISITS]}]
     moved = records.of(slower)
     assert moved.trust["grade"] == "C"
-    assert answer(moved)[0] == "Read this with care, trust is C: figures differ by 13 % between visits."
+    assert answer(moved)[0] == "Read this with care, trust is C: figures differ by 13 %."
     assert answer(records.make(kernels))[0].startswith("This machine")
 
 

@@ -184,6 +184,27 @@ def test_trust_goes_by_how_far_visits_differ(moved: float, grade: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("above", "grade"), [(0.02, "A"), (0.15, "B"), (0.23, "C"), (1.0, "D")])
+def test_of_probes_alone_best_samples_are_told_and_have_to_be_near_the_median(above: float, grade: str) -> None:
+    """Two thirds of the samples of every visit are held up: no visit differs from another."""
+    rates = [PEAK, PEAK / (1 + above), PEAK / (1 + above)] * 3
+    rows = [records.fma(rates=rates), records.read()]
+    trust = records.of(rows).trust
+    assert (trust["grade"], trust["effect"]) == (grade, pytest.approx(above / (2 + above), rel=1e-4))
+    words = f"FMA peak f32 avx2 on 1 thread: the best is {100 * above:.0f} % above the median"
+    assert [reason.startswith(words) for reason in trust["reasons"]] == ([] if grade == "A" else [True, False])
+    assert records.of([*rows, product(1, 9)]).trust["grade"] == "A", "a kernel is held against medians"
+
+
+def test_half_of_the_other_probes_count_as_well() -> None:
+    """bench.stream tells the best of every loop."""
+    held_up = records.read(rates=[READ, 0.8 * READ, 0.8 * READ] * 3)
+    fields = {name: held_up[name] for name in ("dims", "seconds", "rounds", "starts", "visits")}
+    slow = [make_row("probe", name, "f64", "c", "avx2", 1, dims={"n": 10**6}) | fields for name in ("copy", "add")]
+    trust = records.of([records.read(), *slow]).trust
+    assert trust["grade"] == "C" and trust["reasons"][0].startswith("half of the rows: the best is 25 % above")
+
+
 def test_trust_by_rows() -> None:
     kernels = [product(1, 9) | {"seconds": [4e-4] * 3 + [5e-4] * 6} for _ in range(3)]
     trust = records.make(kernels).trust

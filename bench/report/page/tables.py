@@ -148,7 +148,7 @@ TRUST: Sequence[Column[Noise]] = (
     Column("", lambda n: n.machine.letter, left=True),
     Column("machine", lambda n: n.machine.name, left=True),
     Column("trust", lambda n: Text(n.machine.metrics.trust["grade"] or "none", _grade(n.machine)), left=True),
-    Column("visits differ by", lambda n: _effect(n.machine)),
+    Column("figures differ by", lambda n: _effect(n.machine)),
     Column(
         "a row is known to",
         lambda n: _share(n.median),
