@@ -20,7 +20,7 @@ from bench.files import replacing, result_path
 from bench.host.cpus import thread_counts
 from bench.host.placement import backends_in_use, isa_in_use
 from bench.measure.groups import Group
-from bench.measure.run import out_of_memory, written
+from bench.measure.run import NothingMeasured, out_of_memory, written
 from bench.measure.session import Session
 from bench.measure.suite import Entry, entries, nothing_of
 from bench.options import dtypes
@@ -155,6 +155,9 @@ class Plan:
             return
         with endings(lambda number, frame: None):
             metrics = self.session.metrics()
+            if not any(roofs.ridges for roofs in metrics.roofs.values()):
+                self.nothing = True
+                return
             path = result_path(self.config.getoption("--results"), metrics.record["machine"]["id"])
             self.saved = written(metrics, path)
         self.path, self.failed = self.saved or path, self.saved != path
@@ -170,8 +173,7 @@ class Plan:
 
         assert self.metrics
         found = []
-        if any(roofs.ridges for roofs in self.metrics.roofs.values()):
-            found += roofline([self.metrics], self.path.with_suffix(""))
+        found += roofline([self.metrics], self.path.with_suffix(""))
         text = page(self.metrics, found)
         with replacing(self.path.with_suffix(".md")) as handle:
             handle.write(text)
@@ -182,6 +184,7 @@ class Plan:
     saved: Path | None = None
     of: pytest.Session
     failed = False
+    nothing = False  # neither kernels nor whole roofs: no record is written
     unmeasured: Session | None = None
     offered = False  # whether there were kernels to choose from
 
@@ -287,6 +290,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     plan = config.stash[PLAN]
+    if plan.nothing:
+        terminalreporter.write_line(f"interrupted: {NothingMeasured()}")
     if plan.metrics is None:
         return
     out = console()

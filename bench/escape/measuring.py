@@ -13,6 +13,7 @@ from bench.measure.groups import VISITS, Group
 from bench.measure.probes import peak_types
 from bench.measure.run import Kept, kept, left_out, measuring, say_left_out
 from bench.measure.session import Session
+from bench.record.metrics import Metrics
 from bench.record.runs.faults import mark
 
 DTYPE = "f32"
@@ -44,7 +45,12 @@ def measured(options: Any) -> Kept:
         _in_turn(session, stages)
         session.finish()
     mark(session.runs)
-    return kept(session, options, "-escape")
+    return kept(session, options, "-escape", lambda metrics: shows(metrics, options.sections))
+
+
+def shows(metrics: Metrics, sections: Sequence[str]) -> bool:
+    """Whether there is a figure in one of the sections."""
+    return any(import_module(f"bench.escape.{name}.figures").entries(metrics) for name in sections)
 
 
 def _likely_seconds(session: Session, groups: Sequence[Group], seconds: float) -> float:

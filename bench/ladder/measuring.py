@@ -8,7 +8,7 @@ import kernels
 from bench.errors import BadInput
 from bench.host.placement import pinned
 from bench.host.sysfs import available_memory_bytes, cache_bytes
-from bench.ladder.steps import BACKENDS, RUNGS
+from bench.ladder.steps import BACKENDS, RUNGS, climb
 from bench.measure.groups import Group
 from bench.measure.probes import fma_probe
 from bench.measure.run import Kept, kept, left_out, measuring
@@ -82,4 +82,4 @@ def measured(options: Any) -> Kept:
     backends = left_out(BACKENDS, sorted({1, options.threads}))
     with measuring("ladder", options, {1, options.threads}, [options.dtype], first="the climb") as session:
         measure(session, case, options.dtype, options.seconds, backends)
-    return kept(session, options, "-ladder")
+    return kept(session, options, "-ladder", climb)

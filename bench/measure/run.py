@@ -12,7 +12,7 @@ return shown(options, session.complete, done.metrics.record, lambda out: out.pri
 
 import signal
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,10 +33,10 @@ Taking = TypeVar("Taking", bound=Collection[Any])
 
 
 class NothingMeasured(KeyboardInterrupt):
-    """A session ended before its first sample."""
+    """A session ended before there was anything to show."""
 
     def __str__(self) -> str:
-        return "nothing was measured yet"
+        return "nothing to show was measured yet: no record is written"
 
 
 class Interruptible:
@@ -149,16 +149,21 @@ class Kept(NamedTuple):
         return path.with_suffix("")
 
 
-def kept(session: Session, options: Any, suffix: str = "") -> Kept:
+def kept(
+    session: Session, options: Any, suffix: str = "", shows: Callable[[Metrics], object] = lambda metrics: True
+) -> Kept:
     """The session's metrics and record, which is written before anything else is; signals wait until it is.
 
     It is written to the file of --record or, where there is a suffix, to one in the folder of --results that ends in
-    it. Raises NothingMeasured.
+    it. Raises NothingMeasured where the command has nothing to show of it: what it `shows` is false, or a ValueError.
     """
     with endings(lambda number, frame: None):
         metrics = session.metrics()
-        if not metrics.rows:
-            raise NothingMeasured
+        try:
+            if not metrics.rows or not shows(metrics):
+                raise NothingMeasured
+        except ValueError as error:
+            raise NothingMeasured from error
         path = getattr(options, "save", None)
         if path is None and suffix:
             path = result_path(options.results, metrics.record["machine"]["id"], suffix)

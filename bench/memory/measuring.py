@@ -7,11 +7,11 @@ from typing import Any
 
 from bench.host.placement import pinned
 from bench.measure.groups import VISITS
-from bench.measure.run import Kept, NothingMeasured, kept, measuring
+from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
 from bench.measure.timing import OPENMP, Samples, collect
 from bench.memory.chain import Chain, account
-from bench.memory.experiment import NAME
+from bench.memory.experiment import NAME, compared
 from bench.memory.sizes import Sizes
 from bench.record.runs.run import ModelNumbers, Run, add_run, make_run
 
@@ -32,9 +32,7 @@ def measured(options: Any, sizes: Sizes, intervals: Sequence[int]) -> Kept:
         session.start()
         experiment(session, chain, held, options.rounds)
         session.finish()
-    if not session.runs:
-        raise NothingMeasured
-    return kept(session, options, "-memory")
+    return kept(session, options, "-memory", compared)
 
 
 def experiment(session: Session, chain: Chain, held: dict[int, tuple[int, int]], rounds: int) -> None:

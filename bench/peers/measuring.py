@@ -125,4 +125,4 @@ def measured(options: Any) -> tuple[Kept, bool]:
             measure_stored(session, options, wrong)
         else:
             measure(session, options, wrong)
-    return kept(session, options, "-peers"), failed
+    return kept(session, options, "-peers", lambda metrics: {row["backend"] for row in metrics.rows} & present), failed

@@ -7,14 +7,14 @@ from bench.errors import BadInput
 from bench.measure.models.latency import Latency
 from bench.measure.models.tasks import Task, tasks
 from bench.measure.probes import peak_types
-from bench.measure.run import Kept, NothingMeasured, kept, left_out, measuring, say_left_out, take_part
+from bench.measure.run import Kept, kept, left_out, measuring, say_left_out, take_part
 from bench.models import BACKENDS, libraries
 from bench.models.schemes import Scheme, scheme_of
 from bench.models.text import Text, random_text, token_ids, tokenised
 from bench.models.weights import refuse
 from bench.record.runs.faults import mark
 from bench.transformer.libraries import LibraryLatency
-from bench.transformer.rows import OURS
+from bench.transformer.rows import OURS, rows_of
 from bench.workloads.model import Model
 from kernels import UnavailableISA
 
@@ -88,7 +88,5 @@ def measured(options: Any, wanted: Sequence[tuple[Model, list[str]]], lengths: S
             of_all = latency = Latency(session, chosen, options.threads, options.weights)
             latency.judge(texts.__getitem__)
         of_all.run(options.seconds)
-    if not any(run["seconds"] for run in session.runs):
-        raise NothingMeasured
     mark(session.runs)
-    return kept(session, options, "-transformer")
+    return kept(session, options, "-transformer", lambda metrics: rows_of(metrics, whole=bool(present)))

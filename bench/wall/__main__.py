@@ -18,7 +18,7 @@ from bench.record.folder import named
 from bench.record.store import derived_from, load
 from bench.report.tables import table
 from bench.wall.growth import CAVEATS, growth_rows
-from bench.wall.hosts import DTYPE, SOURCE, host
+from bench.wall.hosts import DTYPE, SOURCE, has_roofs, host
 from bench.wall.tables import GROWTH, HOSTS
 
 MOST = 25  # records: every host has a letter, and the machine itself may come first
@@ -32,7 +32,7 @@ def _measured(options: Any) -> Any:
         session.start()
         session.run((), 0)
         session.finish()
-    return kept(session, options, "-wall")
+    return kept(session, options, "-wall", has_roofs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

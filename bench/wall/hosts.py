@@ -34,6 +34,12 @@ class Host:
         return {**vars(self), **roofs, "day": self.day.isoformat(), "dtype": DTYPE}
 
 
+def has_roofs(metrics: Metrics) -> bool:
+    """Whether a record has what host() needs."""
+    isa = metrics.record["session"]["isa"]
+    return any(roofs.peak(DTYPE, isa) and "DRAM" in roofs.bandwidths for roofs in metrics.roofs.values())
+
+
 def host(metrics: Metrics, source: str) -> Host:
     """The host of a record, at the most threads whose roofs it has. Raises BadInput, naming `source`, without any."""
     record = metrics.record

@@ -91,7 +91,9 @@ def make(kernels: Sequence[Row], threads: int = 1, **of_session: Any) -> Metrics
     return of(rows, **of_session)
 
 
-def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = (), **of_session: Any) -> Metrics:
+def of(
+    rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = (), complete: bool = True, **of_session: Any
+) -> Metrics:
     """The same without any probe but those among the rows; with runs of whole models, whose slow parts are marked."""
     mark(runs)
     counts = sorted({one["threads"] for one in (*rows, *runs)})
@@ -104,7 +106,7 @@ def of(rows: Sequence[Row], machine: Machine = MACHINE, runs: Sequence[Run] = ()
         "options": {"threads": [1]},
         "runs": runs,
     }
-    return store.make("python -m bench.made_up", True, machine, session(**of_session), list(rows), **given)
+    return store.make("python -m bench.made_up", complete, machine, session(**of_session), list(rows), **given)
 
 
 def in_turn(rows: Sequence[Any]) -> list[Any]:
