@@ -78,19 +78,28 @@ class Session:
     under: Callable[[Key, Roof], tuple[float, float]] | None = None
 
 
+@dataclass(frozen=True)
+class _Under:
+    """Session.under of a record's rows; a class, since sessions go from process to process."""
+
+    metrics: Metrics
+    rows: Mapping[Key, Row]
+
+    def __call__(self, key: Key, roof: Roof) -> tuple[float, float]:
+        row = self.rows[key]
+        share = self.metrics.share_of(row, (roof.type, roof.isa))
+        figure = median_interval(share.values, share.visits).as_dict() if share else None
+        return _figure(figure, row["visits"])
+
+
 def session(metrics: Metrics, name: str) -> Session:
     """Of a record with its figures."""
     found = _session(metrics.record, metrics.pairs, metrics.trust, _roofs(metrics), name)
     rows = dict(_keyed(metrics.record, metrics.rows))
 
-    def under(key: Key, roof: Roof) -> tuple[float, float]:
-        share = metrics.share_of(rows[key], (roof.type, roof.isa))
-        figure = median_interval(share.values, share.visits).as_dict() if share else None
-        return _figure(figure, rows[key]["visits"])
-
     whose = (" ".join(_whose(metrics.record, of.best_peaks)) for of in metrics.roofs.values() if of.best_peaks)
     facts = {**found.facts, "peak of": ", ".join(dict.fromkeys(whose)) or "unknown"}
-    return replace(found, facts=facts, held=_held(rows, metrics.roofs), under=under)
+    return replace(found, facts=facts, held=_held(rows, metrics.roofs), under=_Under(metrics, rows))
 
 
 def stored(record: Record, name: str) -> Session:

@@ -1,8 +1,9 @@
 """Folders as a store of records: machines, days, commits. What can't be read is named, and the rest is kept."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -54,14 +55,20 @@ def files_of(given: Sequence[Path]) -> list[Path]:
     return list(files.values())
 
 
-def gathered(files: Sequence[Path], read: Callable[[Path], T]) -> Found[T]:
-    """What read() makes of every file, in several processes where that is quicker; it may raise BadInput."""
+@contextmanager
+def readers(files: Sequence[Path]) -> Iterator[Executor | None]:
+    """Several processes that read these files, where that is quicker than one; for gathered()."""
     if len(files) < 2 or sum(map(_size, files)) < LARGE:
-        results = list(map(partial(_tried, read), files))
+        yield None
     else:
-        workers = min(len(os.sched_getaffinity(0)), 8)
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            results = list(pool.map(partial(_tried, read), files, chunksize=2))
+        with ProcessPoolExecutor(min(len(os.sched_getaffinity(0)), 8), get_context("spawn")) as pool:
+            yield pool
+
+
+def gathered(files: Sequence[Path], read: Callable[[Path], T], pool: Executor | None = None) -> Found[T]:
+    """What read() makes of every file; it may raise BadInput."""
+    tried = partial(_tried, read)
+    results = list(pool.map(tried, files, chunksize=2) if pool and len(files) > 1 else map(tried, files))
     return Found(
         [one for one in results if not isinstance(one, Refused)],
         [one for one in results if isinstance(one, Refused)],

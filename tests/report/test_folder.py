@@ -8,7 +8,8 @@ from bench.errors import BadInput
 from bench.record import folder
 from bench.record.folder import files_of, gathered, named
 from bench.record.store import load
-from support.machines import machine
+from bench.report import __main__ as command
+from support.machines import four, machine
 
 
 def test_files_of_a_folder_come_once(tmp_path: Path) -> None:
@@ -23,11 +24,23 @@ def test_several_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytes
         machine(tmp_path / f"{i}.json", own=1 + i / 100)
     (tmp_path / "2.json").write_text('{"format": "ridgeline-record"')
     files = sorted(tmp_path.glob("*.json"))
-    together, alone = gathered(files, load), [gathered([path], load) for path in files]
+    with folder.readers(files) as pool:
+        assert pool
+        together, alone = gathered(files, load, pool), [gathered([path], load) for path in files]
     kept = [one.kept[0].record["digest"] for one in alone if one.kept]
     assert [one.record["digest"] for one in together.kept] == kept
     assert list(together.refused) == [one.refused[0] for one in alone if one.refused]
     assert [one.path.name for one in together.refused] == ["2.json"]
+
+
+def test_a_page_made_in_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes from process to process makes the same page."""
+    given, pages = four(tmp_path / "r"), []
+    for large, out in ((folder.LARGE, "one.html"), (0, "several.html")):
+        monkeypatch.setattr(folder, "LARGE", large)
+        assert command.main([*map(str, given), "-o", str(tmp_path / out)]) == 0
+        pages.append((tmp_path / out).read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
 
 
 def test_of_a_folder_what_is_broken_is_left_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.comparison.families import role
 from bench.comparison.page import Page, Side, compare
 from bench.comparison.session import Session, session, stored
 from bench.errors import BadInput
-from bench.record.folder import Refused, files_of, gathered
+from bench.record.folder import Refused, files_of, gathered, readers
 from bench.record.format import Record
 from bench.record.metrics import Metrics
 from bench.record.store import intact, load
@@ -145,7 +146,12 @@ def report(given: Sequence[Path], base: str | None = None) -> Report:
     Raises BadInput where none of them is a good record, or none is the base.
     """
     files = files_of(given)
-    found = gathered(files, _whole if len(files) <= MOST else _light)
+    with readers(files) as pool:
+        return _report(files, base, pool)
+
+
+def _report(files: Sequence[Path], base: str | None, pool: Executor | None) -> Report:
+    found = gathered(files, _whole if len(files) <= MOST else _light, pool)
     refused, copies = list(found.refused), list[Refused]()
     sessions: dict[str, Session] = {}  # by digest
     for one, _ in found.kept:
@@ -156,7 +162,7 @@ def report(given: Sequence[Path], base: str | None = None) -> Report:
     kept = {one.name: one for one in sessions.values()}
     yardstick = _yardstick([one for one, _ in found.kept], sessions, base)
     while missing := [one for one in _latest(kept.values(), yardstick) if one.name not in metrics]:
-        whole = gathered([Path(one.name) for one in missing], _whole)
+        whole = gathered([Path(one.name) for one in missing], _whole, pool)
         for anew, known in whole.kept:
             kept[anew.name] = anew
             metrics |= {anew.name: known} if known else {}
