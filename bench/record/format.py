@@ -196,7 +196,8 @@ def _unsigned(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "digest"}
 
 
-_text = json.JSONEncoder(ensure_ascii=False).encode
+_text = json.encoder.encode_basestring
+_WORDS = {None: "null", True: "true", False: "false"}
 _numbers = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -205,8 +206,10 @@ def canonical(value: Any) -> str:
     kind = type(value)  # most are of these
     if kind is float or kind is int:
         return _number(value)
-    if kind is str or value is None or isinstance(value, str | bool):
+    if kind is str or isinstance(value, str):
         return _text(value)
+    if value is None or kind is bool:
+        return _WORDS[value]
     if kind is dict or isinstance(value, Mapping):
         return f"{{{','.join([spelled + canonical(value[key]) for spelled, key in _order(tuple(value))])}}}"
     if isinstance(value, float | int):
