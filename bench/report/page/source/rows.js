@@ -12,10 +12,16 @@ const TONES = { faster: "good", slower: "bad", same: "", "can't tell": "unsure",
 const FIXED = [["operation", 0], ["types", 1], ["whose", 2], ["dims", 5], ["layer", 6], ["class", 3]];
 const MOST_ROWS = 400;
 
+// Machines that have a row of what is chosen; all, where none has.
+function tabled() {
+  const found = visible().filter((machine) => machine.rows.some(passes));
+  return found.length ? found : visible();
+}
+
 // [key's number, by machine its row or undefined]
 function pivoted() {
   const found = new Map();
-  const shown = visible();
+  const shown = tabled();
   shown.forEach((machine, place) => {
     for (const row of machine.rows) {
       if (!passes(row)) continue;
@@ -46,7 +52,7 @@ function ordered(a, b, direction) {
 
 function drawRows() {
   const table = document.getElementById("rows");
-  const shown = visible();
+  const shown = tabled();
   const entries = pivoted();
   const head = element("thead");
   const top = element("tr", "", head);
@@ -139,7 +145,7 @@ function amount(text) {
 }
 
 function csv() {
-  const shown = visible();
+  const shown = tabled();
   const quoted = (value) => {
     let text = String(value === undefined ? "" : value);
     if (/^[=+@-]/.test(text) && !/^-?[\d.]+(e-?\d+)?$/.test(text)) text = `'${text}`;
