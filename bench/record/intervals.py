@@ -42,6 +42,10 @@ class Interval:
         """As tables and pictures have it: the value alone, low and high equal, where the interval tells nothing."""
         return self if self.high <= TELLING * self.low else Interval(self.value, self.value, self.value)
 
+    def over(self, other: "Interval") -> "Interval":
+        """The quotient of two figures that share no visit: as wide as both ends allow."""
+        return Interval(self.value / other.value, self.low / other.high, self.high / other.low)
+
     def as_dict(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high}
 

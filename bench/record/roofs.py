@@ -107,13 +107,17 @@ def _medians(values: Sequence[float], of: Sequence[int]) -> dict[int, float]:
 
 
 def over(rates: Series, below: Series) -> Interval:
-    """The median of the ratios of two rates of the same rounds; of the same visits, where they share no round."""
+    """The median of the ratios of two rates of the same rounds; of the same visits, where they share no round; else the
+    quotient of their medians.
+    """
     visit = dict(zip(rates.rounds, rates.visits, strict=True))
     common = sorted(rates.by_round.keys() & below.by_round.keys())
     if common:
         return median_interval([rates.by_round[n] / below.by_round[n] for n in common], [visit[n] for n in common])
     mine, other = rates.by_visit, below.by_visit
     both = sorted(mine.keys() & other.keys())
+    if not both:
+        return rates.interval.over(below.interval)
     return median_interval([mine[v] / other[v] for v in both], both)
 
 
@@ -153,8 +157,7 @@ class Roofs:
         visit = dict(zip(up.rounds, up.visits, strict=True))
         common = sorted(up.by_round.keys() & down.by_round.keys())
         if not common:
-            a, b = up.interval, down.interval
-            return Interval(a.value / b.value, a.low / b.high, a.high / b.low)
+            return up.interval.over(down.interval)
         return median_interval([up.by_round[n] / down.by_round[n] for n in common], [visit[n] for n in common])
 
     def peak(self, type_: str, isa: str) -> tuple[str, Interval] | None:

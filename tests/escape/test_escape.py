@@ -152,6 +152,20 @@ def test_curves() -> None:
     assert four.best["L1"].bytes == 8 * K * 9 // 16
 
 
+def test_a_gain_is_the_quotient_of_what_is_shown() -> None:
+    """Of two sets in memory the smaller is the faster one, and visits differ."""
+    moved = [1.0] * 3 + [0.7] * 3 + [1.3] * 3
+    sizes = [("L1", 8, 200.0), ("DRAM", 1024, 24.0), ("DRAM", 2048, 20.0)]
+    rows = [product("gemv", "f32", gbps, n=n, layers=[chip.SET], level=lv, cold=[]) for lv, n, gbps in sizes]
+    rows[0]["seconds"] = [s * by for s, by in zip(rows[0]["seconds"], moved, strict=True)]
+    points = chip.entries(records.make(rows))
+    (only,) = chip.curves(points)
+    assert only.best["DRAM"] is points[-1]
+    for point in points:
+        assert point.gain.value == pytest.approx(point.weights.value / only.best["DRAM"].weights.value)
+        assert point.gain.low <= point.gain.value <= point.gain.high
+
+
 def test_whole_models() -> None:
     """In half of the time, with fewer bytes; the native one is no way of its own."""
     metrics = records.of([records.fma(), records.read(), hot("linear_a8", FOUR, 30.0)], runs=decoded())

@@ -9,6 +9,7 @@ from bench import check
 from bench.record import store
 from bench.record.metrics import Metrics
 from bench.record.placement import judged
+from bench.record.roofs import Series, over
 from bench.record.row import Row, make_row
 from bench.report.text import trust_text
 from support import records
@@ -203,6 +204,13 @@ def test_half_of_the_other_probes_count_as_well() -> None:
     slow = [make_row("probe", name, "f64", "c", "avx2", 1, dims={"n": 10**6}) | fields for name in ("copy", "add")]
     trust = records.of([records.read(), *slow]).trust
     assert trust["grade"] == "C" and trust["reasons"][0].startswith("half of the rows: the best is 25 % above")
+
+
+def test_rates_that_share_no_visit_have_a_quotient() -> None:
+    """All samples of a visit may be preempted, in one row those of the first and in another those of the last."""
+    first = records.read() | {"marks": {"preempted": [0, 1, 2, 3, 4, 5]}}
+    last = records.read(rates=[READ / 2] * 9) | {"marks": {"preempted": [3, 4, 5, 6, 7, 8]}}
+    assert over(Series.of(first), Series.of(last)).value == pytest.approx(2)
 
 
 def test_trust_by_rows() -> None:

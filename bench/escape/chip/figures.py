@@ -25,7 +25,8 @@ class Point:
     bytes     of stored weights, scales included
     weights   a second, in 1e9: what a product is worth whatever its type
     gbps      of stored weights
-    gain      over the same contestant's largest working set, round by round where they share rounds, else by visits
+    gain      weights a second over those of the same contestant's largest working set: the quotient of the two medians,
+              its interval that of their ratios by visits
     """
 
     type: str
@@ -74,6 +75,7 @@ def _weights(row: Row) -> int:
 
 def _point(row: Row, largest: Series) -> Point:
     rates = Series.of(row, _weights(row))
+    value, ratio = rates.interval.value / largest.interval.value, over(rates, largest)
     return Point(
         weights_type(row),
         activations(row["operation"]),
@@ -85,13 +87,13 @@ def _point(row: Row, largest: Series) -> Point:
         _bytes(row),
         weights=rates.interval.scaled(1e-9),
         gbps=rates.interval.scaled(_bytes(row) / _weights(row) / 1e9),
-        gain=over(rates, largest),
+        gain=Interval(value, min(value, ratio.low), max(value, ratio.high)),
     )
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A contestant's fastest working set of each level."""
+    """A contestant's fastest working set of each cache; of memory the largest, over which gains are told."""
 
     one: Point
     best: Mapping[str, Point]
@@ -108,6 +110,7 @@ def curves(points: Iterable[Point]) -> list[Curve]:
 def _best(group: Sequence[Point]) -> dict[str, Point]:
     found: dict[str, Point] = {}
     for point in group:
-        if point.level not in found or point.weights.value > found[point.level].weights.value:
+        memory, best = point.level == "DRAM", found.get(point.level)
+        if best is None or (point.bytes > best.bytes if memory else point.weights.value > best.weights.value):
             found[point.level] = point
     return found

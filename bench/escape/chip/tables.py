@@ -34,8 +34,8 @@ CURVES: Sequence[Column[Curve]] = (
     *(_level(level) for level in LEVELS[:-1]),
     _level(
         "DRAM",
-        "1e9 weights/s of the fastest working set that each level holds; in brackets, times that of the largest, which "
-        "is four last-level caches, with its 95 % interval. Every product is a call of its "
+        "1e9 weights/s of the fastest working set that each cache holds, and under DRAM of the largest, which is four "
+        "last-level caches; in brackets, times the largest, with the 95 % interval. Every product is a call of its "
         "own from Python: where it takes a microsecond, the start of the call is most of it.",
     ),
 )
