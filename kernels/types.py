@@ -102,6 +102,14 @@ DTYPES: Mapping[str, np.dtype] = {e.name: e.storage for e in TYPES.values() if e
 """The NumPy dtypes of the native floating-point types."""
 
 
+def native_isa(isa: str) -> str:
+    """The ISA that has kernels of the native types where this one is in use: the one that it extends, or itself.
+
+    How its name begins, which is known where no kernel was compiled.
+    """
+    return isa.split("_")[0]
+
+
 def accumulator(types: Types) -> str:
     """The type in which operands of these types are multiplied and summed. ValueError where they disagree."""
     names = {TYPES[name].accumulator for name in types.values()}

@@ -14,6 +14,7 @@ from bench.record.format import Pair
 from bench.record.placement import judged
 from kernels import registry
 from kernels.backends import c
+from kernels.types import native_isa
 
 ALL_PAIRS = 8  # CPUs; of more, each is paired with the first and with its neighbour only
 REPEATS = 9
@@ -36,7 +37,7 @@ def measure_pairs(cpus: Sequence[int], round_: int) -> list[Pair]:
     """
     if len(cpus) < 2:
         return []
-    isa = c.base(c.running()[-1])
+    isa = native_isa(c.running()[-1])
     elements = int(L3_SHARE * (cache_bytes(3) or 0)) // 8 // 512 * 512
     arrays = stream_arrays(1, 2 * elements, 2)[0] if elements else None
 

@@ -23,7 +23,7 @@ from bench.record.row import Level, Row, add_samples, counted, multiplied, per_s
 from bench.record.trust import AGREE
 from kernels.backends import c
 from kernels.cpus import unset
-from kernels.types import TYPES
+from kernels.types import TYPES, native_isa
 
 Say = Callable[..., None]
 FEW = 3  # of the read patterns, where there are many sizes
@@ -50,7 +50,7 @@ class Ceilings:
         self.threads, self.dtypes = sorted(set(threads)), list(dtypes)
         self.progress, self.quick = progress, quick
         self.began = time.perf_counter()
-        self.isa = c.base(isa_in_use())  # of the native types
+        self.isa = native_isa(isa_in_use())  # of the native types
         pages_in_use()  # refused before anything is measured
         self.rounds = 0
         self.visit = 0

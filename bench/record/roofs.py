@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
-from bench.record.row import OURS, Row, arithmetic, counted, good, multiplied, native_isa, per_second
-from kernels.types import TYPES
+from bench.record.row import OURS, Row, arithmetic, counted, good, multiplied, per_second
+from kernels.types import TYPES, native_isa
 
 NEIGHBOURS = 6  # rounds, of some 10 ms
 Peak = tuple[str, str]

@@ -156,11 +156,6 @@ def multiplied(row: Row) -> str:
     return row["types"][loop.operand or ""] if loop else OPERATIONS[row["operation"]].multiplied(row["types"])
 
 
-def native_isa(isa: str) -> str:
-    """The ISA of the native types' kernels where this one, which may extend it, is in use: how its name begins."""
-    return isa.split("_")[0]
-
-
 def types_label(row: Row) -> str:
     """The row's types in a word, as in a kernel's name: "f32", "w.bf16-f32"."""
     return label(row["types"])

@@ -18,7 +18,7 @@ from kernels import sparse
 from kernels.arrays import Arena, Scratch, leading_dimension
 from kernels.operations import OPERATIONS as MEANINGS
 from kernels.packing import Packed
-from kernels.types import TYPES
+from kernels.types import TYPES, native_isa
 
 try:
     from kernels._native import ffi as ffi
@@ -89,11 +89,6 @@ def running() -> list[str]:
     return [isa for isa in BUILT if runs(isa)]
 
 
-def base(isa: str) -> str:
-    """The ISA that this one extends in the end, whose kernels have all types; itself where it extends none."""
-    return base(EXTENSIONS[isa]) if isa in EXTENSIONS else isa
-
-
 def owner(operation: str, element: str, isa: str) -> str:
     """The ISA whose kernel it is that runs where `isa` is in use: itself, or the nearest that it extends."""
     if isa not in EXTENSIONS or (operation, element, isa) in _KERNELS:
@@ -114,7 +109,7 @@ def target(isa: str, element: str) -> Any:
 
 
 def vector_bytes(isa: str) -> int:
-    return int(target(base(isa), "f32").vector_bytes)
+    return int(target(native_isa(isa), "f32").vector_bytes)
 
 
 def tile(isa: str, element: str) -> tuple[int, int]:

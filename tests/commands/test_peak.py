@@ -14,8 +14,9 @@ from bench.measure.timing import interleave
 from bench.options import STORED
 from bench.peak import flop_per_cycle
 from bench.record.demands.session import PIPES
-from bench.record.row import multiplied, native_isa
+from bench.record.row import multiplied
 from kernels.backends import c as native
+from kernels.types import native_isa
 
 RUNNING = [isa for isa in native.ISAS if native.runs(isa)]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import kernels
-from bench.record.row import native_isa
 from kernels import DTYPES, KERNELS, OPERATIONS, TYPES, Kernel, UnavailableISA
 from kernels.arrays import aligned_empty
 from kernels.backends import c as native
+from kernels.types import native_isa
 from support.cases import arguments, make_inputs, output_for, size_of, whole
 from support.process import ROOT, TESTS, Run
 
@@ -184,7 +184,7 @@ except kernels.UnavailableISA as error:
 def test_widest_isa_is_chosen(python: Run) -> None:
     ran = python("-c", "import kernels; print(kernels.chosen_isa(), kernels.find('gemm', 'f32', 'c').isa)")
     widest = [isa for isa in native.BUILT if native.runs(isa)][-1]
-    assert ran.stdout.split() == [widest, native.base(widest)]
+    assert ran.stdout.split() == [widest, native_isa(widest)]
 
 
 @pytest.mark.parametrize(("isa", "extends"), native.EXTENSIONS.items())
@@ -193,13 +193,14 @@ def test_an_extension_has_the_other_kernels_of_what_it_extends(isa: str, extends
     own = ("linear_a16", "bf16") if isa.endswith("bf16") else ("linear_a8", "i4g32")
     assert native.owner(*own, isa) == KERNELS[own[0], f"w.{own[1]}-f32", "c", isa].isa == isa
     assert ("gemm", "f32", "c", isa) not in KERNELS
-    assert native.owner("gemm", "f32", isa) == native.base(extends) == native_isa(isa)
+    assert native_isa(isa) == native_isa(extends)
+    assert native.owner("gemm", "f32", isa) == native_isa(isa) in native.ISAS
     for operation, element in (("gemm", "f32"), ("linear", "f16"), own):
         try:
             found = kernels.find(operation, OPERATIONS[operation].types_for(element), "c", isa).isa
         except UnavailableISA as error:
             found = str(error)
-        assert (isa if operation == own[0] else native.base(isa)) in found
+        assert (isa if operation == own[0] else native_isa(isa)) in found
         assert native.runs(isa) or operation != own[0] or f"this CPU has no {isa}" in found
 
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from bench.record.format import Record
 from bench.record.probes import LOOPS, PROBES
-from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, multiplied, native_isa, types_label
+from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, multiplied, types_label
 from kernels.operations import OPERATIONS
-from kernels.types import TYPES
+from kernels.types import TYPES, native_isa
 
 TICKS = 20  # of the clock, that a region lasts at least
 SHORTEST, USUAL = 1e-5, 2e-4  # seconds: of a row's regions the median, and that of half of the rows

@@ -11,13 +11,14 @@ from typing import Any
 
 from kernels.backends import c
 from kernels.backends.c import ffi, lib
+from kernels.types import native_isa
 
 
 def _isa() -> str:
     """The widest ISA that runs here, or the one that RIDGELINE_ISA names, if it runs; what an extension extends."""
     running = c.running()
     forced = os.environ.get("RIDGELINE_ISA")
-    return c.base(forced if forced in running else running[-1])
+    return native_isa(forced if forced in running else running[-1])
 
 
 def _coefficients(function: Any) -> dict[int, list[float]]:
