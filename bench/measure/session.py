@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import kernels
 from bench.host.facts import describe, sources_sha256
@@ -16,11 +16,11 @@ from bench.measure.arrays import touch
 from bench.measure.groups import VISITS, Group, permuted
 from bench.measure.last_level import last_level
 from bench.measure.problem import Problem
-from bench.measure.process import Process, Worker
+from bench.measure.process import Worker
 from bench.measure.roofs import Ceilings, Say
 from bench.measure.timing import OPENMP, Elsewhere, Samples, Variant, interleave, timed, timer_resolution
 from bench.record import store
-from bench.record.format import Circumstances, Machine, Record
+from bench.record.format import Circumstances, Interconnect, Machine, Record
 from bench.record.metrics import Metrics
 from bench.record.row import PREEMPTED, Level, Row, make_row
 from bench.record.runs.run import Run
@@ -30,7 +30,16 @@ from kernels.backends import c, libraries, numba
 from kernels.operations import OPERATIONS
 from kernels.verify import WrongResult
 
-Hired = TypeVar("Hired", bound=Process)
+
+class Hand(Protocol):
+    """Somebody who works for a session beside its own process. cpu_seconds: what they have used so far."""
+
+    cpu_seconds: float
+
+    def close(self) -> None: ...
+
+
+Hired = TypeVar("Hired", bound=Hand)
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST_ROUNDS, MOST_ROUNDS = 3, 8  # of a group in one visit
@@ -83,7 +92,7 @@ class Session(Ceilings):
         options: Mapping[str, Any] | None = None,
         stored: int = 0,
     ) -> None:
-        self._workers: dict[tuple[str, int], Process] = {}
+        self._workers: dict[tuple[str, int], Hand] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
         self._rows: dict[tuple[Group, Case, tuple[Kernel, bool]], Row] = {}  # True: with hot weights
         super().__init__(threads, dtypes, progress, quick)
@@ -91,6 +100,7 @@ class Session(Ceilings):
         self.started = datetime.now(UTC)
         self.complete = False
         self.runs: list[Run] = []  # of whole models
+        self.interconnect: Interconnect | None = None  # between ranks
         self.problem = Problem(arrays=4 + 3 * len(list(others)) + stored)
         self.machine = machine_facts()
 
@@ -234,7 +244,9 @@ class Session(Ceilings):
         return self.hire(kernel.backend, threads, lambda cpus: Worker(kernel.backend, cpus, arrays))
 
     def hire(self, backend: str, threads: int, make: Callable[[list[int]], Hired]) -> Hired:
-        """A library's process, made when it is first asked for, with the CPUs for its threads; dismiss() ends it."""
+        """A library's process or the like, made when it is first asked for, with the CPUs for its threads; dismiss()
+        closes it.
+        """
         key = (backend, threads)
         if key not in self._workers:
             self._workers[key] = make(self.cpus[threads])
@@ -295,6 +307,7 @@ class Session(Ceilings):
             arguments=self.arguments,
             options=self.options,
             runs=[run for run in self.runs if run["seconds"]],
+            interconnect=self.interconnect,
         )
 
 

@@ -87,6 +87,40 @@ class Condition(TypedDict):
     involuntary_switches: int
 
 
+LinkKind = Literal["shared memory", "loopback", "virtual network", "network", "unknown"]
+
+
+class Rank(TypedDict):
+    """An MPI process. node: the host that it is on, by number: ranks with the same one share a kernel."""
+
+    node: int
+    machine: str
+    cpus: list[int]
+
+
+class Link(TypedDict):
+    """What a message between the pair goes through, by the kernel's own counters.
+
+    interface  that counted it, and the share of the bytes that it did; None: none counted most of them
+    speed      bits/s that the interface claims; None: it claims nothing
+    """
+
+    kind: LinkKind
+    interface: str | None
+    share: float | None
+    speed: float | None
+
+
+class Interconnect(TypedDict):
+    """Between whom messages went. bytes_checked: received, or summed, and compared; one wrong ends the session."""
+
+    library: str
+    ranks: list[Rank]
+    pair: list[int]
+    link: Link
+    bytes_checked: int
+
+
 class Circumstances(TypedDict):
     """Of the session."""
 
@@ -174,6 +208,7 @@ class Record(TypedDict):
     session: Circumstances
     rows: list[Row]
     runs: NotRequired[list[Run]]
+    interconnect: NotRequired[Interconnect]
     figures: Figures | None
     digest: str
 

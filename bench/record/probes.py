@@ -49,10 +49,19 @@ PROBES: Mapping[str, ProbeKind] = {
     "read_2": ProbeKind("byte", "bandwidth"),
     "read_4": ProbeKind("byte", "bandwidth"),
     "read_8": ProbeKind("byte", "bandwidth"),
+    "ping_pong": ProbeKind("byte", None, "x", lambda dims, threads: dims["bytes"], ("bytes",)),  # one way
+    "window": ProbeKind(
+        "byte", None, "x", lambda dims, threads: dims["bytes"] * dims["messages"], ("bytes", "messages")
+    ),
+    "allreduce": ProbeKind("byte", None, "x", lambda dims, threads: dims["bytes"], ("bytes", "ranks")),
+    "allreduce_in_place": ProbeKind("byte", None, "x", lambda dims, threads: dims["bytes"], ("bytes", "ranks")),
 }
 """By operation, in the order of a report. read_N: N streams at once."""
 
 LOOPS = {name: kind for name, kind in PROBES.items() if kind.operand}
 """Those that are no operation of kernels.operations."""
+
+LINK = ("ping_pong", "window", "allreduce", "allreduce_in_place")
+"""Those of the interconnect between ranks, on level "link"."""
 
 READS = tuple(name for name, kind in PROBES.items() if kind.roof == "bandwidth")

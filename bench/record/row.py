@@ -8,7 +8,7 @@ from kernels.operations import OPERATIONS
 from kernels.types import TYPES, Types, accumulator, expand, label
 
 Kind = Literal["probe", "kernel"]
-Level = Literal["L1", "L2", "L3", "DRAM", "core"]
+Level = Literal["L1", "L2", "L3", "DRAM", "core", "link"]
 
 
 class Row(TypedDict):

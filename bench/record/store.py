@@ -12,7 +12,7 @@ from bench.errors import BadInput, plain
 from bench.files import parse_json, read_text, replacing
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
-from bench.record.format import FORMAT, VERSION, Circumstances, Machine, Record, digest, earlier_digest
+from bench.record.format import FORMAT, VERSION, Circumstances, Interconnect, Machine, Record, digest, earlier_digest
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.record.runs.faults import all_faults
@@ -37,6 +37,7 @@ def make(
     arguments: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     runs: Sequence[Run] = (),
+    interconnect: Interconnect | None = None,
 ) -> Metrics:
     """A finished record and what follows from it: checked against the schema, figures derived, digest set.
 
@@ -60,6 +61,7 @@ def make(
             "session": _plainly(session),
             "rows": rows,
             **({"runs": list(runs)} if runs else {}),
+            **({"interconnect": _plainly(interconnect)} if interconnect else {}),
         },
     )
     if fault := invalid(record, derived=False):

@@ -19,6 +19,7 @@ from bench import check, roofline
 from bench.calibrate import __main__ as calibrate
 from bench.compare import __main__ as compare
 from bench.errors import BadInput
+from bench.interconnect import __main__ as interconnect
 from bench.ladder import __main__ as ladder
 from bench.memory import __main__ as memory
 from bench.peers import __main__ as peers
@@ -105,6 +106,7 @@ def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.Cap
         calibrate.main,
         roofline.main,
         wall.main,
+        interconnect.main,
         ladder.main,
         peers.main,
         memory.main,
@@ -145,7 +147,18 @@ def test_every_command_that_reads_records_has_the_guard() -> None:
 @pytest.mark.parametrize(
     ("main", "every"),
     [
-        *((main, 1) for main in (check.main, compare.main, ladder.main, peers.main, memory.main, transformer.main)),
+        *(
+            (main, 1)
+            for main in (
+                check.main,
+                compare.main,
+                interconnect.main,
+                ladder.main,
+                peers.main,
+                memory.main,
+                transformer.main,
+            )
+        ),
         (roofline.main, 14),
         (wall.main, 14),
         (report.main, 3),

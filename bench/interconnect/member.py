@@ -1,0 +1,213 @@
+"""One rank: its buffers, its side of every measurement, what it knows of its host. Rank 0 asks, all do the same."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+
+from bench.cli import ENDINGS
+from bench.errors import BadInput
+from bench.host.facts import machine_id
+from bench.host.sysfs import one_cpu_per_core
+from bench.interconnect.loops import Loops, Place, compiled
+from bench.interconnect.plan import LARGEST, WINDOW, Step
+from bench.measure.arrays import touch
+from kernels.arrays import aligned_empty
+
+PERIOD = 97  # floats, after which the values of a buffer come again: prime, so no message begins as the one before
+ASLEEP = 1e-3  # seconds between two looks of a rank that waits
+
+
+class Facts(NamedTuple):
+    """Of a rank's host. boot: the same for all that share a kernel; cores: one CPU of each, that the rank may use."""
+
+    boot: str
+    machine: str
+    cpus: list[int]
+    cores: int
+
+
+class Timed(NamedTuple):
+    """When each block of calls ended and how long its calls took, in ns; the CPU seconds the rank has used."""
+
+    ended: list[int]
+    spent: list[int]
+    cpu_seconds: float
+
+
+class Member:
+    """What rank 0 can ask of a rank. pair: the first and the last one, which single messages go between."""
+
+    def __init__(self, mpi: Any, world: Any) -> None:
+        self.rank, self.pair = world.rank, (0, world.size - 1)
+        self._ranks = world.size
+        self._mpi, self._world = mpi, world
+        self._loops: Loops
+        self._same: tuple[np.ndarray, np.ndarray]
+        self._pools: tuple[np.ndarray, np.ndarray]
+        self._offset = 0
+
+    def facts(self) -> Facts:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return Facts(boot, machine_id(), sorted(os.sched_getaffinity(0)), len(one_cpu_per_core()))
+
+    def prepare(self, pool: int) -> None:
+        """Compiles the loops, and touches the buffers: one pair of LARGEST bytes, one of `pool`."""
+        self._loops = compiled(self._mpi, self._world)
+        self._same, self._pools = (tuple(map(_buffer, (size, size))) for size in (LARGEST, pool))  # type: ignore[assignment]
+        for send, receive in (self._same, self._pools):
+            send[:], receive[:] = _values(0, send.size, self.rank + 1), _values(0, send.size, 1)
+
+    def touch(self) -> None:
+        """Before a visit, for the reason that bench.measure.arrays.touch() has."""
+        touch([*self._same, *self._pools])
+
+    def counters(self) -> dict[str, int]:
+        """Bytes that each network interface has sent, by Linux's count."""
+        return {name: one.bytes_sent for name, one in psutil.net_io_counters(pernic=True).items()}
+
+    def interface(self, name: str) -> tuple[bool, float | None]:
+        """Whether there is a device behind an interface, and the bit/s that it claims."""
+        known = psutil.net_if_stats().get(name)
+        return Path(f"/sys/class/net/{name}/device").exists(), known.speed * 1e6 if known and known.speed else None
+
+    def time(self, step: Step, skip: int, blocks: int, each: int) -> Timed:
+        """Runs a step: `skip` calls, then `blocks` samples of `each`. Ranks that have no part in it return no times."""
+        ended, spent = np.zeros(blocks, np.int64), np.zeros(blocks, np.int64)
+        taking_part = self.rank in self.pair or step.operation.startswith("allreduce")
+        if taking_part:
+            self._run(step, skip, blocks, each, ended, spent)
+        self._move(step, skip + blocks * each)
+        return Timed(ended.tolist() if taking_part else [], spent.tolist(), time.process_time())
+
+    def check(self, step: Step) -> tuple[int, int]:
+        """Once more on fresh values: bytes that were compared on this rank, and how many elements are wrong."""
+        place, (send, receive) = self._place(step), self._buffers(step)
+        operation, size, _ = step
+        reduced = operation.startswith("allreduce")
+        messages = min(WINDOW, place.slots) if operation == "window" else 1
+        for slot in range(messages):
+            at = (place.position + slot) % place.slots * place.stride
+            send[at : at + size] = _values(at, size, self.rank + 1)
+            receive[at : at + size] = send[at : at + size] if reduced else 0
+        if not reduced and self.rank not in self.pair:
+            return 0, 0
+        self._run(step, 0, 1, 1, np.zeros(1, np.int64), np.zeros(1, np.int64))
+        if operation == "window" and self.rank == self.pair[0]:
+            return 0, 0  # it sent
+        whose = self._ranks * (self._ranks + 1) // 2 if reduced else sum(self.pair) - self.rank + 1
+        wrong = 0
+        for slot in range(messages):
+            at = (place.position + slot) % place.slots * place.stride
+            got, wanted = receive[at : at + size], _values(at, size, whose)
+            if reduced:
+                got, wanted = got.view(np.float32), wanted.view(np.float32)
+            wrong += int(np.count_nonzero(got != wanted))
+        return messages * size, wrong
+
+    def _run(self, step: Step, skip: int, blocks: int, each: int, ended: np.ndarray, spent: np.ndarray) -> None:
+        place, size = self._place(step), step.size
+        if step.operation.startswith("allreduce"):
+            inside = step.operation == "allreduce_in_place"
+            self._loops.allreduce(*place, size // 4, inside, skip, blocks, each, ended, spent)
+            return
+        peer = sum(self.pair) - self.rank
+        loop = self._loops.window if step.operation == "window" else self._loops.ping_pong
+        loop(*place, self.rank == self.pair[0], peer, size, skip, blocks, each, ended, spent)
+
+    def _buffers(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
+        return self._pools if step.rotating else self._same
+
+    def _place(self, step: Step) -> Place:
+        send, receive = self._buffers(step)
+        stride = -(-step.size // 64) * 64
+        slots = send.size // stride if step.rotating else 1
+        return Place(send.ctypes.data, receive.ctypes.data, stride, slots, self._offset // stride % slots)
+
+    def _move(self, step: Step, calls: int) -> None:
+        """Of buffers that rotate the next ones come next, also where the next message has another size."""
+        place = self._place(step)
+        if step.rotating:
+            messages = calls * (WINDOW if step.operation == "window" else 1)
+            self._offset = (place.position + messages) % place.slots * place.stride
+
+
+def _buffer(size: int) -> np.ndarray:
+    return aligned_empty((size,), np.dtype(np.uint8))
+
+
+def _values(at: int, size: int, times: int) -> np.ndarray:
+    """Bytes from `at` on of a buffer of floats: `times` 1 to PERIOD, again and again. Sums over ranks are exact."""
+    first, last = at // 4, -(-(at + size) // 4)
+    floats = ((np.arange(first, last, dtype=np.int64) % PERIOD + 1) * times).astype(np.float32)
+    return floats.view(np.uint8)[at - 4 * first :][:size]
+
+
+class Team:
+    """All ranks, as rank 0 sees them: it asks them, and itself.
+
+    neighbours   the other ranks of its host
+    cpu_seconds  that these have used so far
+    """
+
+    def __init__(self, communicator: Any, member: Member) -> None:
+        self._communicator, self._member, self._there = communicator, member, True
+        self.cpu_seconds, self.neighbours = 0.0, set[int]()
+        self._spent: dict[int, float] = {}
+
+    def ask(self, task: str, *arguments: Any) -> list[Any]:
+        """What each rank's Member answers, by rank. Signals wait until all have: ranks stay in step.
+
+        Raises BadInput where one can't do it.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+        try:
+            self._communicator.Ibarrier().Wait()
+            self._communicator.bcast((task, arguments))
+            found: list[Any] = self._communicator.gather(_done(self._member, task, arguments))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for rank, answer in enumerate(found):
+            if isinstance(answer, Exception):
+                raise BadInput(f"rank {rank}: {type(answer).__name__}: {answer}") from answer
+            if isinstance(answer, Timed) and rank in self.neighbours:
+                self._spent[rank] = answer.cpu_seconds
+        self.cpu_seconds = sum(self._spent.values())
+        return found
+
+    def close(self) -> None:
+        """Lets the others go."""
+        if self._there:
+            self._there = False
+            self._communicator.Ibarrier().Wait()
+            self._communicator.bcast(None)
+
+
+def follow(communicator: Any, member: Member) -> None:
+    """A rank other than 0: does what it is asked until there is nothing more. Signals are rank 0's affair.
+
+    It sleeps while it waits, so that rank 0 can measure its roofs on a host that is at rest.
+    """
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        waiting = communicator.Ibarrier()
+        while not waiting.Test():
+            time.sleep(ASLEEP)
+        asked = communicator.bcast(None)
+        if asked is None:
+            return
+        communicator.gather(_done(member, *asked))
+
+
+def _done(member: Member, task: str, arguments: Sequence[Any]) -> Any:
+    """What the member answers; its exception, where it can't."""
+    try:
+        return getattr(member, task)(*arguments)
+    except (BadInput, MemoryError, OSError) as error:
+        return error

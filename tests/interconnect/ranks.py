@@ -1,0 +1,72 @@
+"""What test_ranks.py runs on two MPI ranks: rank 0 prints as JSON what all of them answered."""
+
+import json
+import sys
+from typing import Any
+
+from bench.errors import BadInput
+from bench.interconnect import library, member
+from bench.interconnect.plan import KINDS, LARGEST, Step
+
+POOL = 2 * LARGEST
+
+
+class Faulty(member.Member):
+    """With what goes wrong on request."""
+
+    forged = False
+
+    def forge(self) -> None:
+        """From now on rank 1 sends one wrong value."""
+        self.forged = self.rank == 1
+
+    def _run(self, step: Step, *arguments: Any) -> None:
+        if self.forged:
+            send, receive = self._buffers(step)
+            inside = step.operation == "allreduce_in_place"
+            (receive if inside else send)[self._place(step).position * self._place(step).stride + 2] ^= 0x40
+        super()._run(step, *arguments)
+
+    def fail(self) -> None:
+        if self.rank == 1:
+            raise MemoryError("no room")
+
+
+def main() -> None:
+    try:
+        mpi = library.load()
+    except BadInput as error:
+        sys.exit(str(error))
+    communicator = library.ranks_in_use(mpi)
+    mine = Faulty(mpi, mpi.COMM_WORLD)
+    if communicator.rank:
+        member.follow(communicator, mine)
+        return
+    team = member.Team(communicator, mine)
+    team.ask("prepare", POOL)
+    found: dict[str, Any] = {"steps": [], "pool": POOL}
+    for size in (4, 65536):
+        for operation in KINDS:
+            for rotating in (False, True):
+                step = Step(operation, size, rotating)
+                timed = team.ask("time", step, 1, 3, 2)
+                found["steps"].append(
+                    {"size": size, "timed": [one._asdict() for one in timed], "checked": team.ask("check", step)}
+                )
+    place = mine._place(Step("ping_pong", 65536, True))
+    found |= {"slots": place.slots, "offset": mine._offset}
+    team.ask("forge")
+    found["forged"] = [
+        {"checked": team.ask("check", Step(name, 4096, False))}
+        for name in ("ping_pong", "allreduce", "allreduce_in_place")
+    ]
+    try:
+        team.ask("fail")
+    except BadInput as error:
+        found["failed"] = str(error)
+    team.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
