@@ -1,12 +1,14 @@
-"""What test_ranks.py runs on two MPI ranks: rank 0 prints as JSON what all of them answered."""
+"""What the tests run on two MPI ranks: rank 0 prints as JSON what all of them answered; "link": of one link alone."""
 
 import json
 import sys
+from statistics import median
 from typing import Any
 
 from bench.errors import BadInput
 from bench.interconnect import library, member
-from bench.interconnect.plan import KINDS, LARGEST, Step
+from bench.interconnect.links import link
+from bench.interconnect.plan import KINDS, LARGEST, WINDOW, Step
 
 POOL = 2 * LARGEST
 
@@ -32,6 +34,15 @@ class Faulty(member.Member):
             raise MemoryError("no room")
 
 
+def _link(team: member.Team) -> dict[str, Any]:
+    """Bytes/s of windows, seconds of half a round trip of a byte, and what the link is."""
+    window, single = Step("window", 1 << 19, False), Step("ping_pong", 1, False)
+    times = {step: team.ask("time", step, 1, blocks, 1)[0].spent for step, blocks in ((window, 3), (single, 30))}
+    of = link(team, team.ask("facts"), Step("ping_pong", 1 << 19, False), 4)
+    rate = 1e9 * WINDOW * window.size / median(times[window])
+    return {"rate": rate, "latency": median(times[single]) / 2e9, "link": of}
+
+
 def main() -> None:
     try:
         mpi = library.load()
@@ -44,6 +55,10 @@ def main() -> None:
         return
     team = member.Team(communicator, mine)
     team.ask("prepare", POOL)
+    if sys.argv[1:] == ["link"]:
+        print(json.dumps(_link(team)))
+        team.close()
+        return
     found: dict[str, Any] = {"steps": [], "pool": POOL}
     for size in (4, 65536):
         for operation in KINDS:
