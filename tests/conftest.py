@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Groups of --dist loadgroup are also what would import, or measure, the same again in each process.
     """
     for item in items:
-        if "-numba-" in item.name:
+        if "numba" in item.name:
             item.add_marker(pytest.mark.xdist_group("numba"))
 
 
