@@ -6,13 +6,11 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.escape.contestants import asked
-from bench.escape.decode.measuring import Stage, stage, task
+from bench.escape.decode.measuring import stage, task
 from bench.escape.layers.measuring import cases
 from bench.escape.names import ACTIVATIONS
-from bench.measure.groups import VISITS, Group
 from bench.measure.probes import peak_types
 from bench.measure.run import Kept, kept, left_out, measuring, say_left_out
-from bench.measure.session import Session
 from bench.record.metrics import Metrics
 from bench.record.runs.faults import mark
 
@@ -39,10 +37,12 @@ def measured(options: Any) -> Kept:
         parts = [import_module(f"bench.escape.{name}.measuring") for name in options.sections if name != MODELS]
         groups = [group for part in parts for group in part.groups(session, options, backends)]
         session.start()
-        stages = [(_likely_seconds(session, groups, options.seconds), lambda: session.run(groups, options.seconds))]
-        if MODELS in options.sections:
-            stages += [stage(session, options, count, names, known) for count, names in backends.items()]
-        _in_turn(session, stages)
+        session.plan(groups, options.seconds)
+        models = backends.items() if MODELS in options.sections else ()
+        stages = [stage(session, options, count, names, known) for count, names in models]
+        session.run(groups, options.seconds)
+        for run in stages:
+            run()
         session.finish()
     mark(session.runs)
     return kept(session, options, "-escape", lambda metrics: shows(metrics, options.sections))
@@ -51,22 +51,3 @@ def measured(options: Any) -> Kept:
 def shows(metrics: Metrics, sections: Sequence[str]) -> bool:
     """Whether there is a figure in one of the sections."""
     return any(import_module(f"bench.escape.{name}.figures").entries(metrics) for name in sections)
-
-
-def _likely_seconds(session: Session, groups: Sequence[Group], seconds: float) -> float:
-    return VISITS * sum(group.likely_seconds(seconds / VISITS, session.roofs()) for group in groups)
-
-
-def _in_turn(session: Session, stages: Sequence[Stage]) -> None:
-    """Each stage's progress is a part of the whole, as large as the seconds that it is likely to take."""
-    say, done, total = session.progress, 0.0, sum(seconds for seconds, _ in stages)
-    for seconds, run in stages:
-        begin, part = done / total, seconds / total
-
-        def within(text: str, share: float | None = None, begin: float = begin, part: float = part) -> None:
-            say(text, None if share is None else begin + part * min(share, 1.0))
-
-        session.progress = within
-        run()
-        done += seconds
-    session.progress = say

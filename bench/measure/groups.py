@@ -5,10 +5,12 @@ then meets all of them, and shows as a difference between visits.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bench.measure.stored import ENCODED, plain
+from bench.measure.timing import OPENMP
 from bench.record.roofs import Roofs
 from bench.workloads.shapes import Case
 from kernels import Kernel
@@ -18,6 +20,7 @@ Member = TypeVar("Member")
 
 VISITS = 3
 OVERHEAD_SECONDS = 0.05  # of a group in one visit: inputs, binding, warming up
+PREPARING = {"native": 5e-9, "stored": 1e-7, "sparse": 5e-7}  # seconds per weight: making, encoding, checking
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,14 @@ class Group:
         case = self.cases[0]
         return self.threads, self.dtype, *((case.n, case.k) if case.weight else (case.operation, case.n))
 
-    def likely_seconds(self, seconds: float, roofs: Mapping[int, Roofs]) -> float:
-        """About how long one visit takes, `seconds` being asked for per kernel and the roofs known."""
+    @property
+    def kind(self) -> str:
+        """Groups whose kernels' weights are prepared in ways that take about as long."""
+        stored = [OPERATIONS[kernel.operation] for case, kernel in self.members if not plain(case, kernel)]
+        return "sparse" if any(op.stored for op in stored) else "stored" if stored else "native"
+
+    def likely_seconds(self, seconds: float, roofs: Mapping[int, Roofs], first: bool = True) -> float:
+        """About how long one visit takes, `seconds` being asked for per kernel and the roofs known; first: of all."""
         known, total = roofs.get(self.threads), OVERHEAD_SECONDS
         for case, _ in self.members:
             once = 0.0
@@ -62,6 +71,7 @@ class Group:
             if peaks:
                 once = case.flops / max(peaks)
             total += max(seconds, 3 * once)
+            total += PREPARING[self.kind] * min(case.n * case.k, ENCODED) / (1 if first else 2)
         return total
 
 
@@ -76,3 +86,17 @@ def permuted(members: Sequence[Member], visit: int, weights: Callable[[Member], 
     for block in shuffled:
         order.shuffle(block)
     return [member for block in shuffled for member in block]
+
+
+def likely_parts(
+    groups: Iterable[Group], seconds: float, visits: int, roofs: Mapping[int, Roofs]
+) -> Iterator[tuple[tuple[Group, int], str, bool, float]]:
+    """What Forecast.plan() takes, for each group and visit; seconds: per kernel and visit."""
+    for group in groups:
+        for i in range(visits):
+            yield (group, i), group.kind, not i, group.likely_seconds(seconds, roofs, not i)
+
+
+def pool_of(kernel: Kernel) -> str:
+    """The thread pool that a kernel runs on; C's and Numba's is the same OpenMP team."""
+    return OPENMP if kernel.backend in ("c", "numba") else kernel.backend

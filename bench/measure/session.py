@@ -13,12 +13,13 @@ import kernels
 from bench.host.facts import describe, sources_sha256
 from bench.host.placement import pinned
 from bench.measure.arrays import touch
-from bench.measure.groups import VISITS, Group, permuted
+from bench.measure.groups import VISITS, Group, likely_parts, permuted, pool_of
 from bench.measure.last_level import last_level
 from bench.measure.problem import Problem
 from bench.measure.process import Worker
 from bench.measure.roofs import Ceilings, Say
 from bench.measure.timing import OPENMP, Elsewhere, Samples, Variant, interleave, timed, timer_resolution
+from bench.progress import Forecast
 from bench.record import store
 from bench.record.format import Circumstances, Interconnect, Machine, Record
 from bench.record.metrics import Metrics
@@ -96,6 +97,7 @@ class Session(Ceilings):
         self._spent = 0.0  # CPU seconds of workers that are gone
         self._rows: dict[tuple[Group, Case, tuple[Kernel, bool]], Row] = {}  # True: with hot weights
         super().__init__(threads, dtypes, progress, quick)
+        self.forecast = Forecast(AGAIN)
         self.command, self.arguments, self.options = command, list(arguments), dict(options or {})
         self.started = datetime.now(UTC)
         self.complete = False
@@ -124,30 +126,37 @@ class Session(Ceilings):
         """
         each = seconds / visits
         began, left = time.perf_counter(), list(groups)
-        costs = {group: group.likely_seconds(each, self.roofs()) for group in groups}
-        todo, done = visits * sum(costs.values()), 0.0
+        self.plan(groups, seconds, visits)
 
-        def visit(group: Group, expected: float) -> None:
-            self.progress(group.label, done / expected)
+        def visit(group: Group, made: int) -> None:
+            self.progress(group.label, self.forecast.share())
+            start = time.perf_counter()
             try:
                 self.measure(group, each)
             except WrongResult as error:
                 if wrong is None:
                     raise
                 left.remove(group)
+                self.forecast.drop((group, i) for i in range(visits))
                 wrong(group, error)
+            self.forecast.done((group, made), time.perf_counter() - start)
 
-        for _ in self.visits(visits):
+        for made in range(visits):
+            next(self.visits(1))
             self.probe_round()
             for group in permuted(left, self.visit, lambda group: group.matrix):
-                visit(group, todo)
-                done += costs[group]
+                visit(group, made)
         next(self.visits(1))
         until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
         for group in self._disturbed(left):
             if time.perf_counter() > until:
                 break
-            visit(group, todo)
+            visit(group, visits)
+
+    def plan(self, groups: Iterable[Group], seconds: float, visits: int = VISITS) -> None:
+        """For the progress: what run() is going to do, among other things."""
+        for part in likely_parts(groups, seconds / visits, visits, self.roofs()):
+            self.forecast.plan(*part)
 
     def _disturbed(self, groups: Iterable[Group]) -> list[Group]:
         """Groups with rows whose visits differ, that lie above their roof or lost most samples; the worst first."""
@@ -176,7 +185,7 @@ class Session(Ceilings):
             beside = self.references(threads, dict.fromkeys(multiply), levels)
             problems = {id(e.place): e.place for e in entries if isinstance(e.place, Problem)}
             touch([*(x for p in beside for x in p.memory), *(x for p in problems.values() for x in p.cold())])
-            pools = [OPENMP] * len(beside) + [_pool(entry.kernel) for entry in entries]
+            pools = [OPENMP] * len(beside) + [pool_of(entry.kernel) for entry in entries]
             elsewhere = any(isinstance(entry.variant, Elsewhere) for entry in entries)
             samples = interleave(
                 [*(p.variant for p in beside), *(entry.variant for entry in entries)],
@@ -309,8 +318,3 @@ class Session(Ceilings):
             runs=[run for run in self.runs if run["seconds"]],
             interconnect=self.interconnect,
         )
-
-
-def _pool(kernel: Kernel) -> str:
-    """The thread pool that a kernel runs on; C's and Numba's is the same OpenMP team."""
-    return OPENMP if kernel.backend in ("c", "numba") else kernel.backend

@@ -72,6 +72,7 @@ def measure_stored(session: Session, options: Any, wrong: Wrong) -> None:
     """Adds the rows of every case with weights of each type, one type after the other."""
     isa, backends = isa_in_use(), left_out(("c", "numba"), session.threads)
     session.start()
+    by_type = []
     for element in options.types:
         groups = []
         for threads in session.threads:
@@ -79,6 +80,9 @@ def measure_stored(session: Session, options: Any, wrong: Wrong) -> None:
                 others = libraries.rows_of(stored=True)
                 chosen = stored_kernels(case, [element], isa, others, backends[threads])
                 groups.append(Group.of(case, "f32", threads, chosen))
+        session.plan(groups, options.seconds, STORED_VISITS)
+        by_type.append(groups)
+    for groups in by_type:
         session.run(groups, options.seconds, STORED_VISITS, wrong)
     session.finish()
 

@@ -63,6 +63,8 @@ class NothingButWrong:
 
     def finish(self) -> None: ...
 
+    def plan(self, groups: Any, seconds: float, visits: int) -> None: ...
+
     def run(self, groups: Any, seconds: float, visits: int, wrong: Any) -> None:
         kernel = groups[0].members[0][1]
         wrong(groups[0], WrongResult(f"{kernel.name}: 1 of 768 elements are wrong"))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.escape.contestants import Known
-from bench.measure.groups import VISITS
 from bench.measure.models.latency import Latency
 from bench.measure.models.tasks import Task
 from bench.measure.session import Session
@@ -12,8 +11,6 @@ from bench.models.schemes import HALVES, Scheme
 from bench.models.text import random_text
 from bench.workloads.model import find
 
-Stage = tuple[float, Callable[[], None]]
-"""About how many seconds something takes, and what does it."""
 JUDGED = 64
 """Random tokens at which logits are compared."""
 
@@ -34,13 +31,14 @@ def task(options: Any, names: Sequence[str], known: Known) -> Task:
     return Task(model, "decode", options.length, tuple(names), stored=tuple(chosen))
 
 
-def stage(session: Session, options: Any, threads: int, names: Sequence[str], known: Known) -> Stage:
-    """The runs on so many threads."""
+def stage(session: Session, options: Any, threads: int, names: Sequence[str], known: Known) -> Callable[[], None]:
+    """What does the runs on so many threads, which the progress knows of from now on."""
     latency = Latency(session, [task(options, names, known)], threads)
+    latency.plan(options.seconds)
 
     def run() -> None:
         latency.judge(lambda model: random_text(model, min(JUDGED, options.length)))
         for _ in latency.measure(options.seconds):
             pass
 
-    return VISITS * latency.cost(latency.tasks[0], options.seconds), run
+    return run

@@ -102,25 +102,32 @@ class Measuring:
     def measure(self, seconds: float) -> Iterator[tuple[int, Task]]:
         """Yields visit and task once it was measured, for about `seconds` in all passes, once in each at least."""
         began = time.perf_counter()
-        costs = {task: self.cost(task, seconds) for task in self.tasks}
-        total, done = VISITS * sum(costs.values()), 0.0
-        for visit in self.session.visits(VISITS):
+        self.plan(seconds)
+        for made, visit in enumerate(self.session.visits(VISITS)):
             self.session.probe_round(self.threads)
             for task in permuted(self.tasks, visit, lambda task: task.model):
-                self.session.progress(self._label(task), done / total)
+                self.session.progress(self._label(task), self.session.forecast.share())
+                start = time.perf_counter()
                 self._visit(task, seconds / VISITS)
-                done += costs[task]
+                self.session.forecast.done((task, self.threads, made), time.perf_counter() - start)
                 yield visit, task
         next(self.session.visits(1))
         until = time.perf_counter() + AGAIN * (time.perf_counter() - began)
         for task in self._disturbed():
             if time.perf_counter() > until:
                 break
-            self.session.progress(f"again: {self._label(task)}", 1.0)
+            self.session.progress(f"again: {self._label(task)}", self.session.forecast.share())
             self._visit(task, seconds / VISITS)
             yield self.session.visit, task
         self.session.dismiss()
         mark(self.session.runs)
+
+    def plan(self, seconds: float) -> None:
+        """For the progress: what measure() is going to do, among other things."""
+        for task in self.tasks:
+            for i in range(VISITS):
+                part, kind = (task, self.threads, i), f"models, {self.threads}"
+                self.session.forecast.plan(part, kind, not i, self.cost(task, seconds))
 
     def _label(self, task: Task) -> str:
         """What the progress says."""
