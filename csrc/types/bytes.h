@@ -20,6 +20,8 @@ static inline vec widened(const uint8_t *chunk, int e, ints zero) {
     (void)zero;
     const ints some = load_bytes(chunk) ^ (BYTE_BIAS ? (int)0x80808080 : 0);
     const int bits = 32 / STEP;
+    if (STEP == 2 && e == 0) /* times 1 and 0: one instruction instead of two shifts */
+        return __builtin_convertvector(dot_bytes((ints){0}, some, (ints){0} + 1), vec);
     const ints one = (some << (32 - bits * (e + 1))) >> (32 - bits);
     return __builtin_convertvector(one, vec);
 }

@@ -9,9 +9,10 @@
 #define LINEAR_ROWS MR
 #endif
 
-/* Rows of x up to which each tile widens weights, in registers. Of more five_loops() is the quicker: it has them
- * widened once for all tiles, which takes as long as about four rows' multiply-adds. */
-#define DIRECT_ROWS (WEIGHT_BITS == 8 ? 8 : GROUP == 128 ? 2 : 4)
+/* Rows of x up to which each tile widens weights for itself, in registers: two tiles, of 4-bit weights. Of more
+ * five_loops() is the quicker, which has them widened once for all tiles, to memory (Zen 3: 0.94 times as quick at 8
+ * rows, 1.09 times at 9). */
+#define DIRECT_ROWS 8
 
 /* What a tile computes: y[h, v strips of LANES columns], of strips `apart` bytes and columns from each other. */
 struct strips {
@@ -51,14 +52,17 @@ static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scal
 static inline ints zero_of(const uint8_t *scales, int64_t g) { return (void)scales, (void)g, (ints){0}; }
 #endif
 
-/* The same width for all heights of which there may be several tiles. With 16 registers three strips of three rows of
- * 4-bit weights, which need constants, beat four (Zen 3), and the sums of all groups are in memory. */
+/* With 16 registers three strips of one or two rows of 4-bit weights, which need constants, beat four (Zen 3), but not
+ * with zero points; and the sums of all groups are in memory. At least 12 sums, where there is room: adds wait for each
+ * other, 4 cycles x 2 ports, and for loads. */
 #if WEIGHT_BITS == 4 && REGISTERS == 16
 #define F32_ROWS 4
-#define STRIPS(h) ((h) < 4 ? 3 : 2)
+#define STRIPS(h) ((h) == 1 || ((h) == 2 && SCALE_BYTES == 2) ? 3 : 2)
 #else
 #define F32_ROWS LINEAR_ROWS
-#define STRIPS(h) (2 * (h) >= F32_ROWS ? TILE_VECTORS(F32_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
+#define FEW_SUMS(h) (HAS_FMA && !INTEGER && (h) * TILE_VECTORS(F32_ROWS) < 12)
+#define STRIPS(h)                                                                                                      \
+    (2 * (h) >= F32_ROWS && !FEW_SUMS(h) ? TILE_VECTORS(F32_ROWS) : INTEGER && (h) < 3 ? 3 : TILE_VECTORS(h))
 #endif
 
 /* x is packed, k columns of h elements. A small tile has several sums of each kind, for as many k in turn, so that adds
@@ -74,26 +78,28 @@ INLINE void multiply(const int h, const int v, const struct linear_plan *z, cons
         }
     const T *x = packed;
     const uint8_t *w = strips->at + z->scales;
-    const int64_t apart = strips->apart, blocks = (GROUP ? GROUP : z->k) / BLOCK_K;
-    for (int64_t g = 0; g < (GROUP ? z->k / GROUP : 1); g++) {
+    const int64_t apart = strips->apart;
+    for (int64_t b = 0; b < z->k / BLOCK_K; b++, x += BLOCK_K * h) {
+        const int64_t g = GROUP ? b / (GROUP / BLOCK_K) : 0;
         ints zero[WIDEST];
         UNROLLED (8, int s = 0; s < v; s++) zero[s] = zero_of(strips->at + s * apart, g);
-        for (int64_t b = 0; b < blocks; b++, x += BLOCK_K * h)
-            UNROLLED (16, int j = 0; j < BLOCK_K / CHUNK_K; j++) {
-                UNROLLED (8, int e = 0; e < CHUNK_K; e++) {
-                    const int u = (j * CHUNK_K + e) % turns;
-                    vec row[WIDEST];
-                    UNROLLED (8, int s = 0; s < v; s++) row[s] = widened(w + s * apart, e, zero[s]);
-                    UNROLLED (16, int i = 0; i < h; i++)
-                        UNROLLED (8, int s = 0; s < v; s++) part[u][i][s] += x[K_OF(j, e) * h + i] * row[s];
-                }
-                w += CHUNK;
+        UNROLLED (16, int j = 0; j < BLOCK_K / CHUNK_K; j++) {
+            UNROLLED (8, int e = 0; e < CHUNK_K; e++) {
+                const int u = (j * CHUNK_K + e) % turns;
+                vec row[WIDEST];
+                UNROLLED (8, int s = 0; s < v; s++) row[s] = widened(w + s * apart, e, zero[s]);
+                UNROLLED (16, int i = 0; i < h; i++)
+                    UNROLLED (8, int s = 0; s < v; s++) part[u][i][s] += x[K_OF(j, e) * h + i] * row[s];
             }
-        UNROLLED (8, int s = 0; s < v; s++) {
-            const vec scale = scale_of(strips->at + s * apart, g);
-            UNROLLED (16, int i = 0; i < h; i++)
-                UNROLLED (4, int u = 0; u < turns; u++) total[i][s] += part[u][i][s] * scale, part[u][i][s] = (vec){0};
+            w += CHUNK;
         }
+        if (GROUP || b + 1 == z->k / BLOCK_K)
+            UNROLLED (8, int s = 0; s < v; s++) {
+                const vec scale = scale_of(strips->at + s * apart, g);
+                UNROLLED (16, int i = 0; i < h; i++)
+                    UNROLLED (4, int u = 0; u < turns; u++)
+                        total[i][s] += part[u][i][s] * scale, part[u][i][s] = (vec){0};
+            }
     }
     store_tile(h, v, total, strips);
 }
@@ -104,7 +110,7 @@ typedef void linear_tile(const struct linear_plan *z, const void *x, const struc
 struct linear_form { /* one operation's tiles by height, v strips wide and one, and how it prepares x */
     struct {
         int v;
-        linear_tile *wide, *one;
+        linear_tile *wide, *one, *lower; /* lower: one row less, as wide, if those tiles are of another width */
     } tiles[LINEAR_ROWS + 1];
     int64_t rows; /* the tallest */
     void (*prepare)(const struct linear_plan *z, int h, int64_t k, const T *x, int64_t ldx, void *packed);
@@ -119,7 +125,8 @@ static void run_part(const struct linear *call, const struct linear_form *form, 
     T *y = call->y;
     const int64_t tiles = divide_up(m, form->rows), row = form->row_bytes(&z);
     const int64_t blocks = divide_up(tiles, max(host_caches()->l2 / 2 / (row * form->rows), 1));
-    const int v = form->tiles[divide_up(m, tiles)].v; /* the same for all of several tiles: see STRIPS */
+    const int64_t tallest = divide_up(m, tiles);
+    const int v = form->tiles[tallest].v; /* of all tiles */
     const int64_t first = z.strips * t / team, last = z.strips * (t + 1) / team, each = (last - first) / v;
     const uint8_t *w = (const uint8_t *)call->w + first * z.strip;
     for (int s = 0; s < v; s++) /* where streams begin is fetched while x is prepared */
@@ -145,7 +152,9 @@ static void run_part(const struct linear *call, const struct linear_form *form, 
                 const int64_t r = tile_start(m, tiles, i), h = tile_start(m, tiles, i + 1) - r;
                 struct strips strips = from;
                 strips.y += r * ldy;
-                (wide ? form->tiles[h].wide : form->tiles[h].one)(&z, ready + r * row, &strips);
+                (!wide                   ? form->tiles[h].one
+                 : form->tiles[h].v == v ? form->tiles[h].wide
+                                         : form->tiles[tallest].lower)(&z, ready + r * row, &strips);
             }
             if (wide && s + 1 == first + each) s = first + v * each - 1;
         }
@@ -172,8 +181,11 @@ static int64_t form_workspace(const struct linear *call, const struct linear_for
     }                                                                                                                  \
     static void name##_##h##_1(const struct linear_plan *z, const void *x, const struct strips *strips) {              \
         name(h, 1, z, x, strips);                                                                                      \
+    }                                                                                                                  \
+    static void name##_##h##_lower(const struct linear_plan *z, const void *x, const struct strips *strips) {          \
+        if (h > 1 && STRIPS(h) != STRIPS(h - 1)) name(h - 1, STRIPS(h), z, x, strips);                                 \
     }
-#define LINEAR_ROW(name, h) [h] = {STRIPS(h), name##_##h, name##_##h##_1},
+#define LINEAR_ROW(name, h) [h] = {STRIPS(h), name##_##h, name##_##h##_1, name##_##h##_lower},
 #define LINEAR_FORM(name, rows, prepare, row_bytes)                                                                    \
     PASTE(HEIGHTS_, rows)(LINEAR_TILE, name) static const struct linear_form name##_form = {                           \
         {PASTE(HEIGHTS_, rows)(LINEAR_ROW, name)}, rows, prepare, row_bytes};
@@ -187,7 +199,7 @@ static void prepare(const struct linear_plan *z, int h, int64_t k, const T *x, i
 }
 static int64_t f32_row_bytes(const struct linear_plan *z) { return z->k * (int64_t)sizeof(T); }
 
-#if WEIGHT_BITS == 4 /* no call has more: see DIRECT_ROWS */
+#if WEIGHT_BITS == 4 /* half of DIRECT_ROWS */
 #define MOST_ROWS 4
 #else
 #define MOST_ROWS F32_ROWS
