@@ -62,18 +62,39 @@ INLINE const stored *strip_group(const int fixed, const uint8_t *bits, const sto
     return values;
 }
 
-INLINE const stored *strip_any(const int fixed, const int few, const uint8_t *bits, const stored *values, vec x,
-                               vec *total) {
-    return few ? strip_few(fixed, bits, values, x, total) : strip_group(fixed, bits, values, x, total);
+/* The products of `count` groups of a strip's rows; returns what follows their values. Each kind has a loop that no
+ * other code shares registers with. */
+#define GROUPS int64_t count, const uint8_t *bits, const stored *values, const T *x, vec total[STRIP]
+typedef const stored *groups(GROUPS);
+INLINE const stored *each_group(const int fixed, const int few, GROUPS) {
+    vec sums[STRIP] = {{0}};
+    uint64_t of_two = 0;
+    for (int64_t g = 0; g < count; g++) {
+        const uint8_t *here = bits + g * (STRIP * GROUP_BITS / 8);
+        const vec some = load(x + g * GROUP_BITS);
+        values = few ? strip_few(fixed, here, values, some, sums, &of_two) : strip_group(0, here, values, some, sums);
+    }
+    UNROLLED (4, int r = 0; r < STRIP; r++) total[r] = sums[r];
+    return values;
 }
+#define OWN_LOOP(name, fixed, few)                                                                                     \
+    static __attribute__((noinline)) const stored *name(GROUPS) {                                                      \
+        return each_group(fixed, few, count, bits, values, x, total);                                                  \
+    }
+OWN_LOOP(groups_fixed, 1, 1)
+OWN_LOOP(groups_few, 0, 1)
+OWN_LOOP(groups_any, 0, 0)
 
-INLINE void strip(const int fixed, const int few, int64_t k, const uint8_t *bits, const stored *values, const T *x,
-                  T sums[STRIP]) {
-    vec total[STRIP] = {{0}};
-    int64_t p = 0;
-    for (; p + GROUP_BITS <= k; p += GROUP_BITS, bits += STRIP * GROUP_BITS / 8)
-        values = strip_any(fixed, few, bits, values, load(x + p), total);
-    if (p < k) strip_any(fixed, few, bits, values, load_some(x + p, k - p, 0), total);
+static void strip(groups *add, int64_t k, const uint8_t *bits, const stored *values, const T *x, T sums[STRIP]) {
+    vec total[STRIP], rest[STRIP];
+    const int64_t count = k / GROUP_BITS, p = count * GROUP_BITS;
+    values = add(count, bits, values, x, total);
+    if (p < k) {
+        T last[GROUP_BITS];
+        store(last, load_some(x + p, k - p, 0));
+        add(1, bits + count * STRIP * GROUP_BITS / 8, values, last, rest);
+        UNROLLED (4, int r = 0; r < STRIP; r++) total[r] += rest[r];
+    }
     UNROLLED (4, int r = 0; r < STRIP; r++) sums[r] = sum(total[r]);
 }
 #endif
@@ -97,6 +118,9 @@ INLINE void bitmap_gemv(const struct sparse *call, const int fixed) {
     {
         const int t = omp_get_thread_num(), team = omp_get_num_threads();
         const int by_bits = !EXPANDS || !all_finite(x, k);
+#if EXPANDS
+        groups *const add = fixed ? groups_fixed : w.few ? groups_few : groups_any;
+#endif
         const int64_t last = share(n, LINE, t + 1, team);
         for (int64_t i = share(n, LINE, t, team); i < last; i += STRIP) {
             const int64_t s = i / STRIP;
@@ -104,10 +128,8 @@ INLINE void bitmap_gemv(const struct sparse *call, const int fixed) {
             const stored *values = w.values + (fixed ? s * w.groups * STRIP * GROUP_BITS / 2 : w.starts[s]);
             T total[STRIP] = {0};
             if (by_bits) strip_by_bits(fixed, k, bits, values, x, total);
-#if EXPANDS /* with constants, for each of the three a loop: a parallel region isn't inlined */
-            else if (fixed) strip(1, 1, k, bits, values, x, total);
-            else if (w.few) strip(0, 1, k, bits, values, x, total);
-            else strip(0, 0, k, bits, values, x, total);
+#if EXPANDS
+            else strip(add, k, bits, values, x, total);
 #endif
             if (!fixed) add_overs(&w, s, x, total);
             for (int r = 0; r < STRIP && i + r < n; r++) y[i + r] = SCALED ? total[r] * w.scales[i + r] : total[r];
