@@ -6,6 +6,7 @@ digest.
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,25 +25,28 @@ FIELDS = ("name", "machine", "started", "grade", "isa", "cores", "roofs", "facts
 def save(sessions: Sequence[Session], path: Path) -> None:
     """Raises BadInput where the file can't be written."""
     keys = sorted(set().union(*(one.values for one in sessions)))
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(one.name)) for one in sessions])
     document = {
         "format": FORMAT,
         "version": VERSION,
         "rows": keys,
-        "sessions": [_packed(one, keys) for one in sessions],
+        "sessions": [_packed(one, keys, folder) for one in sessions],
     }
     with replacing(path) as handle:
         json.dump(document, handle, separators=(",", ":"))
         handle.write("\n")
 
 
-def _packed(one: Session, keys: Sequence[Key]) -> dict[str, Any]:
+def _packed(one: Session, keys: Sequence[Key], folder: str) -> dict[str, Any]:
+    """Its name is the path from the folder that all records are in: where that is, is nobody's business."""
     nothing = Value(*[math.nan] * 4)
     columns = zip(*(one.values.get(key, nothing) for key in keys), strict=True)
     values = {
         name: [round(x, DIGITS) if math.isfinite(x) else None for x in column]
         for name, column in zip(Value._fields, columns, strict=True)
     }
-    return {**{name: getattr(one, name) for name in FIELDS}, "group": list(one.group), "values": values}
+    facts = {name: getattr(one, name) for name in FIELDS} | {"name": os.path.relpath(one.name, folder)}
+    return {**facts, "group": list(one.group), "values": values}
 
 
 def is_one(path: Path) -> bool:

@@ -120,6 +120,7 @@ def test_records_are_condensed(tmp_path: Path, capsys: Any) -> None:
     assert small["sessions"] == 3
     assert small["trials"][0]["rows"] == json.loads(whole)["trials"][0]["rows"]
     assert (tmp_path / "c.json").stat().st_size < 10_000
+    assert str(tmp_path) not in (tmp_path / "c.json").read_text()  # where records lay on somebody's disk
 
 
 @pytest.mark.parametrize(
