@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # scipy.stats is imported when it is first used
 
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
@@ -115,7 +115,7 @@ def _line(rows: Sequence[Row], rotating: bool) -> Line | None:
         return None
     with np.errstate(all="ignore"):  # of seconds that nobody measured comes no line, or one without a rate
         alpha, beta, half = map(float, _fitted(sizes, seconds))
-        drawn = stats.bootstrap(
+        drawn = scipy.stats.bootstrap(
             (sizes, seconds),
             _fitted,
             paired=True,

@@ -144,5 +144,5 @@ def test_tables_show_the_papers_figures_and_the_caveats(tmp_path: Path, capsys: 
     store.save(made_up().record, tmp_path / "a.json")
     assert wall.main([str(tmp_path / "a.json"), "--picture", str(tmp_path / "w")]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    for words in ("3.03x", "2.83x", "410x", "signalling rate of one lane", "5.00 [5.00, 5.00]", "release dates"):
+    for words in ("3.03x", "2.83x", "410x", "signalling rate of one lane", "5.00 [-]", "release dates"):
         assert words in out
