@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_json({**written, "machines": machines, "refused": refused, "words": said})
     else:
         names = (f"{m.letter}: {m.name}, {m.session.name}" for m in found.machines)
-        lines = [*names, *said, f"{options.output}: {len(found.sessions)} records, {len(text.encode()) / 1000:.0f} kB"]
+        count = len(found.sessions)
+        size = f"{count} record{'s' * (count > 1)}, {len(text.encode()) / 1000:.0f} kB"
+        lines = [*names, *said, f"{options.output}: {size}"]
         print(*map(plain, lines), sep="\n")
     return 2 if found.refused else 0
 
