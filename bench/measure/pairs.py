@@ -52,7 +52,7 @@ def measure_pairs(cpus: Sequence[int], round_: int) -> list[Pair]:
         if arrays is None:
             return None
         part = arrays[: len(on) * elements]
-        call = registry.find("read", "f64", "c", isa).bind(part, out=np.empty(1), threads=len(on))
+        call = registry.find("read", "f64", "c").bind(part, out=np.empty(1), threads=len(on))
         return len(on) / fastest(on, call)
 
     alone = {cpu: (fma([cpu]), read([cpu])) for cpu in cpus}

@@ -1,11 +1,12 @@
 """Settings of other tools that a process inherits: what they touch is left out by name, the rest is measured."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from support.process import ROOT, Run
+from support.process import ROOT, Run, run_python
 
 REFUSED = {
     "NUMBA_DISABLE_JIT": "1",
@@ -91,3 +92,13 @@ def test_the_session_leaves_out_what_cannot_run(python: Run) -> None:
         if f"-{backend}-" in i and f"-t{t}]" in i
     }
     assert found == {("c", 1), ("c", 2), ("numba", 1), ("blas", 1), ("blas", 2)}
+
+
+PAIRS = "from bench.measure.pairs import measure_pairs; print(len(measure_pairs({}, 0)))"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU: no pair")
+def test_what_cpus_share_is_measured_on_a_forced_isa(tmp_path: Path) -> None:
+    """A session of several threads began with an error where RIDGELINE_ISA asked for less than the CPU has."""
+    done = run_python(tmp_path, "-c", PAIRS.format(sorted(os.sched_getaffinity(0))[:2]), RIDGELINE_ISA="generic")
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
