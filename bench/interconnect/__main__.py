@@ -5,8 +5,6 @@ kernel counts. A record of it is shown again without MPI.
 """
 
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ from rich.console import Console
 
 from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
+from bench.host.mpi import one_voice
 from bench.interconnect.figures import found
-from bench.interconnect.library import launched_rank
 from bench.interconnect.plan import LARGEST
 from bench.interconnect.tables import headline, show
 from bench.record.metrics import Metrics
@@ -35,13 +33,7 @@ def _parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    if launched_rank():  # what there is to say, rank 0 says
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            try:
-                return _main(arguments)
-            except BadInput:
-                return 2
-    return _main(arguments)
+    return one_voice(_main, arguments)
 
 
 def _main(arguments: Sequence[str] | None) -> int:

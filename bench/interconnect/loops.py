@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from bench.interconnect.library import function, handle
+from bench.host.mpi import function, handle
 from bench.interconnect.plan import ACKNOWLEDGEMENT, WINDOW
 
 MONOTONIC = 1  # clock_gettime()'s

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.files import result_path
-from bench.interconnect import library
+from bench.host import mpi as library
 from bench.interconnect.links import link
 from bench.interconnect.member import Facts, Member, Team, Timed, follow
 from bench.interconnect.plan import KINDS, LARGEST, VISITS, WINDOW, Loops, Step, likely_seconds, steps
@@ -26,8 +26,8 @@ LINK_STEP, LINK_CALLS = Step("ping_pong", 1 << 20, False), 32  # what tells the 
 
 def measured(options: Any) -> Kept | None:
     """The session, of rank 0; None of the other ranks, once it is over. Raises BadInput where MPI isn't there."""
-    mpi = library.load()
-    communicator = library.ranks_in_use(mpi)
+    mpi = library.load("interconnect")
+    communicator = library.ranks_in_use(mpi, "interconnect")
     member = Member(mpi, mpi.COMM_WORLD)
     if communicator.rank:
         follow(communicator, member)

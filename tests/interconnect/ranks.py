@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any
 
 from bench.errors import BadInput
-from bench.interconnect import library, member
+from bench.host import mpi as library
+from bench.interconnect import member
 from bench.interconnect.links import link
 from bench.interconnect.plan import KINDS, LARGEST, WINDOW, Step
 
@@ -45,10 +46,10 @@ def _link(team: member.Team) -> dict[str, Any]:
 
 def main() -> None:
     try:
-        mpi = library.load()
+        mpi = library.load("interconnect")
     except BadInput as error:
         sys.exit(str(error))
-    communicator = library.ranks_in_use(mpi)
+    communicator = library.ranks_in_use(mpi, "interconnect")
     mine = Faulty(mpi, mpi.COMM_WORLD)
     if communicator.rank:
         member.follow(communicator, mine)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.host import mpi as library
 from bench.interconnect import __main__ as command
-from bench.interconnect import library
 from bench.interconnect.member import PERIOD, _values
 from support.needed import absent, needed
 from support.process import ROOT, TESTS, Run
