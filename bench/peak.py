@@ -15,9 +15,8 @@ from bench.cli import Parser, run, shown
 from bench.errors import BadInput
 from bench.host.placement import isa_in_use
 from bench.measure.probes import of_roof, peak_probe, peak_types
-from bench.measure.run import kept, measuring
+from bench.measure.run import kept, measure_probes, measuring
 from bench.measure.session import Session
-from bench.measure.visits import measure_probes
 from bench.options import STORED, add_seconds, add_threads, words
 from bench.record.metrics import Metrics
 from bench.record.roofs import is_peak, makes

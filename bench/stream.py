@@ -18,9 +18,8 @@ from bench.host.placement import pinned
 from bench.host.sysfs import cache_bytes, scarcest_memory
 from bench.measure.arrays import LEAST, RULE, dram_bytes, stream_arrays
 from bench.measure.probes import MAKE
-from bench.measure.run import kept, left_out, measuring
+from bench.measure.run import kept, left_out, measure_probes, measuring
 from bench.measure.session import Session
-from bench.measure.visits import measure_probes
 from bench.options import add_pages, add_seconds, add_threads
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics

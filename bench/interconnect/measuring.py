@@ -9,10 +9,11 @@ from typing import Any
 from bench.errors import BadInput
 from bench.files import result_path
 from bench.host import mpi as library
-from bench.interconnect.links import link
-from bench.interconnect.member import Facts, Member, Team, Timed, follow
+from bench.interconnect.member import Member
 from bench.interconnect.plan import KINDS, LARGEST, VISITS, WINDOW, Loops, Step, likely_seconds, steps
 from bench.measure.arrays import dram_bytes
+from bench.measure.ranks.links import between
+from bench.measure.ranks.team import Facts, Team, Timed, follow, threads_of
 from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
 from bench.record.row import Row, add_samples, make_row
@@ -35,7 +36,7 @@ def measured(options: Any) -> Kept | None:
     team = Team(communicator, member)
     try:
         facts = team.ask("facts")
-        threads = _threads(facts)
+        threads = threads_of(facts)
         with measuring("interconnect", options, [threads], ["f32"]) as session:
             session.hire("mpi", threads, lambda cpus: team)
             options.save = options.save or result_path(options.results, session.machine["id"], "-interconnect")
@@ -45,13 +46,6 @@ def measured(options: Any) -> Kept | None:
         team.close()
 
 
-def _threads(facts: Sequence[Facts]) -> int:
-    """Cores of a rank: those that it may use, shared among the ranks that may use the same."""
-    mine = facts[0]
-    sharing = sum(one.boot == mine.boot and bool({*one.cpus} & {*mine.cpus}) for one in facts)
-    return max(1, mine.cores // sharing)
-
-
 def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, options: Any) -> None:
     """Adds the rows of all steps to the session; name: of the MPI library.
 
@@ -59,7 +53,6 @@ def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, opt
     where one fails. Raises WrongResult where a byte that was received, or a sum, is wrong.
     """
     fewer = options.fewer
-    boots = list(dict.fromkeys(one.boot for one in facts))
     here = [rank for rank, one in enumerate(facts) if one.boot == facts[0].boot]
     team.neighbours = {*here} - {0}
     if any({*facts[a].cpus} & {*facts[b].cpus} for a in here for b in here if a < b):
@@ -69,14 +62,8 @@ def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, opt
     session.progress("compiling the loops")
     size = dram_bytes(arrays=4 * len(here))[0] // 2
     team.ask("prepare", max(2 * LARGEST, 1 << size.bit_length() - 1))
-    pair = [0, len(facts) - 1]
-    session.interconnect = {
-        "library": name,
-        "ranks": [{"node": boots.index(one.boot), "machine": one.machine, "cpus": one.cpus} for one in facts],
-        "pair": pair,
-        "link": link(team, facts, LINK_STEP, LINK_CALLS),
-        "bytes_checked": 0,
-    }
+    sent = LINK_STEP.size * LINK_CALLS
+    session.interconnect = between(team, facts, name, sent, "time", LINK_STEP, 0, 1, LINK_CALLS)
     session.start()
     runs = [_Run(session, team, step, name, len(facts), fewer) for step in steps(options.largest)]
     session.rows += [run.row for run in runs]

@@ -1,46 +1,20 @@
-"""One rank: its buffers, its side of every measurement, what it knows of its host. Rank 0 asks, all do the same."""
+"""One rank: its buffers, and its side of every measurement."""
 
-import os
-import signal
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import psutil
 
-from bench.cli import ENDINGS
-from bench.errors import BadInput
-from bench.host.facts import machine_id
-from bench.host.sysfs import one_cpu_per_core
 from bench.interconnect.loops import Loops, Place, compiled
 from bench.interconnect.plan import LARGEST, WINDOW, Step
 from bench.measure.arrays import touch
+from bench.measure.ranks.team import Host, Timed
 from kernels.arrays import aligned_empty
 
 PERIOD = 97  # floats, after which the values of a buffer come again: prime, so no message begins as the one before
-ASLEEP = 1e-3  # seconds between two looks of a rank that waits
 
 
-class Facts(NamedTuple):
-    """Of a rank's host. boot: the same for all that share a kernel; cores: one CPU of each, that the rank may use."""
-
-    boot: str
-    machine: str
-    cpus: list[int]
-    cores: int
-
-
-class Timed(NamedTuple):
-    """When each block of calls ended and how long its calls took, in ns; the CPU seconds the rank has used."""
-
-    ended: list[int]
-    spent: list[int]
-    cpu_seconds: float
-
-
-class Member:
+class Member(Host):
     """What rank 0 can ask of a rank. pair: the first and the last one, which single messages go between."""
 
     def __init__(self, mpi: Any, world: Any) -> None:
@@ -52,10 +26,6 @@ class Member:
         self._pools: tuple[np.ndarray, np.ndarray]
         self._offset = 0
 
-    def facts(self) -> Facts:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return Facts(boot, machine_id(), sorted(os.sched_getaffinity(0)), len(one_cpu_per_core()))
-
     def prepare(self, pool: int) -> None:
         """Compiles the loops, and touches the buffers: one pair of LARGEST bytes, one of `pool`."""
         self._loops = compiled(self._mpi, self._world)
@@ -66,15 +36,6 @@ class Member:
     def touch(self) -> None:
         """Before a visit, for the reason that bench.measure.arrays.touch() has."""
         touch([*self._same, *self._pools])
-
-    def counters(self) -> dict[str, int]:
-        """Bytes that each network interface has sent, by Linux's count."""
-        return {name: one.bytes_sent for name, one in psutil.net_io_counters(pernic=True).items()}
-
-    def interface(self, name: str) -> tuple[bool, float | None]:
-        """Whether there is a device behind an interface, and the bit/s that it claims."""
-        known = psutil.net_if_stats().get(name)
-        return Path(f"/sys/class/net/{name}/device").exists(), known.speed * 1e6 if known and known.speed else None
 
     def time(self, step: Step, skip: int, blocks: int, each: int) -> Timed:
         """Runs a step: `skip` calls, then `blocks` samples of `each`. Ranks that have no part in it return no times."""
@@ -146,68 +107,3 @@ def _values(at: int, size: int, times: int) -> np.ndarray:
     first, last = at // 4, -(-(at + size) // 4)
     floats = ((np.arange(first, last, dtype=np.int64) % PERIOD + 1) * times).astype(np.float32)
     return floats.view(np.uint8)[at - 4 * first :][:size]
-
-
-class Team:
-    """All ranks, as rank 0 sees them: it asks them, and itself.
-
-    neighbours   the other ranks of its host
-    cpu_seconds  that these have used so far
-    """
-
-    def __init__(self, communicator: Any, member: Member) -> None:
-        self._communicator, self._member, self._there = communicator, member, True
-        self.cpu_seconds, self.neighbours = 0.0, set[int]()
-        self._spent: dict[int, float] = {}
-
-    def ask(self, task: str, *arguments: Any) -> list[Any]:
-        """What each rank's Member answers, by rank. Signals wait until all have: ranks stay in step.
-
-        Raises BadInput where one can't do it.
-        """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
-        try:
-            self._communicator.Ibarrier().Wait()
-            self._communicator.bcast((task, arguments))
-            found: list[Any] = self._communicator.gather(_done(self._member, task, arguments))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for rank, answer in enumerate(found):
-            if isinstance(answer, Exception):
-                raise BadInput(f"rank {rank}: {type(answer).__name__}: {answer}") from answer
-            if isinstance(answer, Timed) and rank in self.neighbours:
-                self._spent[rank] = answer.cpu_seconds
-        self.cpu_seconds = sum(self._spent.values())
-        return found
-
-    def close(self) -> None:
-        """Lets the others go."""
-        if self._there:
-            self._there = False
-            self._communicator.Ibarrier().Wait()
-            self._communicator.bcast(None)
-
-
-def follow(communicator: Any, member: Member) -> None:
-    """A rank other than 0: does what it is asked until there is nothing more. Signals are rank 0's affair.
-
-    It sleeps while it waits, so that rank 0 can measure its roofs on a host that is at rest.
-    """
-    for number in ENDINGS:
-        signal.signal(number, signal.SIG_IGN)
-    while True:
-        waiting = communicator.Ibarrier()
-        while not waiting.Test():
-            time.sleep(ASLEEP)
-        asked = communicator.bcast(None)
-        if asked is None:
-            return
-        communicator.gather(_done(member, *asked))
-
-
-def _done(member: Member, task: str, arguments: Sequence[Any]) -> Any:
-    """What the member answers; its exception, where it can't."""
-    try:
-        return getattr(member, task)(*arguments)
-    except (BadInput, MemoryError, OSError) as error:
-        return error

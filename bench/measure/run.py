@@ -10,9 +10,10 @@ done = kept(session, options)
 return shown(options, session.complete, done.metrics.record, lambda out: out.print(...), done.saved, failed=done.failed)
 """
 
+import random
 import signal
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,10 @@ from typing import Any, NamedTuple, TypeVar
 from bench.cli import complain, console, endings
 from bench.errors import BadInput
 from bench.files import result_path
-from bench.host.placement import backends_in_use
+from bench.host.placement import backends_in_use, pinned
 from bench.host.sysfs import scarcest_memory
+from bench.measure.groups import VISITS
+from bench.measure.probes import Probe
 from bench.measure.session import Session
 from bench.progress import Bar
 from bench.record.metrics import Metrics
@@ -187,3 +190,23 @@ def written(metrics: Metrics, path: Path) -> Path | None:
             return None
         complain(f"{error}; the record is {folder / path.name}")
         return folder / path.name
+
+
+def measure_probes(
+    session: Session, groups: Mapping[int, Sequence[Probe]], seconds: float, what: str, least: int = 5
+) -> None:
+    """Passes over probes, without kernels, of each thread count VISITS times; adds the rows of those that were reached.
+
+    In each visit thread counts and probes come in another order. seconds: per probe, of all visits together; least:
+    samples of a probe in a visit; what: the word for them in the progress.
+    """
+    session.rows += [probe.row for probes in groups.values() for probe in probes]
+    done, todo = 0, VISITS * sum(map(len, groups.values()))
+    for session.visit in range(VISITS):
+        order = random.Random(session.visit)
+        for threads in order.sample(list(groups), len(groups)):
+            probes = order.sample(groups[threads], len(groups[threads]))
+            session.progress(f"{what}, {threads} thread{'s' * (threads > 1)}", done / todo)
+            with pinned(threads), session.watched():
+                session.sample(probes, seconds / VISITS, least)
+            done += len(probes)

@@ -3,8 +3,8 @@
 import pytest
 
 from bench.measure.probes import clock_probe
+from bench.measure.run import measure_probes
 from bench.measure.session import Session
-from bench.measure.visits import measure_probes
 from bench.record.row import Row
 from bench.report.columns import BANDWIDTHS, Measured
 from bench.stream import curve

@@ -8,8 +8,9 @@ from typing import Any
 from bench.errors import BadInput
 from bench.host import mpi as library
 from bench.interconnect import member
-from bench.interconnect.links import link
 from bench.interconnect.plan import KINDS, LARGEST, WINDOW, Step
+from bench.measure.ranks.links import link
+from bench.measure.ranks.team import Team, follow
 
 POOL = 2 * LARGEST
 
@@ -35,11 +36,11 @@ class Faulty(member.Member):
             raise MemoryError("no room")
 
 
-def _link(team: member.Team) -> dict[str, Any]:
+def _link(team: Team) -> dict[str, Any]:
     """Bytes/s of windows, seconds of half a round trip of a byte, and what the link is."""
     window, single = Step("window", 1 << 19, False), Step("ping_pong", 1, False)
     times = {step: team.ask("time", step, 1, blocks, 1)[0].spent for step, blocks in ((window, 3), (single, 30))}
-    of = link(team, team.ask("facts"), Step("ping_pong", 1 << 19, False), 4)
+    of = link(team, team.ask("facts"), 4 << 19, "time", Step("ping_pong", 1 << 19, False), 0, 1, 4)
     rate = 1e9 * WINDOW * window.size / median(times[window])
     return {"rate": rate, "latency": median(times[single]) / 2e9, "link": of}
 
@@ -52,9 +53,9 @@ def main() -> None:
     communicator = library.ranks_in_use(mpi, "interconnect")
     mine = Faulty(mpi, mpi.COMM_WORLD)
     if communicator.rank:
-        member.follow(communicator, mine)
+        follow(communicator, mine)
         return
-    team = member.Team(communicator, mine)
+    team = Team(communicator, mine)
     team.ask("prepare", POOL)
     if sys.argv[1:] == ["link"]:
         print(json.dumps(_link(team)))

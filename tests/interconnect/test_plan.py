@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.interconnect.links import judged
 from bench.interconnect.plan import KINDS, VISITS, WINDOW, Loops, likely_seconds, sizes, steps
+from bench.measure.ranks.links import judged
 
 
 @pytest.mark.parametrize(
