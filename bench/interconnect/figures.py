@@ -1,22 +1,16 @@
 """What follows from a record's rows of level link: latencies, rates, the line through them, the ridges."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-import scipy  # scipy.stats is imported when it is first used
-
-from bench.record.intervals import Interval
+from bench.record.intervals import Interval, Messages, messages
 from bench.record.metrics import Metrics
 from bench.record.probes import LINK
 from bench.record.roofs import Roofs, Series, over
 from bench.record.row import Row, call_seconds, counted, good
 
-RESAMPLES = 999
-FEWEST = 4  # sizes, for a line
 DTYPE = "f32"
 
 
@@ -39,19 +33,10 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Line:
-    """seconds = alpha + bytes / beta through the latencies, relative errors squared; 95 % by bootstrap.
-
-    half    bytes at which half of beta is reached: alpha beta
-    misses  the largest of the line's relative errors, and the size that has it
-    """
+class Line(Messages):
+    """Through the latencies, in the same buffer or in rotating ones."""
 
     rotating: bool
-    alpha: Interval
-    beta: Interval
-    half: Interval
-    misses: float
-    misses_at: int
 
 
 @dataclass(frozen=True)
@@ -103,47 +88,15 @@ def _message(row: Row) -> Message:
 
 
 def _line(rows: Sequence[Row], rotating: bool) -> Line | None:
-    """Of the latencies, a point per size and visit, of which samples are drawn with a fixed seed."""
+    """Of the latencies, a point per size and visit."""
     points: list[tuple[int, float]] = []
     for row in rows:
         if row["operation"] == "ping_pong" and _rotates(row) == rotating:
             times, which = call_seconds(row), good(row)
             for visit in {row["visits"][i] for i in which}:
                 points.append((row["dims"]["bytes"], median(times[i] for i in which if row["visits"][i] == visit)))
-    sizes, seconds = np.array(points, float).reshape(-1, 2).T
-    if len(set(sizes)) < FEWEST:
-        return None
-    with np.errstate(all="ignore"):  # of seconds that nobody measured comes no line, or one without a rate
-        alpha, beta, half = map(float, _fitted(sizes, seconds))
-        drawn = scipy.stats.bootstrap(
-            (sizes, seconds),
-            _fitted,
-            paired=True,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
-    low, high = drawn.low.tolist(), drawn.high.tolist()
-    if not all(0 < value < math.inf for value in (alpha, beta, half, *low, *high)):
-        return None  # no line with a latency and a rate
-    each = [
-        Interval(value, min(value, a), max(value, b))
-        for value, a, b in zip((alpha, beta, half), low, high, strict=True)
-    ]
-    errors = np.abs((alpha + sizes / beta) / seconds - 1)
-    worst = int(errors.argmax())
-    return Line(rotating, each[0], each[1], each[2], float(errors[worst]), int(sizes[worst]))
-
-
-def _fitted(sizes: np.ndarray, seconds: np.ndarray, axis: int = -1) -> np.ndarray:
-    """alpha, beta and their product by least squares with weights 1 / seconds^2, along an axis."""
-    w = (seconds.min() / seconds) ** 2
-    total, x, y = w.sum(axis), (w * sizes).sum(axis), (w * seconds).sum(axis)
-    xx, xy = (w * sizes**2).sum(axis), (w * sizes * seconds).sum(axis)
-    slope = (total * xy - x * y) / (total * xx - x * x)
-    alpha = (y - slope * x) / total
-    return np.stack([alpha, 1 / slope, alpha / slope])
+    fitted = messages(points)
+    return Line(**vars(fitted), rotating=rotating) if fitted else None
 
 
 def _ridges(metrics: Metrics, rows: Sequence[Row]) -> list[Ridge]:

@@ -50,10 +50,10 @@ class Pass:
 
     def __init__(self, binder: Binder, model: Model, weights: Weights, length: int) -> None:
         self.binder, self.model, self.weights, self.length = binder, model, weights, length
-        d, f, h = model.width, model.ffn, model.heads
+        d, q, f, h = model.width, model.heads_width, model.ffn, model.heads
         self.tokens = np.zeros(length, np.int64) if length > 1 else binder.empty(1)
         self.x, self.y, self.r = (binder.empty(length, d) for _ in range(3))
-        self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * d, d, f))
+        self.qkv, self.context, self.inner = (binder.empty(length, width) for width in (3 * q, q, f))
         self.scores = binder.empty(together(h, length, self.x.itemsize, binder.threads), length, length)
         self.scale = binder.scalar(model.head_dim**-0.5)
         self.eps = binder.scalar(model.epsilon)
@@ -114,28 +114,15 @@ class Pass:
 
     def split(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q, K and V of qkv, each [heads, tokens, head_dim]."""
-        d, h = self.model.width, self.model.heads
-        q, k, v = (_heads(self.qkv[:, i * d : (i + 1) * d], h) for i in range(3))
+        width, h = self.model.heads_width, self.model.heads
+        q, k, v = (_heads(self.qkv[:, i * width : (i + 1) * width], h) for i in range(3))
         return q, k, v
 
 
-class Encoder(Pass):
-    """BERT: norms behind the residuals. run() turns `tokens` into `hidden`[length, d]; both are written in place.
+class Encoding(Pass):
+    """BERT: norms behind the residuals."""
 
-    backend  whose kernels run it, one of BACKENDS
-    Raises ValueError where the length isn't 1 to the model's positions, and for another backend.
-    """
-
-    def __init__(self, model: Model, weights: Weights, length: int, threads: int = 1, backend: str = "c") -> None:
-        _length("length", length, model)
-        super().__init__(Binder(_name(weights), threads, backend), model, weights, length)
-        self.steps += self.embed()
-        self.steps.append(self.norm(self.x, weights.norm, self.y))
-        for layer in weights.layers:
-            self.steps += self._layer(layer)
-        self.hidden = self.y
-
-    def _layer(self, w: Layer) -> list[Step]:
+    def layer(self, w: Layer) -> list[Step]:
         """y to y, with x between attention and FFN."""
         step = self.binder.step
         return [
@@ -154,6 +141,23 @@ class Encoder(Pass):
         inputs = (x, self.r, linear.bias, norm.gain, norm.shift, self.eps)
         return self.binder.step("norm", "residual_norm", *inputs, out=out)
 
+
+class Encoder(Encoding):
+    """A whole BERT. run() turns `tokens` into `hidden`[length, d]; both are written in place.
+
+    backend  whose kernels run it, one of BACKENDS
+    Raises ValueError where the length isn't 1 to the model's positions, and for another backend.
+    """
+
+    def __init__(self, model: Model, weights: Weights, length: int, threads: int = 1, backend: str = "c") -> None:
+        _length("length", length, model)
+        super().__init__(Binder(_name(weights), threads, backend), model, weights, length)
+        self.steps += self.embed()
+        self.steps.append(self.norm(self.x, weights.norm, self.y))
+        for layer in weights.layers:
+            self.steps += self.layer(layer)
+        self.hidden = self.y
+
     def encode(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """The hidden states [length, d] of `length` token ids; the array is overwritten by the next call."""
         self.tokens[...] = _checked(tokens, self.length, self.model.vocabulary)
@@ -161,12 +165,16 @@ class Encoder(Pass):
         return self.hidden
 
 
-class _Decoding(Pass):
+class Decoding(Pass):
     """GPT-2: norms before attention and FFN, whose results are added to x. What prefill and one token share."""
 
     def __init__(self, binder: Binder, model: Model, weights: Weights, length: int, cache: np.ndarray) -> None:
         self.cache = cache
         super().__init__(binder, model, weights, length)
+
+    def layer(self, i: int, w: Layer, position: int, scores: np.ndarray) -> list[Step]:
+        """Layer i, whose tokens stand from `position` on."""
+        return [*self.before(w), *self.attend(i, position, scores), *self.after(w)]
 
     def before(self, w: Layer) -> list[Step]:
         """Up to Q, K and V."""
@@ -242,14 +250,14 @@ class Decoder:
         binder = Binder(_name(weights), threads, backend)
         self.cache = binder.empty(model.layers, 2, capacity, model.width)
         self.logits = binder.empty(model.vocabulary)
-        self.prefill: _Decoding | None = None
-        one = _Decoding(binder, model, weights, 1, self.cache)
+        self.prefill: Decoding | None = None
+        one = Decoding(binder, model, weights, 1, self.cache)
         self.next = one.tokens
         if prompt:
-            self.prefill = many = _Decoding(binder, model, weights, prompt, self.cache)
+            self.prefill = many = Decoding(binder, model, weights, prompt, self.cache)
             many.steps += many.embed()
             for i, layer in enumerate(weights.layers):
-                many.steps += [*many.before(layer), *many.attend(i, 0, many.scores), *many.after(layer)]
+                many.steps += many.layer(i, layer, 0, many.scores)
             many.steps += many.head(self.logits, self.next)
         self.hidden = one.y
         around = [(one.before(layer), one.after(layer)) for layer in weights.layers]  # the same at every position

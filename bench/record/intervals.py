@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 import numpy as np
+import scipy  # scipy.stats is imported when it is first used
 
 CONFIDENCE = 0.95
 SERIAL = 1.22  # standard error of a median at a lag-1 autocorrelation of 0.3, over that of independent samples
@@ -14,6 +15,9 @@ TWO_VISITS = 0.03  # standard deviation between visits that is assumed, as one d
 STUDENT = {1: 12.706, 1.5: 6.039, 2: 4.303, 2.5: 3.575, 3: 3.182, 4: 2.776, 6: 2.447, 10: 2.228, 20: 2.086, 1e9: 1.960}
 """Student's t at 97.5 %, by degrees of freedom; between them linear in 1 / df, at most 1 % above the exact one."""
 
+
+RESAMPLES = 999
+FEWEST = 4  # sizes of messages, for a line
 
 TELLING = 100.0
 """High over low: an interval that spans more, as of two samples of one visit, tells nothing."""
@@ -120,3 +124,59 @@ def geometric_mean_interval(values: Sequence[float], by_visit: Sequence[Mapping[
     means = [math.exp(fmean(math.log(visits[v]) for visits in by_visit)) for v in common]
     found = median_interval(means, common)
     return Interval(value, min(found.low, value), max(found.high, value))
+
+
+@dataclass(frozen=True)
+class Messages:
+    """seconds = alpha + bytes / beta of messages, relative errors squared; 95 % by bootstrap.
+
+    half    bytes at which half of beta is reached: alpha beta
+    misses  the largest of the line's relative errors, and the size that has it
+    """
+
+    alpha: Interval
+    beta: Interval
+    half: Interval
+    misses: float
+    misses_at: int
+
+
+def messages(points: Sequence[tuple[int, float]]) -> Messages | None:
+    """The line through (bytes, seconds), of which samples are drawn with a fixed seed.
+
+    None where FEWEST sizes weren't measured, or there is none with a latency and a rate.
+    """
+    sizes, seconds = np.array(points, float).reshape(-1, 2).T
+    if len(set(sizes)) < FEWEST:
+        return None
+    with np.errstate(all="ignore"):  # of seconds that nobody measured comes no line, or one without a rate
+        alpha, beta, half = map(float, _fitted(sizes, seconds))
+        drawn = scipy.stats.bootstrap(
+            (sizes, seconds),
+            _fitted,
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            method="percentile",
+            random_state=np.random.default_rng(0),
+        ).confidence_interval
+    low, high = drawn.low.tolist(), drawn.high.tolist()
+    if not all(0 < value < math.inf for value in (alpha, beta, half, *low, *high)):
+        return None
+    each = [
+        Interval(value, min(value, a), max(value, b))
+        for value, a, b in zip((alpha, beta, half), low, high, strict=True)
+    ]
+    errors = np.abs((alpha + sizes / beta) / seconds - 1)
+    worst = int(errors.argmax())
+    return Messages(each[0], each[1], each[2], float(errors[worst]), int(sizes[worst]))
+
+
+def _fitted(sizes: np.ndarray, seconds: np.ndarray, axis: int = -1) -> np.ndarray:
+    """alpha, beta and their product by least squares with weights 1 / seconds^2, along an axis."""
+    w = (seconds.min() / seconds) ** 2
+    total, x, y = w.sum(axis), (w * sizes).sum(axis), (w * seconds).sum(axis)
+    xx, xy = (w * sizes**2).sum(axis), (w * sizes * seconds).sum(axis)
+    slope = (total * xy - x * y) / (total * xx - x * x)
+    alpha = (y - slope * x) / total
+    return np.stack([alpha, 1 / slope, alpha / slope])
