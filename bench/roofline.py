@@ -9,6 +9,7 @@ from bench.cli import Parser, complain, run, shown
 from bench.files import replacing
 from bench.record.folder import named
 from bench.record.store import derived_from, load
+from bench.report.classes import classes, headline, members
 from bench.report.screen import page, summary
 from bench.report.words import answer
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = {
             "page": str(text),
             "words": [answer(metrics) for metrics in records],
+            "headlines": [short and short.as_dict() for short in map(headline, records)],
+            "classes": [[one.as_dict() for one in classes(members(metrics))] for metrics in records],
             "figures": [metrics.as_dict() for metrics in records],
         }
 

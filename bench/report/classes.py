@@ -7,7 +7,7 @@ no class.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.comparison.families import Key, key_of
 from bench.record.format import RowFigures
@@ -17,6 +17,7 @@ from bench.record.row import Row, call_seconds, family, good
 from kernels.operations import SCALAR_GEMMS
 
 DECODE, FEW, MANY = "cold m = 1", "cold m 2-15", "cold m >= 16"
+PRIMARY = "f32"
 CLASSES = (DECODE, FEW, MANY, "hot", "pointwise")
 
 
@@ -81,11 +82,77 @@ class Class(NamedTuple):
         """How many rows have each; those above their roof aside."""
         return Counter("above" if "error" in m.figures else m.figures.get("verdict", "undecided") for m in self.rows)
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; shares are those of contestants that have a roof."""
+        return {
+            "class": self.name,
+            "types": self.types,
+            "threads": self.role,
+            "percent_of_roof": {name: share.as_dict() for name, share in shares_of(self.rows).items()},
+            "verdicts": self.verdicts,
+        }
+
 
 def percent_of(rows: Sequence[Member]) -> Interval:
     """Geometric mean of % of roof of rows that have one."""
     values = [m.figures["percent_of_roof"]["value"] for m in rows]
     return geometric_mean_interval(values, [{v: 100 * s for v, s in m.shares.items()} for m in rows])
+
+
+def shares_of(rows: Sequence[Member]) -> dict[str, Interval]:
+    """Geometric mean of % of roof of every contestant; without those of which no row has a roof."""
+    groups: dict[str, list[Member]] = defaultdict(list)
+    for member in rows:
+        if "percent_of_roof" in member.figures:
+            groups[member.contestant].append(member)
+    return {name: percent_of(mine) for name, mine in groups.items()}
+
+
+class Headline(NamedTuple):
+    """The roofs of most threads, and of the type and ISA of the session; FLOP/s, bytes/s, FLOP/byte, % by contestant.
+
+    None, or no share, is what wasn't measured.
+    """
+
+    threads: int
+    type: tuple[str, str] | None
+    peak: Interval | None
+    read: Interval | None
+    ridge: Interval | None
+    percent: Mapping[str, Interval]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, rates in GFLOP/s and GB/s."""
+        rates = {
+            "peak": self.peak and self.peak.scaled(1e-9),
+            "read_bandwidth": self.read and self.read.scaled(1e-9),
+            "ridge": self.ridge,
+        }
+        return {
+            "threads": self.threads,
+            "type": self.type and self.type[0],
+            "isa": self.type and self.type[1],
+            **{name: value and value.as_dict() for name, value in rates.items()},
+            "percent_of_roof": {name: share.as_dict() for name, share in self.percent.items()},
+        }
+
+
+def headline(metrics: Metrics) -> Headline | None:
+    """None where no roof was measured. Shares are geometric means over all kernel rows of these threads."""
+    known = [roofs for roofs in metrics.roofs.values() if roofs.peaks or "DRAM" in roofs.bandwidths]
+    if not known:
+        return None
+    best = max(known, key=lambda roofs: (len(roofs.peaks) > 0, "DRAM" in roofs.bandwidths, roofs.threads))
+    isa = metrics.record["session"]["isa"]
+    key = max(best.peaks, key=lambda k: (k == (PRIMARY, isa), best.peaks[k].value), default=None)
+    return Headline(
+        best.threads,
+        key,
+        best.peaks[key] if key else None,
+        best.bandwidths.get("DRAM"),
+        best.ridges.get(key) if key else None,
+        shares_of([member for member in members(metrics) if member.row["threads"] == best.threads]),
+    )
 
 
 def classes(found: Sequence[Member]) -> list[Class]:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
-from bench.report.classes import DECODE, MANY, Member, members, partners, percent_of, speedup
+from bench.report.classes import DECODE, MANY, PRIMARY, Member, headline, members, partners, percent_of, speedup
 from bench.report.text import of_threads
 from kernels.types import TYPES
 
@@ -18,7 +18,6 @@ NAMES = {"c": "C", "numba": "Numba", "blas": "BLAS"}
 PACKED = " prepacked"
 ENOUGH = 0.05  # fewer threads do where they are this near to the best
 FREE = 1.5  # times the time of one row, up to which more rows are worth a word
-PRIMARY = "f32"
 
 
 def answer(metrics: Metrics) -> list[str]:
@@ -59,30 +58,27 @@ def _caution(metrics: Metrics) -> Iterator[str]:
 
 def _ceilings(metrics: Metrics) -> Iterator[str]:
     """Peak and bandwidth of most threads and of one, then the ridge."""
-    known = [roofs for roofs in metrics.roofs.values() if roofs.peaks or "DRAM" in roofs.bandwidths]
-    if not known:
+    best = headline(metrics)
+    if best is None:
         return
-    best = max(known, key=lambda roofs: (len(roofs.peaks) > 0, "DRAM" in roofs.bandwidths, roofs.threads))
-    isa = metrics.record["session"]["isa"]
-    key = max(best.peaks, key=lambda k: (k == (PRIMARY, isa), best.peaks[k].value), default=None)
-    read = best.bandwidths.get("DRAM")
+    key, peak, read = best.type, best.peak, best.read
     does = []
-    if key:
-        does.append(f"multiplies at {_span(best.peaks[key].scaled(1e-9))} GFLOP/s ({key[0]}, {key[1]})")
+    if key and peak:
+        does.append(f"multiplies at {_span(peak.scaled(1e-9))} GFLOP/s ({key[0]}, {key[1]})")
     if read:
         does.append(f"reads memory at {_span(read.scaled(1e-9))} GB/s")
     alone = ""
     one = metrics.roofs.get(1)
-    if one and one is not best and (not key or key in one.peaks) and (not read or "DRAM" in one.bandwidths):
+    if one and best.threads != 1 and (not key or key in one.peaks) and (not read or "DRAM" in one.bandwidths):
         rates = [one.peaks[key].value] if key else []
         rates += [one.bandwidths["DRAM"].value] if read else []
         alone = f"; one thread at {' and '.join(_number(rate / 1e9) for rate in rates)}"
     yield f"This machine {' and '.join(does)} on {of_threads(best.threads)}{alone}."
-    if key and key in best.ridges:
+    if key and best.ridge:
         yield (
-            f"It hits the memory wall at {_span(best.ridges[key])} FLOP/byte, its ridge: with fewer FLOPs per byte "
+            f"It hits the memory wall at {_span(best.ridge)} FLOP/byte, its ridge: with fewer FLOPs per byte "
             f"from memory (arithmetic intensity) memory is the limit, with more arithmetic is. A matrix of {key[0]} "
-            f"weights gets there with {_balance(best.ridges[key], key[0])} rows of activations (m)."
+            f"weights gets there with {_balance(best.ridge, key[0])} rows of activations (m)."
         )
 
 

@@ -3,6 +3,7 @@
 Figures are of support.records: peak 100 GFLOP/s, memory 20 GB/s, so the ridge is at 5 FLOP/byte and 10 rows of f32.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from bench.record.intervals import geometric_mean_interval
 from bench.record.metrics import Metrics
 from bench.record.row import Row
 from bench.report import roofline_plot
-from bench.report.classes import classes, members
+from bench.report.classes import classes, headline, members
 from bench.report.labels import Labels, Place
 from bench.report.plots import plt
 from bench.report.screen import extremes, page, summary
@@ -146,6 +147,30 @@ def test_classes_and_extremes() -> None:
     ]
     assert classes(found)[2].verdicts == {"compute-bound": 3, "neither": 1}
     assert [m.row["dims"].get("m", 1) for m in extremes(found)] == [256, 64, 1, 2, 8, 128]
+
+
+def test_headline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of most threads, in the units that tables have; the JSON of bench.roofline has them, and the classes."""
+    metrics = of_two_threads()
+    short = headline(metrics)
+    assert short and short.type == ("f32", "avx2")
+    store.save(metrics.record, tmp_path / "r.json")
+    assert roofline.main(["--json", str(tmp_path / "r.json"), "--picture", str(tmp_path / "p")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["headlines"] == [short.as_dict()]
+    found = {
+        name: value["value"] for name, value in short.as_dict().items() if name in ("peak", "read_bandwidth", "ridge")
+    }
+    assert found == pytest.approx({"peak": 200, "read_bandwidth": 22, "ridge": 200 / 22})
+    assert short.threads == 2 and short.percent["c"].value == pytest.approx(90)
+    assert [(one["class"], one["threads"]) for one in document["classes"][0]] == [
+        ("cold m = 1", "one"),
+        ("cold m = 1", "all"),
+        ("cold m >= 16", "one"),
+        ("cold m >= 16", "all"),
+    ]
+    assert document["classes"][0][0]["verdicts"] == {"memory-bound": 1}
+    assert headline(records.of([])) is None
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
