@@ -1,10 +1,7 @@
 """Two MPI ranks, a few sizes; skipped by name without mpi4py, an MPI library or mpirun. And what is said without."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +10,15 @@ import pytest
 from bench.host import mpi as library
 from bench.interconnect import __main__ as command
 from bench.interconnect.member import PERIOD, _values
-from support.needed import absent, needed
-from support.process import ROOT, TESTS, Run
+from support.needed import absent
+from support.process import ROOT, Run, mpirun
 
 RANKS = Path(__file__).with_name("ranks.py")
-AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-SHARED = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
-SHARED |= {"OMPI_MCA_hwloc_base_binding_policy": "none"}  # with other tests, and CPUs
 
 
 def ran(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """mpirun -n count python arguments."""
-    needed("mpi4py")
-    if not (launcher := shutil.which("mpirun")):
-        absent("mpirun", "mpirun is not in PATH")
-    environment = {**os.environ, **AS_ROOT, **SHARED, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
-    every = [launcher, "-n", str(count), sys.executable, *map(str, arguments)]
+    every, environment = mpirun(count, *arguments)
     return subprocess.run(every, env=environment, capture_output=True, text=True, timeout=120)
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,7 +17,7 @@ def needed(name: str) -> Any:
         absent(name.partition(".")[0], f"{name} is not installed: {error}")
 
 
-def absent(name: str, reason: str) -> None:
+def absent(name: str, reason: str) -> NoReturn:
     """Skips the test, or fails where REQUIRE_LIBRARIES has the library's name."""
     if name in REQUIRED:
         pytest.fail(f"REQUIRE_LIBRARIES: {reason}")

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from support.needed import absent, needed
+
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 
@@ -41,6 +43,22 @@ def run_python(folder: Path, *arguments: object, **environment: str) -> subproce
         text=True,
         timeout=300,
     )
+
+
+def mpirun(count: int, *arguments: object, **environment: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of Python on so many ranks, none bound, with this project and tests/support importable.
+
+    Skips the test by name without mpi4py or mpirun. MPICH's wheel has its own mpirun beside Python.
+    """
+    needed("mpi4py")
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    launcher = shutil.which("mpirun", path=beside) or absent("mpirun", "mpirun is not in PATH")
+    mca = {"rmaps_base_oversubscribe": "1", "mpi_yield_when_idle": "1", "hwloc_base_binding_policy": "none"}
+    as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    shared = {f"OMPI_MCA_{name}": value for name, value in mca.items()}  # with other tests, and CPUs
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
+    every = [str(launcher), "-n", str(count), sys.executable, *map(str, arguments)]
+    return every, {**os.environ, **as_root, **shared, **paths, **environment}
 
 
 def limit_address_space(room: int) -> None:
