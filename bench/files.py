@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import orjson
+
 from bench.errors import BadInput
 
 MOST_BYTES = 64 << 20  # of a file that is read; a session of an hour is 1 MB
@@ -23,15 +25,26 @@ DIGITS = 300  # a whole number of so many is a double
 def read_text(path: Path) -> str:
     """The UTF-8 text of a regular file, without a byte order mark.
 
-    Raises BadInput as check_file(), for one above MOST_BYTES and for one that isn't UTF-8.
+    Raises BadInput as read_bytes() and text_of().
     """
+    return text_of(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file. Raises BadInput as check_file(), and for one above MOST_BYTES."""
     if check_file(path) > MOST_BYTES:
         raise BadInput(f"{path}: over {MOST_BYTES >> 20} MiB")
     try:
         with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8-sig")
+            return file.read(MOST_BYTES)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
+
+
+def text_of(raw: bytes, path: Path) -> str:
+    """A file's UTF-8 text, without a byte order mark. Raises BadInput where it is something else."""
+    try:
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         how = next((how for start, how in _ENCODED.items() if error.object.startswith(start)), "save it as UTF-8")
         raise BadInput(f"{path}: not UTF-8 text: {how}") from error
@@ -75,6 +88,28 @@ def parse_json(text: str, source: object) -> Any:
         raise BadInput(f"{source}: not JSON, or cut off: {error}") from error
 
 
+def parse_plain(raw: bytes) -> Any:
+    """As parse_json(), seven times as quick; but 16.0 stays a float, and it is None where parse_json() has to look.
+
+    The parser keeps one of two equal keys, with its value: the text has more colons, then, than what was kept.
+    """
+    try:
+        found = orjson.loads(raw)
+        kept = orjson.dumps(found).count(b":")
+    except (ValueError, TypeError):
+        return None
+    return found if raw.count(b":") == kept and b"\\u00" not in raw else None  # ":" may be written as \u003a
+
+
+def whole(value: Any) -> Any:
+    """A document of parse_plain() with whole numbers as parse_json() has them."""
+    if isinstance(value, dict):
+        return {key: whole(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    return _as_int(value) if isinstance(value, float) else value
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a finite number")
 
@@ -84,6 +119,10 @@ def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         _refuse(text[:40])
+    return _as_int(value)
+
+
+def _as_int(value: float) -> float:
     return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 

@@ -5,11 +5,14 @@ A record holds raw seconds. The figures in it are there for other tools to read:
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NotRequired, TypedDict
+
+import orjson
 
 from bench.record.placement import Found
 from bench.record.row import Row
@@ -233,12 +236,19 @@ def _unsigned(record: Mapping[str, Any]) -> dict[str, Any]:
 
 _text = json.encoder.encode_basestring
 _WORDS = {None: "null", True: "true", False: "false"}
-_numbers = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_SUBCLASS
+_SORTED |= orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_OTHERWISE = re.compile(rb"\de|null|\.0[,}]").search
+"""Numbers that orjson spells another way: 1e-6, 2.0; null may be one that isn't finite."""
 
 
 def canonical(value: Any) -> str:
-    """A document's spelling by RFC 8785, the JSON Canonicalization Scheme. Raises ValueError for what isn't JSON."""
-    kind = type(value)  # most are of these
+    """A document's spelling by RFC 8785, the JSON Canonicalization Scheme. Raises ValueError for what isn't JSON.
+
+    Lists of numbers, and objects without lists, are most of a record and most of them spelled alike by orjson, which
+    is ten times as quick.
+    """
+    kind = type(value)
     if kind is float or kind is int:
         return _number(value)
     if kind is str or isinstance(value, str):
@@ -246,14 +256,24 @@ def canonical(value: Any) -> str:
     if value is None or kind is bool:
         return _WORDS[value]
     if kind is dict or isinstance(value, Mapping):
+        if list not in map(type, value.values()) and (spelled := _spelled(value)) and not _OTHERWISE(spelled):
+            return spelled.decode()
         return f"{{{','.join([spelled + canonical(value[key]) for spelled, key in _order(tuple(value))])}}}"
     if isinstance(value, float | int):
         return _number(value)
-    if set(map(type, value)) <= {float, int}:
-        spelled = _numbers(value)  # most of a record, and most of it as it should be
-        if not any(part in spelled for part in ("e", ".0,", ".0]")) and max(map(abs, value), default=0) < 1 << 53:
-            return spelled
+    spelled = _spelled(value)
+    if spelled.translate(None, b"0123456789.,-") == b"[]" and b".0," not in spelled and b".0]" not in spelled:
+        return spelled.decode()
     return f"[{','.join(map(canonical, value))}]"
+
+
+def _spelled(value: Any) -> bytes:
+    """By orjson; nothing where it can't, or may order keys another way."""
+    try:
+        spelled = orjson.dumps(value, option=_SORTED)
+    except TypeError:  # a whole number of more than 53 bits, a number of NumPy's, half of a surrogate pair
+        return b""
+    return spelled if spelled.isascii() else b""
 
 
 @lru_cache(4096)

@@ -1,14 +1,16 @@
 """Folders as a store: each record once, what is broken named and left out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.errors import BadInput
-from bench.record import folder
+from bench.record import folder, store
 from bench.record.folder import files_of, gathered, named
 from bench.record.store import load
 from bench.report import __main__ as command
+from bench.report.page.looks import MOST
 from support.machines import four, machine
 
 
@@ -55,3 +57,32 @@ def test_of_a_folder_what_is_broken_is_left_out(tmp_path: Path) -> None:
     good.unlink()
     with pytest.raises(BadInput, match=r"bad\.json: not JSON"):
         named([tmp_path], load)
+
+
+def test_of_many_records_each_is_parsed_and_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns twice, since which they are is known once all were seen; nothing is read the slow way, or re-derived."""
+    for i in range(MOST + 5):
+        machine(tmp_path / "r" / f"{i:02}.json", f"machine-{i:02}", f"machine-{i:02}", day=f"2026-03-{i + 1:02}")
+    counts = dict.fromkeys(("parse_plain", "parse_json", "digest", "holds", "invalid", "Metrics"), 0)
+
+    def counted(name: str) -> None:
+        known = getattr(store, name)
+
+        def call(*given: Any) -> Any:
+            counts[name] += 1
+            return known(*given)
+
+        monkeypatch.setattr(store, name, call)
+
+    for name in counts:
+        counted(name)
+    assert command.main([str(tmp_path / "r"), "-o", str(tmp_path / "report.html")]) == 0
+    every = MOST + 5 + MOST
+    assert counts == {
+        "parse_plain": every,
+        "parse_json": 0,
+        "digest": every,
+        "holds": every,
+        "invalid": 0,
+        "Metrics": MOST,
+    }

@@ -33,6 +33,11 @@ def schema(version: int = VERSION) -> dict[str, Any]:
     return found
 
 
+def holds(record: Mapping[str, Any]) -> bool:
+    """Whether the current version's schema holds."""
+    return _good(VERSION, True)(record)
+
+
 def invalid(record: Mapping[str, Any], version: int = VERSION, derived: bool = True) -> str | None:
     """The field that breaks the schema and how, in one line; None where it holds. derived: look at DERIVED, too."""
     if _good(version, derived)(record):
@@ -162,8 +167,8 @@ def _list(of: Mapping[str, Any]) -> Test:
     def good(values: list[Any]) -> bool:
         if not least <= len(values) <= most or (unique and len({repr(x) for x in values}) < len(values)):
             return False
-        if set(map(type, values)) in ({float}, {int}) and not any(x != x for x in values):
-            return test(min(values)) and test(max(values))  # most of a record; NaN has no order
+        if set(map(type, values)) in ({float}, {int}) and sum(values) < math.inf:  # most of a record; NaN has no order
+            return test(min(values)) and test(max(values))
         return all(map(test, values))
 
     return good
