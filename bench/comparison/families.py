@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bench.record.format import Machine, Record
-from bench.record.probes import LINK, LOOPS, PROBES
+from bench.record.probes import LAYERS, LINK, LOOPS, PROBES
 from bench.record.row import OURS, Row, types_label
 from kernels.operations import OPERATIONS
 
@@ -18,7 +18,7 @@ class Key(NamedTuple):
     """What makes rows of two sessions the same measurement.
 
     kind   kernel, probe, or run: a whole model
-    dims   of a kernel, and of messages between ranks; the sizes of another probe are the machine's, and rank orders
+    dims   of a kernel, and of what is between ranks; the sizes of another probe are the machine's, and rank orders
            those of one level
     level  of a probe; where the data of a hot kernel is follows from its dims and the machine's caches
     role   of its threads
@@ -49,7 +49,8 @@ class Key(NamedTuple):
     @property
     def family(self) -> "Family":
         if self.kind == "probe":
-            kernel = "interconnect" if self.operation in LINK else PROBE_FAMILIES[PROBES[self.operation].roof]
+            between = {**dict.fromkeys(LINK, "interconnect"), **dict.fromkeys(LAYERS, "layers over ranks")}
+            kernel = between.get(self.operation) or PROBE_FAMILIES[PROBES[self.operation].roof]
         else:
             ahead = " prepacked" if self.operation == "gemm_prepacked" else ""
             kernel = f"{self.backend}{ahead} {self.types}"
@@ -93,7 +94,7 @@ def key_of(row: Row, record: Record) -> Key:
     kernel, operation, backend = row["kind"] == "kernel", row["operation"], row["backend"]
     if operation in LOOPS or (backend in OURS and row["isa"] != record["session"]["isa"]):
         backend = f"{backend}/{row['isa']}"
-    sized = kernel or operation in LINK
+    sized = kernel or operation in (*LINK, *LAYERS)
     dims = tuple(sorted(row["dims"].items(), key=lambda item: "bmnk".find(item[0][0]))) if sized else ()
     cold = bool(row["cold"])
     level = row["level"] if cold or not kernel else ""

@@ -32,6 +32,20 @@ def _dot_operations(dims: Dims, threads: int) -> int:
     return dims["products"] * _fma_flops(dims, threads)
 
 
+def _layer_flops(dims: Dims, threads: int) -> int:
+    """Of a rank's share of a Transformer's layer, attention as dense products."""
+    rows, width = dims["m"], dims["width"]
+    weights = 2 * rows * (4 * width * width + 2 * width * dims["ffn"])
+    return (weights + 4 * rows * dims["keys"] * width) // dims["ranks"]
+
+
+def _summed_bytes(dims: Dims, threads: int) -> int:
+    """Of a layer's two sums over ranks, floats, on each rank."""
+    return 2 * 4 * dims["m"] * dims["width"]
+
+
+_LAYER = ("m", "keys", "width", "heads", "ffn", "ranks")
+
 PROBES: Mapping[str, ProbeKind] = {
     "fma": ProbeKind("FLOP", "peak", "x", _fma_flops, ("chains", "lanes", "iterations")),
     "dot": ProbeKind("FLOP", "peak", "x", _dot_operations, ("chains", "lanes", "iterations", "products")),
@@ -55,6 +69,10 @@ PROBES: Mapping[str, ProbeKind] = {
     ),
     "allreduce": ProbeKind("byte", None, "x", lambda dims, threads: dims["bytes"], ("bytes", "ranks")),
     "allreduce_in_place": ProbeKind("byte", None, "x", lambda dims, threads: dims["bytes"], ("bytes", "ranks")),
+    "layer_share": ProbeKind("FLOP", None, "x", _layer_flops, _LAYER),
+    "layer_shares": ProbeKind("FLOP", None, "x", _layer_flops, _LAYER),
+    "layer_sums": ProbeKind("byte", None, "x", _summed_bytes, _LAYER),
+    "layer_split": ProbeKind("FLOP", None, "x", _layer_flops, _LAYER),
 }
 """By operation, in the order of a report. read_N: N streams at once."""
 
@@ -63,5 +81,9 @@ LOOPS = {name: kind for name, kind in PROBES.items() if kind.operand}
 
 LINK = ("ping_pong", "window", "allreduce", "allreduce_in_place")
 """Those of the interconnect between ranks, on level "link"."""
+
+LAYERS = ("layer_share", "layer_shares", "layer_sums", "layer_split")
+"""Those of a layer that is split over ranks: one share of it alone (of one rank, the layer), all at once, the sums over
+ranks between them, and the whole, shares and sums."""
 
 READS = tuple(name for name, kind in PROBES.items() if kind.roof == "bandwidth")

@@ -85,7 +85,7 @@ class Labels:
         height = self._letter * float(label.get_fontsize())
         count = max(2, int(np.hypot(extent.width, extent.height) / height))
         xs = np.linspace(extent.x0, extent.x1 - height, count)
-        ys = np.linspace(extent.y0, extent.y1 - height, count)
+        ys = np.linspace(extent.y0, extent.y1 - height, count)[:: 1 if label.get_rotation() < 180 else -1]
         return [(x, y, x + height, y + height) for x, y in zip(xs, ys, strict=True)]
 
 

@@ -18,19 +18,23 @@ ASLEEP = 1e-3  # seconds between two looks of a rank that waits
 
 
 class Facts(NamedTuple):
-    """Of a rank's host. boot: the same for all that share a kernel; cores: one CPU of each, that the rank may use."""
+    """Of a rank's host, and the CPUs that it may use.
+
+    boot   the same for all that share a kernel
+    cores  the first of these CPUs of each core
+    """
 
     boot: str
     machine: str
     cpus: list[int]
-    cores: int
+    cores: list[int]
 
 
 def threads_of(facts: Sequence[Facts]) -> int:
     """Cores of rank 0: those that it may use, shared among the ranks that may use the same."""
     mine = facts[0]
     sharing = sum(one.boot == mine.boot and bool({*one.cpus} & {*mine.cpus}) for one in facts)
-    return max(1, mine.cores // sharing)
+    return max(1, len(mine.cores) // sharing)
 
 
 class Timed(NamedTuple):
@@ -46,7 +50,7 @@ class Host:
 
     def facts(self) -> Facts:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return Facts(boot, machine_id(), sorted(os.sched_getaffinity(0)), len(one_cpu_per_core()))
+        return Facts(boot, machine_id(), sorted(os.sched_getaffinity(0)), one_cpu_per_core())
 
     def counters(self) -> dict[str, int]:
         """Bytes that each network interface has sent, by Linux's count."""

@@ -1,0 +1,217 @@
+"""What follows from a record's layers: speed-ups, what the model expects of them, and their place in the plane.
+
+The plane is that of Checconi, Tithi and Petrini, "Ridgeline: A 2D Roofline Model for Distributed Systems" (2022).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, Literal
+
+from bench.parallel.model import SUMS, Least, Wire, expected, least, ways
+from bench.record.intervals import Interval, Messages, messages
+from bench.record.metrics import Metrics
+from bench.record.probes import LAYERS
+from bench.record.roofs import Series, over
+from bench.record.row import Row, call_seconds, counted, good
+
+DTYPE = "f32"
+ITEM = 4  # bytes of a number
+Bound = Literal["compute", "memory", "network, bytes", "network, messages"]
+Dims = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a rank does of a layer: FLOPs, bytes of its memory (weights, and of one token the KV cache), bytes that it
+    sends, as few as a sum needs, in so many messages after each other where they are as few as can be.
+    """
+
+    flops: float
+    memory: float
+    sent: float
+    messages: int
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """FLOPs per byte of memory."""
+        return self.flops / self.memory
+
+    @property
+    def memory_intensity(self) -> float:
+        """Bytes of memory per byte sent."""
+        return self.memory / self.sent
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """Of a rank: FLOP/s, bytes/s from memory, and the link to another one."""
+
+    peak: float
+    read: float
+    wire: Wire
+
+    def seconds(self, at: Place) -> Mapping[Bound, float]:
+        """What each of the limits alone would take."""
+        return {
+            "compute": at.flops / self.peak,
+            "memory": at.memory / self.read,
+            "network, bytes": at.sent / self.wire.beta,
+            "network, messages": at.messages * self.wire.alpha,
+        }
+
+    def bound(self, at: Place) -> Bound:
+        each = self.seconds(at)
+        return max(each, key=lambda name: each[name])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in one phase, whole and split; seconds with 95 % intervals.
+
+    name      of the model, and the phase
+    ranks     that it was split over
+    size      bytes of each of its SUMS
+    alone     by ranks the time of one rank's share while the others sleep; of 1, the whole layer
+    together  of the shares of all ranks at once, the slowest
+    sums      of the two sums alone
+    split     of the layer as it is split, sums and all
+    speedup   whole over split, of the same rounds
+    expected  together and the model's sums over the measured link; None without a line
+    """
+
+    name: str
+    ranks: int
+    dims: Dims
+    size: int
+    alone: Mapping[int, Interval]
+    together: Interval
+    sums: Interval
+    split: Interval
+    speedup: Interval
+    expected: Interval | None
+
+    @property
+    def whole(self) -> Interval:
+        return self.alone[1]
+
+    @property
+    def off(self) -> float | None:
+        """The model's time over the measured one, minus one."""
+        return self.expected.value / self.split.value - 1 if self.expected else None
+
+    def place(self, ranks: int | None = None) -> Place:
+        return place(self.dims, ranks or self.ranks)
+
+    def expects(self, ranks: int, wire: Wire) -> float:
+        """Seconds on hosts of their own, joined by a link."""
+        return expected(self.alone[ranks].value, ranks, self.size, wire)
+
+    def least(self, ranks: int) -> Least | None:
+        return least(self.whole.value, self.alone[ranks].value, ranks, self.size)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything of a record. line: of messages between ranks; roofs: None where one of them wasn't measured."""
+
+    layers: Sequence[Layer]
+    line: Messages | None
+    roofs: Roofs | None
+
+    def as_dict(self) -> dict[str, Any]:
+        of = asdict(self)
+        for one, layer in zip(of["layers"], self.layers, strict=True):
+            at = layer.place()
+            one["off"] = layer.off
+            one["plane"] = asdict(at) | {
+                "arithmetic_intensity": at.arithmetic_intensity,
+                "memory_intensity": at.memory_intensity,
+                "bound": self.roofs.bound(at) if self.roofs else None,
+            }
+            one["least"] = {n: asdict(enough) if (enough := layer.least(n)) else None for n in layer.alone if n > 1}
+        return of
+
+
+def place(dims: Dims, ranks: int) -> Place:
+    """Of a layer with these dims, see Layer; of one rank nothing is sent."""
+    rows, width = dims["m"], dims["width"]
+    weights = width * (4 * width + 2 * dims["ffn"])
+    flops = 2 * rows * weights + 4 * rows * dims["keys"] * width
+    cache = 2 * (dims["keys"] - 1) * width if rows == 1 else 0
+    each = ways(ranks, ITEM * rows * width)
+    sent, steps = min(sent for _, sent in each), min(steps for steps, _ in each)
+    return Place(flops / ranks, ITEM * (weights + cache) / ranks, SUMS * sent, SUMS * steps)
+
+
+def found(metrics: Metrics) -> Found:
+    """Empty where the record has no such rows."""
+    line = _line(metrics.rows)
+    wire = Wire("as measured", line.alpha.value, line.beta.value) if line else None
+    by_name: dict[str, list[Row]] = {}
+    for row in metrics.rows:
+        if row["operation"] in LAYERS and row["layers"]:
+            by_name.setdefault(row["layers"][0], []).append(row)
+    layers = [one for name, rows in by_name.items() if (one := _layer(name, rows, line))]
+    return Found(layers, line, _roofs(metrics, wire) if wire else None)
+
+
+def _layer(name: str, rows: Sequence[Row], line: Messages | None) -> Layer | None:
+    """None where a session ended before it had all of it."""
+    of = {(row["operation"], row["dims"]["ranks"]): row for row in rows}
+    split = next((row for row in rows if row["operation"] == "layer_split"), None)
+    if not split or ("layer_share", 1) not in of:
+        return None
+    dims, ranks = split["dims"], split["dims"]["ranks"]
+    if any((operation, ranks) not in of for operation in LAYERS):
+        return None
+    each = {key: _seconds(row) for key, row in of.items()}
+    together, size = each["layer_shares", ranks], ITEM * dims["m"] * dims["width"]
+    return Layer(
+        name,
+        ranks,
+        dims,
+        size,
+        {n: seconds for (operation, n), seconds in sorted(each.items()) if operation == "layer_share"},
+        together,
+        each["layer_sums", ranks],
+        each["layer_split", ranks],
+        over(Series.of(split, 1), Series.of(of["layer_share", 1], 1)),
+        _expected(together, ranks, size, line) if line else None,
+    )
+
+
+def _seconds(row: Row) -> Interval:
+    """Of a call."""
+    return Series.of(row, 1).interval.inverse(1)
+
+
+def _expected(together: Interval, ranks: int, size: int, line: Messages) -> Interval:
+    """As wide as the ends of all that is in it allow."""
+    ends = [
+        expected(one, ranks, size, Wire("", alpha, beta))
+        for one, alpha, beta in (
+            (together.value, line.alpha.value, line.beta.value),
+            (together.low, line.alpha.low, line.beta.high),
+            (together.high, line.alpha.high, line.beta.low),
+        )
+    ]
+    return Interval(*ends)
+
+
+def _line(rows: Sequence[Row]) -> Messages | None:
+    points = []
+    for row in rows:
+        if row["operation"] == "ping_pong":
+            times, which = call_seconds(row), good(row)
+            for visit in sorted({row["visits"][i] for i in which}):
+                points.append((counted(row), median(times[i] for i in which if row["visits"][i] == visit)))
+    return messages(points)
+
+
+def _roofs(metrics: Metrics, wire: Wire) -> Roofs | None:
+    of = next(iter(metrics.roofs.values()), None)
+    peak = of.peak(DTYPE, metrics.record["session"]["isa"]) if of else None
+    if not of or not peak or "DRAM" not in of.bandwidths:
+        return None
+    return Roofs(peak[1].value, of.bandwidths["DRAM"].value, wire)
