@@ -99,6 +99,7 @@ def test_list_of_commands() -> None:
         "layers",
         "machine",
         "memory",
+        "parallel",
         "peak",
         "peers",
         "report",

@@ -22,6 +22,7 @@ from bench.errors import BadInput
 from bench.interconnect import __main__ as interconnect
 from bench.ladder import __main__ as ladder
 from bench.memory import __main__ as memory
+from bench.parallel import __main__ as parallel
 from bench.peers import __main__ as peers
 from bench.record import store
 from bench.report import __main__ as report
@@ -107,6 +108,7 @@ def test_check_calls_none_good(files: list[tuple[str, Path]], capsys: pytest.Cap
         roofline.main,
         wall.main,
         interconnect.main,
+        parallel.main,
         ladder.main,
         peers.main,
         memory.main,
@@ -153,6 +155,7 @@ def test_every_command_that_reads_records_has_the_guard() -> None:
                 check.main,
                 compare.main,
                 interconnect.main,
+                parallel.main,
                 ladder.main,
                 peers.main,
                 memory.main,
