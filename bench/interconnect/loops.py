@@ -73,17 +73,22 @@ def compiled(mpi: Any, communicator: Any) -> Loops:
         return moment[0] * 1_000_000_000 + moment[1]
 
     @numba.njit(nogil=True)
+    def block(n, begun, moment, ended, spent):  # type: ignore[no-untyped-def]
+        """Notes the end of block n - 1, which began at `begun`; returns when block n begins."""
+        time = now(moment)
+        if n > 0:
+            ended[n - 1], spent[n - 1] = time, time - begun
+        return time
+
+    @numba.njit(nogil=True)
     def ping_pong(sends, receives, stride, slots, position, leads, peer, size, skip, blocks, each, ended, spent):  # type: ignore[no-untyped-def]
         begun, moment, status = np.int64(0), np.zeros(2, np.int64), np.zeros(STATUS_BYTES, np.uint8)
         at_status = status.ctypes.data
         for i in range(-skip, blocks * each + 1):
             if i >= 0 and i % each == 0:
-                time = now(moment)
-                if i > 0:
-                    ended[i // each - 1], spent[i // each - 1] = time, time - begun
+                begun = block(i // each, begun, moment, ended, spent)
                 if i == blocks * each:
                     break
-                begun = time
             at = position * stride
             if leads:
                 send(sends + at, size, byte, peer, 1, comm)
@@ -100,12 +105,9 @@ def compiled(mpi: Any, communicator: Any) -> Loops:
         first, at_status, at_last = requests.ctypes.data, statuses.ctypes.data, acknowledgement.ctypes.data
         for i in range(-skip, blocks * each + 1):
             if i >= 0 and i % each == 0:
-                time = now(moment)
-                if i > 0:
-                    ended[i // each - 1], spent[i // each - 1] = time, time - begun
+                begun = block(i // each, begun, moment, ended, spent)
                 if i == blocks * each:
                     break
-                begun = time
             for j in range(WINDOW):
                 at = position * stride
                 if leads:

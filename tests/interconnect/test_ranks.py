@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.host import mpi as library
@@ -49,6 +50,11 @@ def test_a_wrong_value_is_counted(answers: dict[str, Any]) -> None:
     """Rank 1 sends one wrong value."""
     for one in answers["forged"]:
         assert sum(wrong for _, wrong in one["checked"]) >= 1, one
+
+
+def test_sums_of_sums_stay_finite(answers: dict[str, Any]) -> None:
+    """After 200 calls in place, of which each doubles what the one before left."""
+    assert np.isfinite(answers["sums"]).all() and np.shape(answers["sums"]) == (2, 2)
 
 
 def test_rotating_buffers_go_round(answers: dict[str, Any]) -> None:
