@@ -6,6 +6,7 @@ them as bench.check does, and writes bench.report's page. What follows -- are op
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     number = communicator.rank
     rank = Rank(number, mpi.Get_processor_name(), options.results, options.session, 60 * options.minutes)
     atexit.register(_end, mpi, number)
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)  # by which MPICH's launcher tells of a death
     if number:
         with endings(lambda number, frame: rank.stop()):
             if follow(mpi, communicator, rank):

@@ -1,7 +1,7 @@
 """Rank 0: whose turn it is, what arrives, who is silent; and the records, once nothing is measured beside them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.cli import endings
@@ -19,7 +19,8 @@ class Host:
     state   one of WAITING, MEASURING, ENDED
     reason  why it isn't good; None: nothing is known against it
     heard, began, said_at  when its last message came, its session began, and its progress changed
-    place   on its own host: its record, or what its session said
+    place   on its own host: its record, or the folder that its session writes to
+    told    whether it told how its session ended
     path    where its record was gathered
     there   whether that was gathered before
     """
@@ -31,6 +32,7 @@ class Host:
         self.heard = self.began = 0.0
         self.reason: str | None = None
         self.place: str | None = None
+        self.told = False
         self.path: Path | None = None
         self.judged: Judged | None = None
         self.there = False
@@ -84,9 +86,11 @@ class Gathering:
             host.said, host.said_at = report.said, now
         if host.facts is None:
             self._met(host, report.facts)
-        if report.outcome and host.place is None:
+        if report.outcome and not host.told:
             self._received(host, report.outcome)
-        given_up = host.over and host.place is None and not host.there
+        elif not host.told:
+            host.place = report.folder
+        given_up = host.over and not host.told and not host.there
         if self.interrupted or given_up:
             return "stop"
         if host.state == WAITING and not any(one.state == MEASURING for one in self._beside(host)):
@@ -111,7 +115,7 @@ class Gathering:
             self._tell(host, f"its record is there: {host.path}")
 
     def _received(self, host: Host, outcome: Outcome) -> None:
-        host.state, host.place, host.reason = ENDED, outcome.place, outcome.reason
+        host.state, host.told, host.place, host.reason = ENDED, True, outcome.place, outcome.reason
         if outcome.record is not None:
             try:
                 host.path = self._folder.write(host.name, host.rank, outcome.record)
@@ -120,14 +124,14 @@ class Gathering:
         said = "its record is here" if host.path else "failed"
         self._tell(host, f"{said}{f': {host.reason}' if host.reason else ''}")
 
-    def watch(self, dead: Iterable[int]) -> None:
-        """Gives up ranks that are silent, or dead by MPI's own account; then says how far the others are."""
+    def watch(self, dead: Mapping[int, str]) -> None:
+        """Gives up ranks that are silent, or known to stay so, and why; then says how far the others are."""
         awake = self._awake()
         for host in self.hosts:
             silent = awake - host.heard > SILENCE
             if not host.over and (silent or host.rank in dead):
-                why = f"sent nothing for {SILENCE:.0f} s" if silent else "is dead, as MPI says"
-                host.state, host.reason = ENDED, f"its rank {why}: what it measured is on its own host"
+                why = dead.get(host.rank) or f"sent nothing for {SILENCE:.0f} s"
+                host.state, host.reason = ENDED, f"its rank {why}"
                 self._tell(host, f"lost: {host.reason}")
         self._progress(*self._so_far(self._seconds))
 

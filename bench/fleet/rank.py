@@ -33,9 +33,14 @@ ALIKE: Mapping[str, Callable[[Facts], str]] = {"kernel": lambda of: of.kernel, "
 
 
 class Report(NamedTuple):
-    """What a rank tells: outcome is None until its session has ended."""
+    """What a rank tells.
+
+    folder   that its session writes to; None: it hasn't begun
+    outcome  None until its session has ended
+    """
 
     facts: Facts
+    folder: str | None
     said: Said
     outcome: Outcome | None
 
@@ -80,8 +85,9 @@ class Rank:
     def report(self) -> Report:
         if self._session and not self._outcome and not self._session.running():
             self._outcome = self._session.outcome()
+        folder = str(self._session.folder) if self._session else None
         said = self._session.said() if self._session else Said("", None, None)
-        return Report(self._facts, said, self._outcome)
+        return Report(self._facts, folder, said, self._outcome)
 
     @property
     def ended(self) -> bool:
@@ -111,13 +117,13 @@ class Rank:
 
 
 class Post:
-    """Rank 0's side of the messages: what arrives, and answers. dead: ranks that MPI itself calls so."""
+    """Rank 0's side of the messages: what arrives, and answers. dead: why a rank will tell nothing more, by rank."""
 
     def __init__(self, mpi: Any, communicator: Any) -> None:
         self._mpi, self._communicator = mpi, communicator
         self._arriving: dict[int, Any] = {}
         self._answers: list[Any] = []
-        self.dead: set[int] = set()
+        self.dead: dict[int, str] = {}
 
     def arrived(self) -> Iterator[tuple[int, Report]]:
         """Whole messages, by rank. One that stops halfway never gets here, and keeps no other back."""
@@ -129,8 +135,12 @@ class Post:
                         continue
                     self._arriving[source] = found.irecv()
                 done, report = self._arriving[source].test()
-            except self._mpi.Exception:
-                self.dead.add(source)
+            except self._mpi.Exception as error:
+                self.dead[source] = f"can't be reached: {plain(error)[:80]}"
+                continue
+            except Exception as error:  # of unpickling
+                del self._arriving[source]
+                self.dead[source] = f"runs another version: {type(error).__name__}: {plain(error)[:80]}"
                 continue
             if done:
                 del self._arriving[source]
@@ -169,7 +179,7 @@ def follow(mpi: Any, communicator: Any, rank: Rank) -> bool:
         if order == "leave":
             return True
         rank.obey(order)
-        woken = time.monotonic() + BEAT
+        woken = time.monotonic() + (0.0 if order == "go" else BEAT)  # where its session writes to, it tells at once
         while time.monotonic() < woken and not rank.ended:
             time.sleep(NAP)
 

@@ -35,7 +35,7 @@ GRACE = 60.0  # seconds in which a session that is to end may write its record
 MOST_TEXT = 300  # characters of a reason
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
-PROGRESS = re.compile(r" *\d+ s  (?:(?P<share> *\d+ %), (?P<minutes>\d+):(?P<seconds>\d\d) left: )?(?P<text>.+)")
+PROGRESS = re.compile(r" *\d+ s  (?:(?P<share> *\d+ %), (?:(?P<minutes>\d+):(?P<seconds>\d\d)|\?) left: )?(?P<text>.+)")
 """A line of bench.progress.Bar where there is no terminal."""
 
 
@@ -131,7 +131,7 @@ class Session:
         for line in reversed(_tail(self._errors).splitlines()):
             if found := PROGRESS.fullmatch(line):
                 share = found["share"]
-                left = 60.0 * int(found["minutes"]) + int(found["seconds"]) if share else None
+                left = 60.0 * int(found["minutes"]) + int(found["seconds"]) if found["minutes"] else None
                 return Said(plain(found["text"])[:MOST_TEXT], float(share[:-1]) / 100 if share else None, left)
         return Said("", None, None)
 

@@ -183,13 +183,30 @@ def test_ctrl_c_keeps_what_was_measured(two: tuple[subprocess.Popen[str], list[i
 def test_a_killed_rank_takes_nothing_along(two: tuple[subprocess.Popen[str], list[int]], tmp_path: Path) -> None:
     """Launchers end the whole job then; no session runs on, each keeps what it has, and nothing is cut."""
     job, ranks = two
-    other = next(rank for rank in ranks if "ranks.py" in " ".join(psutil.Process(rank).cmdline()) and rank != ranks[0])
-    os.kill(other, signal.SIGKILL)
+    os.kill(next(rank for rank in ranks if _rank_of(rank) == 1), signal.SIGKILL)
     done = ended(job, tmp_path)
     assert done.status != 0
     until(lambda: len(partial(tmp_path)) == 2, "each session's own record is there")
     for path in (tmp_path / "fleet").rglob("*.json*"):
         assert load(path)
+
+
+def test_nobody_waits_for_a_rank_that_is_silent(tmp_path: Path) -> None:
+    """Stopped, it still is a process, which no launcher misses."""
+    quick = {"FLEET_HOSTS": "a,b,c", "FLEET_SILENCE": "2"}
+    job = started(tmp_path, {1: "long"}, 3, "--json", "--turns", "host", **quick)
+    silent = next(int(one[1]) for one in noted(tmp_path, "began", 3) if _rank_of(int(one[1])) == 1)
+    os.kill(silent, signal.SIGSTOP)
+    done = ended(job, tmp_path)
+    assert done.status == 1
+    assert [host["reason"] for host in done.hosts] == [None, "its rank sent nothing for 2 s", None]
+    assert Path(tmp_path, done.hosts[1]["on_its_host"]).is_dir()
+    assert len(list((tmp_path / "fleet").rglob("*.json"))) == 2 and (tmp_path / "fleet/report.html").exists()
+
+
+def _rank_of(process: int) -> int:
+    known = psutil.Process(process).environ()
+    return next(int(known[name]) for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK") if name in known)
 
 
 @pytest.mark.parametrize(
