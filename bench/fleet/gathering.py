@@ -18,7 +18,7 @@ class Host:
 
     state   one of WAITING, MEASURING, ENDED
     reason  why it isn't good; None: nothing is known against it
-    heard, began, said_at  when its last message came, its session began, and its progress changed
+    heard   when its last message came; began, ends: when its session did, and when it is thought to end
     place   on its own host: its record, or the folder that its session writes to
     told    whether it told how its session ended
     path    where its record was gathered
@@ -28,8 +28,9 @@ class Host:
     def __init__(self, rank: int) -> None:
         self.rank, self.state = rank, WAITING
         self.facts: Facts | None = None
-        self.said, self.said_at = Said("", None, None), 0.0
+        self.said = Said("", None, None)
         self.heard = self.began = 0.0
+        self.ends: float | None = None
         self.reason: str | None = None
         self.place: str | None = None
         self.told = False
@@ -51,7 +52,7 @@ class Gathering:
 
     alike    what ranks that take turns have in common
     present  by a host's folder the good records that are there already: so many of its ranks needn't measure
-    say      called with lines as they happen; progress with a text, and the share of the time, 0 where it isn't known
+    say      called with lines as they happen; progress with a text, and the share of the time since it is known
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class Gathering:
         alike: Callable[[Facts], str],
         present: Mapping[str, Sequence[Judged]],
         say: Callable[[str], None],
-        progress: Callable[[str, float], None],
+        progress: Callable[[str, float | None], None],
     ) -> None:
         self.hosts = [Host(rank) for rank in range(ranks)]
         self.interrupted = False
         self._folder, self._alike, self._say, self._progress = folder, alike, say, progress
         self._present = {name: list(found) for name, found in present.items()}
         self._awake, self._began = Clock(), time.perf_counter()
+        self._known: float | None = None  # since when it is known how long all will take
 
     @property
     def over(self) -> bool:
@@ -83,7 +85,8 @@ class Gathering:
         host, now = self.hosts[source], self._seconds
         host.heard = self._awake()
         if report.said != host.said:
-            host.said, host.said_at = report.said, now
+            host.said = report.said
+            host.ends = host.ends if report.said.left is None else now + report.said.left
         if host.facts is None:
             self._met(host, report.facts)
         if report.outcome and not host.told:
@@ -152,7 +155,11 @@ class Gathering:
     def interrupt(self) -> None:
         """Nobody begins; who measures ends, and keeps what there is."""
         self.interrupted = True
-        self._say("interrupted: sessions end, and what each measured stays in the results folder of its own host, too")
+        running = [
+            f"{self.label(host)} in {host.place}" for host in self.hosts if host.state == MEASURING and host.place
+        ]
+        kept = plain(f": {'; '.join(running)}") if running else ""
+        self._say(f"interrupted: sessions end, and each keeps on its own host what it measured{kept}")
         for host in self.hosts:
             if host.state == WAITING:
                 host.state, host.reason = ENDED, "interrupted before its turn"
@@ -162,26 +169,29 @@ class Gathering:
         """Since the beginning."""
         return time.perf_counter() - self._began
 
-    def _so_far(self, now: float) -> tuple[str, float]:
-        """In words, and the share of the time that has passed; 0 where a session doesn't tell."""
+    def _so_far(self, now: float) -> tuple[str, float | None]:
+        """In words, and the share of the time that has passed; None where a session doesn't tell."""
         at_it = [host for host in self.hosts if host.state == MEASURING]
         done = sum(host.over for host in self.hosts)
         words = f"{done} of {len(self.hosts)} done, {len(at_it)} measuring"
         if not at_it:
-            return words, 0.0
+            return words, None
         lefts = {host.rank: self._left(host, now) for host in at_it}
         last = max(at_it, key=lambda host: lefts[host.rank] or 0.0)
         share = "" if last.said.share is None else f"{100 * last.said.share:.0f} %, "
         words += f"; {self.label(last)}: {share}{last.said.text}" if last.said.text else ""
         known = [left for left in lefts.values() if left is not None]
-        return words, now / (now + max(known)) if len(known) == len(lefts) else 0.0
+        if len(known) < len(lefts):
+            return words, None
+        self._known = now if self._known is None else self._known
+        return words, (now - self._known) / max(now - self._known + max(known), 1e-6)
 
     def _left(self, host: Host, now: float) -> float | None:
         """Seconds until a host and those that take turns with it are done."""
-        if host.said.left is None:
+        if host.ends is None:
             return None
         waiting = sum(one.state == WAITING for one in self._beside(host))
-        left = max(0.0, host.said.left - (now - host.said_at))
+        left = max(0.0, host.ends - now)
         return left + waiting * (now - host.began + left)
 
     def _tell(self, host: Host, what: str) -> None:

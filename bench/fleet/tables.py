@@ -64,7 +64,7 @@ def _figure(known: Callable[[Headline], Interval | None], digits: int, scale: fl
 
 def _record(line: Line) -> str:
     if line.host.reason:
-        return "incomplete" if line.machine else "none"
+        return "incomplete" if line.machine else "kept apart" if line.host.path else "none"
     return "there before" if line.host.there else "good"
 
 

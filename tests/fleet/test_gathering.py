@@ -1,6 +1,7 @@
 """What rank 0 decides, without MPI: turns, silence, folders that can't be written, hostile names and texts."""
 
 import json
+import os
 import sys
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.fleet.rank import ALIKE, SILENCE, Facts, Report
 from bench.fleet.session import Outcome, Said, Session, environment, refused
 from bench.fleet.tables import failures, lines
 from support import records
+from support.process import Run
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J/../../etc\n"
 NOTHING = Said("", None, None)
@@ -29,7 +31,7 @@ class Fleet(Gathering):
 
     def __init__(self, folder: Path, *hosts: str, turns: str = "kernel") -> None:
         self.said: list[str] = []
-        self.shares: list[tuple[str, float]] = []
+        self.shares: list[tuple[str, float | None]] = []
         places = Folder(folder, len(hosts))
         super().__init__(len(hosts), places, ALIKE[turns], {}, self.said.append, lambda *told: self.shares.append(told))
         self.facts = [Facts(*host.split("/"), None) for host in hosts]
@@ -112,12 +114,15 @@ def test_the_time_left_counts_those_that_wait(tmp_path: Path, monkeypatch: pytes
     fleet.hears(0)
     fleet.hears(1)
     fleet.watch({})
-    assert fleet.shares[-1] == ("0 of 2 done, 1 measuring", 0.0)
+    assert fleet.shares[-1] == ("0 of 2 done, 1 measuring", None)
     now[0] += 30
     fleet.hears(0, said=Said("gemm ffn_up", 0.75, 10.0))
+    fleet.watch({})  # 10 s are left, and 40 of the other
+    assert fleet.shares[-1] == ("0 of 2 done, 1 measuring; a, rank 0: 75 %, gemm ffn_up", 0)
     now[0] += 4
-    fleet.watch({})  # 34 s; 6 are left, then 40 of the other
-    assert fleet.shares[-1] == ("0 of 2 done, 1 measuring; a, rank 0: 75 %, gemm ffn_up", pytest.approx(34 / 80))
+    fleet.hears(0, said=Said("roofs again", None, None))
+    fleet.watch({})  # 6 s and 40
+    assert fleet.shares[-1] == ("0 of 2 done, 1 measuring; a, rank 0: roofs again", pytest.approx(4 / 50))
 
 
 def test_no_room_is_told_before_anything_runs(tmp_path: Path) -> None:
@@ -237,3 +242,19 @@ def test_its_own_bar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (
         [one and one["text"] for one in found] == ["roofs", "gemm"] and found[1] and found[1]["share"].strip() == "50 %"
     )
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU can't be bound to fewer")
+def test_a_rank_that_is_bound_says_so(python: Run) -> None:
+    script = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nfrom bench.fleet import rank\n"
+    bound = python("-c", f"{script}print(rank.facts('a').bound)")
+    mine = sorted(os.sched_getaffinity(0))
+    assert bound.stdout.startswith(f"1 of {len(mine)} CPUs ({mine[0]} of "), bound.stderr
+    assert of_rank.facts("a").bound is None
+
+
+def test_a_host_without_room_is_named(tmp_path: Path) -> None:
+    rank = of_rank.Rank(1, "b", Path("/proc/results"), [], 60.0)
+    rank.obey("go")
+    outcome = rank.report().outcome
+    assert outcome and (outcome.reason or "").startswith("can't write /proc/results") and outcome.record is None

@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_was_measured(two: tuple[subprocess.Popen[str], list[i
     job.send_signal(signal.SIGINT)
     done = ended(job, tmp_path)
     assert done.status != 0
-    assert "interrupted: sessions end, and what each measured stays in the results folder" in done.stderr
+    assert "interrupted: sessions end, and each keeps on its own host what it measured: a in results/" in done.stderr
     until(lambda: len(partial(tmp_path)) == 2, "each session's own record is there")
 
 
