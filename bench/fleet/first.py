@@ -26,7 +26,7 @@ def gathered(options: Any, post: Post, ranks: int, rank: Rank) -> Gathering:
     """Raises BadInput, before anything is measured, for folders and options of the session that won't do."""
     output_folder(options.results)
     folder = Folder(output_folder(options.gathered), ranks)
-    if why := refused(options.session):
+    if why := refused(options.results, options.session):
         raise BadInput(f"no session starts with these options: {why}")
     err = console(stderr=True)
     bar = Bar(err)

@@ -80,10 +80,13 @@ class Gathering:
         several = sum(one.name == host.name for one in self.hosts) > 1
         return f"{host.name}, rank {host.rank}" if several else host.name
 
-    def answer(self, source: int, report: Report) -> str:
+    def answer(self, source: int, report: Report | None) -> str:
         """What a rank is to do after its report."""
         host, now = self.hosts[source], self._seconds
         host.heard = self._awake()
+        if report is None:
+            self._lose(host, "runs another version of Ridgeline")
+            return "wait"
         if report.said != host.said:
             host.said = report.said
             host.ends = host.ends if report.said.left is None else now + report.said.left
@@ -132,11 +135,14 @@ class Gathering:
         awake = self._awake()
         for host in self.hosts:
             silent = awake - host.heard > SILENCE
-            if not host.over and (silent or host.rank in dead):
-                why = dead.get(host.rank) or f"sent nothing for {SILENCE:.0f} s"
-                host.state, host.reason = ENDED, f"its rank {why}"
-                self._tell(host, f"lost: {host.reason}")
+            if silent or host.rank in dead:
+                self._lose(host, dead.get(host.rank) or f"sent nothing for {SILENCE:.0f} s")
         self._progress(*self._so_far(self._seconds))
+
+    def _lose(self, host: Host, why: str) -> None:
+        if not host.over:
+            host.state, host.reason = ENDED, f"its rank {why}"
+            self._tell(host, f"lost: {host.reason}")
 
     def idle(self) -> bool:
         """Whether rank 0's own host has nothing more to measure, so that records may be looked at."""
@@ -206,8 +212,9 @@ def gather(post: Post, rank: Rank, gathering: Gathering) -> None:
             for source, report in post.arrived():
                 post.answer(source, gathering.answer(source, report))
             if time.monotonic() >= woken or rank.ended:
-                woken = time.monotonic() + BEAT
-                rank.obey(gathering.answer(0, rank.report()))
+                order = gathering.answer(0, rank.report())
+                rank.obey(order)
+                woken = time.monotonic() + (0.0 if order == "go" else BEAT)  # as follow()
             if signals and not gathering.interrupted:
                 gathering.interrupt()
                 rank.stop()

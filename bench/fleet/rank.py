@@ -46,8 +46,13 @@ class Report(NamedTuple):
 
 
 def facts(host: str) -> Facts:
-    kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return Facts(plain(host)[:80] or "?", kernel, _bound())
+    """Without a kernel that tells its boot, all of a host's name count as under one."""
+    name = plain(host)[:80] or "?"
+    try:
+        kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        kernel = name
+    return Facts(name, kernel, _bound())
 
 
 def _bound() -> str | None:
@@ -74,7 +79,7 @@ class Clock:
 
 
 class Rank:
-    """What a rank does on its host. stopping: why its session is to end, or isn't to begin."""
+    """What a rank does on its host: at most one session."""
 
     def __init__(self, rank: int, host: str, results: Path, options: Sequence[str], limit: float) -> None:
         self._rank, self._results, self._options, self._limit = rank, results, options, limit
@@ -125,8 +130,11 @@ class Post:
         self._answers: list[Any] = []
         self.dead: dict[int, str] = {}
 
-    def arrived(self) -> Iterator[tuple[int, Report]]:
-        """Whole messages, by rank. One that stops halfway never gets here, and keeps no other back."""
+    def arrived(self) -> Iterator[tuple[int, Report | None]]:
+        """Whole messages, by rank; None for one of another version of this code, which means nothing here.
+
+        One that stops halfway never gets here, and keeps no other back.
+        """
         for source in range(1, self._communicator.size):
             try:
                 if source not in self._arriving:
@@ -138,13 +146,11 @@ class Post:
             except self._mpi.Exception as error:
                 self.dead[source] = f"can't be reached: {plain(error)[:80]}"
                 continue
-            except Exception as error:  # of unpickling
-                del self._arriving[source]
-                self.dead[source] = f"runs another version: {type(error).__name__}: {plain(error)[:80]}"
-                continue
+            except Exception:  # of unpickling
+                done, report = True, None
             if done:
                 del self._arriving[source]
-                yield source, report
+                yield source, report if isinstance(report, Report) else None
         self._answers = [one for one in self._answers if not self._sent(one)]
 
     def answer(self, source: int, order: str) -> None:

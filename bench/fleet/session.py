@@ -7,28 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.errors import plain
 from bench.files import MOST_BYTES
 
-LAUNCHERS = (
-    "OMPI_",
-    "ORTE_",
-    "PRTE_",
-    "PMIX_",
-    "PMI_",
-    "MPI_",
-    "MPICH_",
-    "HYDRA_",
-    "HYDI_",
-    "I_MPI_",
-    "SLURM_",
-    "FLUX_",
-)
+LAUNCHERS = ("OMPI_", "PRTE_", "PMIX_", "PMI_", "MPI_", "MPICH_", "HYDRA_", "I_MPI_", "SLURM_", "FLUX_")
 """How the names of variables begin that MPI and what launches it set for a rank, not for its child."""
 RESULTS = "--results"  # the one option of a session that isn't the user's here
 GRACE = 60.0  # seconds in which a session that is to end may write its record
@@ -70,12 +57,11 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
 
 
-def refused(options: Sequence[str]) -> str | None:
+def refused(results: Path, options: Sequence[str]) -> str | None:
     """Why a session with these options wouldn't start here: it is made to choose its kernels, and to measure none."""
-    every = [*command(Path(os.devnull).parent, options)[:4], "--collect-only", "--quiet", *options]
-    tried = subprocess.run(
-        every, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace"
-    )
+    every, nothing = command(results, ["--collect-only", "--quiet", *options]), subprocess.DEVNULL
+    how: dict[str, Any] = {"stdin": nothing, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    tried = subprocess.run(every, env=environment(), **how)
     return _why(tried.returncode, tried.stderr, tried.stdout) if tried.returncode else None
 
 
@@ -138,9 +124,7 @@ class Session:
     def outcome(self) -> Outcome:
         """Once it no longer runs."""
         status = self._process.returncode
-        reason = _why(status, _tail(self._errors), _tail(self._output)) if status else None
-        if self._ended_by:
-            reason = self._ended_by
+        reason = self._ended_by or _why(status, _tail(self._errors), _tail(self._output)) if status else None
         try:
             records = sorted(self.folder.rglob("*.json"), key=lambda path: path.stat().st_mtime)
             if not records:
@@ -153,7 +137,7 @@ class Session:
             return Outcome(reason or f"its record can't be read: {error.strerror}", str(self.folder), None)
 
 
-def _ends_with(parent: int):  # type: ignore[no-untyped-def]
+def _ends_with(parent: int) -> Callable[[], None]:
     """What a child does first: Linux is to send it SIGTERM when its parent dies, however that happens."""
 
     def begin() -> None:

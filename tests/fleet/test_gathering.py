@@ -83,6 +83,13 @@ def test_who_is_known_to_be_dead_is_lost_at_once(tmp_path: Path) -> None:
     assert fleet.over and fleet.hosts[1].reason == "its rank can't be reached"
 
 
+def test_a_rank_of_another_version_is_named_and_waits(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a/1", "b/2")
+    assert [fleet.answer(1, None) for _ in range(2)] == ["wait"] * 2
+    assert fleet.hosts[1].reason == "its rank runs another version of Ridgeline"
+    assert fleet.hears(0) == "go"
+
+
 def test_an_interrupt_ends_all(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "a/1", "b/2", "b/2")
     for rank in range(3):
@@ -192,8 +199,8 @@ def test_a_session_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pyt
     assert Path(outcome.place).parent == tmp_path / "fleet" and outcome.place.endswith("-rank3")
 
 
-def test_options_of_the_session_are_tried() -> None:
-    reason = refused(["--threads", "9999"])
+def test_options_of_the_session_are_tried(tmp_path: Path) -> None:
+    reason = refused(tmp_path, ["--threads", "9999"])
     assert reason and reason.startswith("exit status 4: ERROR: --threads 9999: this process may use 1 to ")
 
 
