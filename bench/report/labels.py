@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
+from numpy.typing import NDArray
 
-Box = tuple[float, float, float, float]
-"""Left, bottom, right, top in pixels."""
+Boxes = NDArray[np.float64]
+"""A row of each: left, bottom, right, top in pixels."""
 POINT = 2.5  # half of a marker, in pixels
 LEAVING = 9.0  # times as bad to leave the frame as to hide something
 
@@ -27,12 +28,12 @@ class Labels:
     """Of one panel, whose scales and limits are set."""
 
     def __init__(self, axes: Axes) -> None:
-        self._axes, self._taken = axes, list[Box]()
+        self._axes, self._taken = axes, np.empty((0, 4))
         frame = axes.get_window_extent()
         figure = axes.get_figure()
         assert figure is not None
         self._letter = figure.dpi / 72 * 0.8  # pixels of a letter's height, in points of type
-        self._frame: Box = (frame.x0, frame.y0, frame.x1, frame.y1)
+        self._frame = np.array([[frame.x0, frame.y0, frame.x1, frame.y1]])
 
     @property
     def angle(self) -> float:
@@ -42,12 +43,13 @@ class Labels:
 
     def avoid(self, points: Sequence[tuple[float, float]]) -> None:
         """Points of the data that no label should hide."""
-        for x, y in self._axes.transData.transform(points) if points else ():
-            self._taken.append((x - POINT, y - POINT, x + POINT, y + POINT))
+        if points:
+            at = self._axes.transData.transform(points)
+            self._taken = np.concatenate([self._taken, np.hstack([at - POINT, at + POINT])])
 
     def put(self, text: str, places: Iterable[Place], size: float, color: str) -> None:
         """The label at the first place that is free, else where it hides least; nowhere without a place."""
-        best: tuple[float, Annotation, list[Box]] | None = None
+        best: tuple[float, Annotation, Boxes] | None = None
         for place in places:
             made = self._axes.annotate(
                 text,
@@ -63,9 +65,8 @@ class Labels:
             )
             made.set_parse_math(False)
             boxes = self._boxes(made)
-            hidden = sum(_shared(a, b) for a in boxes for b in self._taken) + sum(
-                LEAVING * _outside(a, self._frame) for a in boxes
-            )
+            outside = (boxes[:, 2:] - boxes[:, :2]).prod(-1) - _shared(boxes, self._frame)
+            hidden = float(_shared(boxes, self._taken).sum() + LEAVING * outside.sum())
             if best is None or hidden < best[0]:
                 if best:
                     best[1].remove()
@@ -75,25 +76,23 @@ class Labels:
             if not best[0]:
                 break
         if best:
-            self._taken += best[2]
+            self._taken = np.concatenate([self._taken, best[2]])
 
-    def _boxes(self, label: Annotation) -> list[Box]:
+    def _boxes(self, label: Annotation) -> Boxes:
         """What a label covers; a slanting one, as a chain of boxes as high as its letters."""
         extent = label.get_window_extent()
         if not label.get_rotation() % 90:
-            return [(extent.x0, extent.y0, extent.x1, extent.y1)]
+            return np.array([[extent.x0, extent.y0, extent.x1, extent.y1]])
         height = self._letter * float(label.get_fontsize())
         count = max(2, int(np.hypot(extent.width, extent.height) / height))
         xs = np.linspace(extent.x0, extent.x1 - height, count)
         ys = np.linspace(extent.y0, extent.y1 - height, count)[:: 1 if label.get_rotation() < 180 else -1]
-        return [(x, y, x + height, y + height) for x, y in zip(xs, ys, strict=True)]
+        return np.column_stack([xs, ys, xs + height, ys + height])
 
 
-def _shared(a: Box, b: Box) -> float:
-    """Area that two boxes have in common."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _outside(a: Box, frame: Box) -> float:
-    """Area of a box that is not in the frame."""
-    return (a[2] - a[0]) * (a[3] - a[1]) - _shared(a, frame)
+def _shared(boxes: Boxes, others: Boxes) -> Boxes:
+    """Of each box, the area that it has in common with all others."""
+    low = np.maximum(boxes[:, None, :2], others[:, :2])
+    high = np.minimum(boxes[:, None, 2:], others[:, 2:])
+    area: Boxes = (high - low).clip(0).prod(-1).sum(-1)
+    return area
