@@ -105,9 +105,10 @@ def _pings(session: Session, team: Team, name: str) -> dict[int, Row]:
 
 
 def _add(session: Session, row: Row, timed: Sequence[Timed]) -> None:
-    """A sample: of ranks that all took part the time of the slowest."""
+    """A sample, from when rank 0 began: of ranks that all took part the time of the slowest."""
+    began = (timed[0].ended[0] - timed[0].spent[0]) / 1e9 - session.began
     took = max(one.spent[0] for one in timed if one.spent) / 1e9
-    add_samples(row, [took], [timed[0].ended[0] / 1e9 - session.began - took], [session.rounds], session.visit)
+    add_samples(row, [took], [began], [session.rounds], session.visit)
 
 
 class _Layers:

@@ -1,0 +1,76 @@
+"""What the tests run on two MPI ranks: rank 0 prints as JSON what all of them answered."""
+
+import json
+import sys
+from typing import Any
+
+from bench.errors import BadInput
+from bench.host import mpi as library
+from bench.measure.ranks.team import Team, follow
+from bench.parallel.measuring import dealt
+from bench.parallel.member import Member, Way
+from bench.workloads.model import Model
+
+MODELS = {
+    "decode": Model("tiny GPT-2", 1, 48, 6, 192, 10, 32, decoder=True, fused_qkv=True, conv1d=True),
+    "prefill": Model("tiny GPT-2", 1, 48, 6, 192, 10, 32, decoder=True, fused_qkv=True, conv1d=True),
+    "encode": Model("tiny BERT", 1, 48, 6, 96, 10, 32, segments=2),
+}
+LENGTH, LAYERS = 9, 2
+OPERATIONS = ("layer_share", "layer_shares", "layer_sums", "layer_split")
+
+
+class Faulty(Member):
+    """With what goes wrong on request."""
+
+    forged = False
+
+    def forge(self) -> None:
+        """From now on rank 1 adds nothing to the sums."""
+        self.forged = self.rank == 1
+
+    def _sum(self, shards: Any) -> Any:
+        summed = super()._sum(shards)
+
+        def call() -> None:
+            if self.forged:
+                shards.summed[...] = 0
+            summed()
+
+        return call
+
+
+def main() -> None:
+    try:
+        mpi = library.load("parallel")
+    except BadInput as error:
+        sys.exit(str(error))
+    communicator = library.ranks_in_use(mpi, "parallel")
+    mine = Faulty(mpi, mpi.COMM_WORLD)
+    if communicator.rank:
+        follow(communicator, mine)
+        return
+    team = Team(communicator, mine)
+    cpus = dealt(team.ask("facts"))
+    team.ask("bind", cpus, len(cpus[0]))
+    found: dict[str, Any] = {"dealt": cpus, "ways": [], "checks": [], "forged": []}
+    for phase, model in MODELS.items():
+        team.ask("prepare", model, phase, LENGTH, [1, 2, 3], LAYERS)
+        for way in (Way(phase, "layer_share", 1), Way(phase, "layer_share", 3)):
+            found["ways"].append([one.spent for one in team.ask("time", way, 5)])
+        for operation in OPERATIONS[1:]:
+            found["ways"].append([one.spent for one in team.ask("time", Way(phase, operation, 2), 5)])
+        for part in range(2 * LAYERS):
+            found["checks"].append(team.ask("check", Way(phase, "layer_split", 2), part))
+        found["checks"].append(team.ask("check", Way(phase, "layer_share", 1), 1))
+    found["ping"] = [one.spent for one in team.ask("ping", 4096, 20, 2)]
+    team.ask("touch")
+    team.ask("forge")
+    for phase in MODELS:
+        found["forged"].append(team.ask("check", Way(phase, "layer_split", 2), 0))
+    team.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
