@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from bench.parallel.model import SUMS, Least, Wire, expected, least, ways
+from bench.parallel.model import SUMS, Curve, Least, Wire, expected, least, ways
 from bench.record.intervals import Interval, Messages, messages
 from bench.record.metrics import Metrics
 from bench.record.probes import LAYERS
@@ -77,7 +77,8 @@ class Layer:
     sums      of the two sums alone
     split     of the layer as it is split, sums and all
     speedup   whole over split, of the same rounds
-    expected  together and the model's sums over the measured link; None without a line
+    by_line   together and the model's sums, by alpha and beta of the measured link; None without a line
+    by_messages   the same by messages of the sizes that a sum sends; None where none were measured
     """
 
     name: str
@@ -89,16 +90,16 @@ class Layer:
     sums: Interval
     split: Interval
     speedup: Interval
-    expected: Interval | None
+    by_line: Interval | None
+    by_messages: Interval | None
 
     @property
     def whole(self) -> Interval:
         return self.alone[1]
 
-    @property
-    def off(self) -> float | None:
+    def off(self, model: Interval | None) -> float | None:
         """The model's time over the measured one, minus one."""
-        return self.expected.value / self.split.value - 1 if self.expected else None
+        return model.value / self.split.value - 1 if model else None
 
     def place(self, ranks: int | None = None) -> Place:
         return place(self.dims, ranks or self.ranks)
@@ -123,7 +124,7 @@ class Found:
         of = asdict(self)
         for one, layer in zip(of["layers"], self.layers, strict=True):
             at = layer.place()
-            one["off"] = layer.off
+            one["off"] = {"by_line": layer.off(layer.by_line), "by_messages": layer.off(layer.by_messages)}
             one["plane"] = asdict(at) | {
                 "arithmetic_intensity": at.arithmetic_intensity,
                 "memory_intensity": at.memory_intensity,
@@ -146,17 +147,17 @@ def place(dims: Dims, ranks: int) -> Place:
 
 def found(metrics: Metrics) -> Found:
     """Empty where the record has no such rows."""
-    line = _line(metrics.rows)
-    wire = Wire("as measured", line.alpha.value, line.beta.value) if line else None
+    pings = [row for row in metrics.rows if row["operation"] == "ping_pong"]
+    line, curves = _line(pings), _curves(pings)
     by_name: dict[str, list[Row]] = {}
     for row in metrics.rows:
         if row["operation"] in LAYERS and row["layers"]:
             by_name.setdefault(row["layers"][0], []).append(row)
-    layers = [one for name, rows in by_name.items() if (one := _layer(name, rows, line))]
-    return Found(layers, line, _roofs(metrics, wire) if wire else None)
+    layers = [one for name, rows in by_name.items() if (one := _layer(name, rows, line, curves))]
+    return Found(layers, line, _roofs(metrics, curves[0]) if curves else None)
 
 
-def _layer(name: str, rows: Sequence[Row], line: Messages | None) -> Layer | None:
+def _layer(name: str, rows: Sequence[Row], line: Messages | None, curves: Sequence[Curve]) -> Layer | None:
     """None where a session ended before it had all of it."""
     of = {(row["operation"], row["dims"]["ranks"]): row for row in rows}
     split = next((row for row in rows if row["operation"] == "layer_split"), None)
@@ -177,7 +178,8 @@ def _layer(name: str, rows: Sequence[Row], line: Messages | None) -> Layer | Non
         each["layer_sums", ranks],
         each["layer_split", ranks],
         over(Series.of(split, 1), Series.of(of["layer_share", 1], 1)),
-        _expected(together, ranks, size, line) if line else None,
+        _expected(together, ranks, size, _ends(line)) if line else None,
+        _expected(together, ranks, size, curves) if curves else None,
     )
 
 
@@ -186,26 +188,34 @@ def _seconds(row: Row) -> Interval:
     return Series.of(row, 1).interval.inverse(1)
 
 
-def _expected(together: Interval, ranks: int, size: int, line: Messages) -> Interval:
-    """As wide as the ends of all that is in it allow."""
-    ends = [
-        expected(one, ranks, size, Wire("", alpha, beta))
-        for one, alpha, beta in (
-            (together.value, line.alpha.value, line.beta.value),
-            (together.low, line.alpha.low, line.beta.high),
-            (together.high, line.alpha.high, line.beta.low),
-        )
+def _expected(together: Interval, ranks: int, size: int, wires: Sequence[Wire]) -> Interval:
+    """As wide as the ends of all that is in it allow. wires: value, low and high."""
+    times = (together.value, together.low, together.high)
+    return Interval(*(expected(one, ranks, size, wire) for one, wire in zip(times, wires, strict=True)))
+
+
+def _ends(line: Messages) -> Sequence[Wire]:
+    """The line as a link: value, low and high end of its times."""
+    return [
+        Wire("", line.alpha.value, line.beta.value),
+        Wire("", line.alpha.low, line.beta.high),
+        Wire("", line.alpha.high, line.beta.low),
     ]
-    return Interval(*ends)
 
 
-def _line(rows: Sequence[Row]) -> Messages | None:
+def _curves(pings: Sequence[Row]) -> Sequence[Curve]:
+    """The measured messages as a link: value, low and high end of their times."""
+    each = {counted(row): _seconds(row) for row in pings}
+    ends = ({size: getattr(of, end) for size, of in each.items()} for end in ("value", "low", "high"))
+    return [Curve.through("as measured", points) for points in ends] if each else []
+
+
+def _line(pings: Sequence[Row]) -> Messages | None:
     points = []
-    for row in rows:
-        if row["operation"] == "ping_pong":
-            times, which = call_seconds(row), good(row)
-            for visit in sorted({row["visits"][i] for i in which}):
-                points.append((counted(row), median(times[i] for i in which if row["visits"][i] == visit)))
+    for row in pings:
+        times, which = call_seconds(row), good(row)
+        for visit in sorted({row["visits"][i] for i in which}):
+            points.append((counted(row), median(times[i] for i in which if row["visits"][i] == visit)))
     return messages(points)
 
 

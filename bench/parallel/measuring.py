@@ -1,5 +1,6 @@
 """Rank 0's session: roofs, the link between ranks and the layers, all in the same visits; checked before and after."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def measured(options: Any) -> Kept | None:
         share(find(options.model), communicator.size)
         facts = team.ask("facts")
         cpus = dealt(facts)
-        team.ask("bind", cpus, len(cpus[0]))
+        team.ask("bind", cpus)
         with measuring(COMMAND, options, [len(cpus[0])], [DTYPE]) as session:
             session.hire("mpi", len(cpus[0]), lambda _: team)
             options.save = options.save or result_path(options.results, session.machine["id"], f"-{COMMAND}")
@@ -105,10 +106,12 @@ def _pings(session: Session, team: Team, name: str) -> dict[int, Row]:
 
 
 def _add(session: Session, row: Row, timed: Sequence[Timed]) -> None:
-    """A sample, from when rank 0 began: of ranks that all took part the time of the slowest."""
-    began = (timed[0].ended[0] - timed[0].spent[0]) / 1e9 - session.began
+    """A sample, right after all have answered: of ranks that all took part the time of the slowest.
+
+    It began no later than so long ago; when it did by another rank's clock isn't known.
+    """
     took = max(one.spent[0] for one in timed if one.spent) / 1e9
-    add_samples(row, [took], [began], [session.rounds], session.visit)
+    add_samples(row, [took], [time.perf_counter() - session.began - took], [session.rounds], session.visit)
 
 
 class _Layers:

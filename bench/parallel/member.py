@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.host.placement import pinned
+from bench.host.placement import pinned_to
 from bench.measure.ranks.team import Host, Timed
 from bench.parallel.shards import Shards, activations, cached, error_bound, exact, whole
 from bench.workloads.model import Model
+from kernels.cpus import inherit_cpus
 
 
 class Way(NamedTuple):
@@ -37,33 +38,34 @@ class Way(NamedTuple):
 
 
 class Member(Host):
-    """What rank 0 can ask of a rank. threads: that each computes on."""
+    """What rank 0 can ask of a rank."""
 
     def __init__(self, mpi: Any, world: Any) -> None:
         self.rank, self._ranks = world.rank, world.size
         self._mpi, self._world = mpi, world
-        self._threads = 1
+        self._cpus: Sequence[int] = ()
         self._model: Model
         self._length = 0
         self._shards: dict[tuple[str, int], Shards] = {}
         self._next: dict[tuple[str, int], int] = {}
 
-    def bind(self, cpus: Sequence[Sequence[int]], threads: int) -> None:
-        """From now on on these CPUs, by rank."""
-        os.sched_setaffinity(0, cpus[self.rank])
-        self._threads = threads
+    def bind(self, cpus: Sequence[Sequence[int]]) -> None:
+        """From now on on these CPUs, by rank: a thread on each."""
+        self._cpus = cpus[self.rank]
+        os.sched_setaffinity(0, self._cpus)
+        inherit_cpus(self._cpus)
 
     def prepare(self, model: Model, phase: str, length: int, splits: Sequence[int], layers: int) -> None:
         """Makes this rank's shards of so many layers; rank 0 those of every split, 1 is the whole, too."""
         self._model, self._length = model, length
         for ranks in splits:
             if self.rank == 0 or ranks == self._ranks:
-                made = Shards(model, phase, length, ranks, self.rank, layers, self._threads)
+                made = Shards(model, phase, length, ranks, self.rank, layers, len(self._cpus))
                 self._shards[phase, ranks], self._next[phase, ranks] = made, 0
 
     def touch(self) -> None:
         """Runs every shard once: before a visit, for the reason that bench.measure.arrays.touch() has."""
-        with pinned(self._threads):
+        with pinned_to(self._cpus):
             for shards in self._shards.values():
                 for part in range(len(shards)):
                     self._run(shards, part, None)
@@ -74,7 +76,7 @@ class Member(Host):
             return Timed([], [], time.process_time())
         shards = self._shards[way.key]
         call = self._call(way, shards)
-        with pinned(self._threads):
+        with pinned_to(self._cpus):
             call()
             if not way.alone:
                 self._world.Barrier()
@@ -134,7 +136,7 @@ class Member(Host):
         past = cached(model, number, length) if way.phase == "decode" else None
         expected = exact(model, whole(model, number).layers[0], activations(model, way.phase, length), past)
         shards.start()
-        with pinned(self._threads):
+        with pinned_to(self._cpus):
             self._run(shards, part, self._sum(shards) if way.sums else None)
         error = float(np.abs(shards.state - expected).max())
         shards.start()

@@ -1,14 +1,17 @@
 """What a split layer costs over a link: its rank's computing, and two sums over the ranks.
 
-A message of b bytes takes alpha + b / beta, in both directions at once (Hockney 1994). A sum over n ranks is the
-fastest of three algorithms that MPI libraries have (Thakur, Rabenseifner and Gropp, "Optimization of Collective
-Communication Operations in MPICH", 2005); its additions are left out, and nothing is computed meanwhile.
+A message of b bytes takes alpha + b / beta (Hockney 1994), or what those of its size were measured to take, in both
+directions at once. A sum over n ranks is the fastest of three algorithms that MPI libraries have (Thakur, Rabenseifner
+and Gropp, "Optimization of Collective Communication Operations in MPICH", 2005); its additions are left out, and
+nothing is computed meanwhile.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bench.errors import BadInput
 
@@ -29,14 +32,40 @@ class Wire:
     def __str__(self) -> str:
         return self.name
 
+    def message(self, size: float) -> float:
+        """Seconds of a message."""
+        return self.alpha + size / self.beta
+
     def sum_(self, ranks: int, size: float) -> float:
         """Seconds of a sum over ranks, of `size` bytes on each."""
-        return min(steps * self.alpha + sent / self.beta for steps, sent in ways(ranks, size))
+        return min(steps * self.message(sent / steps) for steps, sent in ways(ranks, size)) if ranks > 1 else 0.0
 
     def latency_share(self, ranks: int, size: float) -> float:
         """How much of a sum is latency, which no bandwidth makes shorter."""
-        steps, _ = min(ways(ranks, size), key=lambda way: way[0] * self.alpha + way[1] / self.beta)
-        return steps * self.alpha / self.sum_(ranks, size)
+        steps, sent = min(ways(ranks, size), key=lambda way: way[0] * self.message(way[1] / way[0]))
+        return self.alpha / self.message(sent / steps)
+
+
+@dataclass(frozen=True)
+class Curve(Wire):
+    """A link whose messages were measured: between two sizes time grows evenly, beyond the largest at beta.
+
+    alpha is the time of the smallest message, beta the rate of the largest one.
+    """
+
+    sizes: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def through(cls, name: str, points: Mapping[int, float]) -> "Curve":
+        """points: seconds by bytes."""
+        sizes = sorted(points)
+        times = tuple(points[size] for size in sizes)
+        return cls(name, times[0], sizes[-1] / times[-1], tuple(map(float, sizes)), times)
+
+    def message(self, size: float) -> float:
+        beyond = max(0.0, size - self.sizes[-1])
+        return float(np.interp(size, self.sizes, self.seconds)) + beyond / self.beta
 
 
 KNOWN = (

@@ -24,6 +24,11 @@ def rate(beta: float) -> str:
     return f"{bits / 1e9:.3g} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:.3g} Mbit/s"
 
 
+def _off(layer: Layer, model: Interval | None) -> str:
+    off = layer.off(model)
+    return "-" if off is None or not model else f"{1e6 * model.value:.1f} us, {100 * off:+.0f} %"
+
+
 MEASURED: Sequence[Column[Layer]] = (
     Column("layer", lambda x: x.name, left=True),
     Column("whole\nus", lambda x: _us(x.whole), "Whole: on rank 0 alone, the others asleep;"),
@@ -32,10 +37,12 @@ MEASURED: Sequence[Column[Layer]] = (
     Column(f"{SUMS} sums\nus", lambda x: _us(x.sums), "sums: over the ranks, alone;"),
     Column("split\nus", lambda x: _us(x.split), "split: shares and sums, as a model would run it."),
     Column("speed-up", lambda x: interval(x.speedup.as_dict()), "Speed-up: whole over split, round by round."),
+    Column("by line\nexpected, off", lambda x: _off(x, x.by_line), "Off: what a model expects, over what split took."),
     Column(
-        "expected\nus", lambda x: _us(x.expected), "Expected: all shares, and sums by the line through single messages."
+        "by messages\nexpected, off",
+        lambda x: _off(x, x.by_messages),
+        "By line: all shares, and sums of messages by alpha and beta; by messages: of such as were measured.",
     ),
-    Column("off by", lambda x: "-" if x.off is None else f"{100 * x.off:+.0f} %"),
 )
 
 

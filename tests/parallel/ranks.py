@@ -1,7 +1,9 @@
 """What the tests run on two MPI ranks: rank 0 prints as JSON what all of them answered."""
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import BadInput
@@ -24,6 +26,11 @@ class Faulty(Member):
     """With what goes wrong on request."""
 
     forged = False
+    ran_on: Sequence[int] = ()
+
+    def where(self) -> Sequence[int]:
+        """The CPUs that the last sums ran on."""
+        return self.ran_on
 
     def forge(self) -> None:
         """From now on rank 1 adds nothing to the sums."""
@@ -33,6 +40,7 @@ class Faulty(Member):
         summed = super()._sum(shards)
 
         def call() -> None:
+            self.ran_on = sorted(os.sched_getaffinity(0))
             if self.forged:
                 shards.summed[...] = 0
             summed()
@@ -52,7 +60,7 @@ def main() -> None:
         return
     team = Team(communicator, mine)
     cpus = dealt(team.ask("facts"))
-    team.ask("bind", cpus, len(cpus[0]))
+    team.ask("bind", cpus)
     found: dict[str, Any] = {"dealt": cpus, "ways": [], "checks": [], "forged": []}
     for phase, model in MODELS.items():
         team.ask("prepare", model, phase, LENGTH, [1, 2, 3], LAYERS)
@@ -64,6 +72,8 @@ def main() -> None:
             found["checks"].append(team.ask("check", Way(phase, "layer_split", 2), part))
         found["checks"].append(team.ask("check", Way(phase, "layer_share", 1), 1))
     found["ping"] = [one.spent for one in team.ask("ping", 4096, 20, 2)]
+    found["where"] = team.ask("where")
+    found["cores"] = [one.cores for one in team.ask("facts")]
     team.ask("touch")
     team.ask("forge")
     for phase in MODELS:

@@ -93,7 +93,8 @@ def test_times_and_speedups_are_those_of_the_rows() -> None:
 @pytest.mark.parametrize("split", [1.0, 1.25])
 def test_the_model_is_held_against_what_was_measured(split: float) -> None:
     for layer in layers(split).values():
-        assert layer.off == pytest.approx(1 / split - 1, abs=1e-3)
+        assert layer.off(layer.by_line) == pytest.approx(1 / split - 1, abs=1e-3)
+        assert layer.off(layer.by_messages) == pytest.approx(1 / split - 1, abs=1e-3)
 
 
 def test_other_links_take_a_share_alone_and_their_own_sums() -> None:
@@ -150,10 +151,16 @@ def test_small_messages_move_the_networks_line() -> None:
     assert small(of.roofs, of.layers[0]) == pytest.approx(3072 / 44.576e-6, rel=1e-3)
 
 
-def test_without_a_line_nothing_is_expected() -> None:
+def test_without_a_line_messages_are_still_known() -> None:
     of = found(made(sizes=(2, 4)))
+    assert of.line is None and of.roofs
+    assert [(layer.by_line, bool(layer.by_messages)) for layer in of.layers] == [(None, True)] * 2
+
+
+def test_without_messages_nothing_is_expected() -> None:
+    of = found(made(sizes=()))
     assert of.line is None and of.roofs is None
-    assert [layer.expected for layer in of.layers] == [None, None]
+    assert [(layer.by_line, layer.by_messages) for layer in of.layers] == [(None, None)] * 2
 
 
 def test_layers_that_are_not_whole_are_left_out() -> None:

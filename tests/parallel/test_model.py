@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from bench.errors import BadInput
-from bench.parallel.model import KNOWN, Least, Wire, expected, least, splits, ways, wire
+from bench.parallel.model import KNOWN, Curve, Least, Wire, expected, least, splits, ways, wire
 
 SLOW = Wire("slow", 50e-6, 125e6)  # 1 Gbit/s
 
@@ -26,6 +26,15 @@ def test_large_sums_send_each_byte_twice() -> None:
 def test_ranks_that_are_no_power_of_two_need_two_steps_more() -> None:
     """12: doubling among 8, and 4 that send theirs before and get it after. No halving: the ring has 22 steps."""
     assert ways(12, 1200) == [(5, 6000), (22, 2200)]
+
+
+def test_messages_that_were_measured_are_told_as_they_were() -> None:
+    """Half way between two sizes it takes half as much more; beyond the largest, 10 kB in 100 us, so many more."""
+    bent = Curve.through("bent", {10_000: 100e-6, 100: 10e-6, 1000: 40e-6})
+    assert (bent.alpha, bent.beta) == pytest.approx((10e-6, 1e8))
+    times = {1: 10e-6, 100: 10e-6, 550: 25e-6, 1000: 40e-6, 5500: 70e-6, 30_000: 300e-6}
+    assert {size: bent.message(size) for size in times} == pytest.approx(times)
+    assert bent.sum_(2, 550) == pytest.approx(20e-6)  # two messages of 275 bytes, 15.83 us each, take longer
 
 
 def test_one_rank_sends_nothing() -> None:

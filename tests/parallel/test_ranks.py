@@ -56,6 +56,8 @@ def test_one_share_is_rank_0s_alone(answers: dict[str, Any]) -> None:
 def test_ranks_have_cores_of_their_own(answers: dict[str, Any]) -> None:
     first, second = answers["dealt"]
     assert len(first) == len(second) and not {*first} & {*second}
+    assert answers["where"] == [first[:1], second[:1]]  # the thread that calls is on the first of them
+    assert answers["cores"] == [first, second]
 
 
 @pytest.mark.parametrize(
