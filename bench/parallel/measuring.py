@@ -19,7 +19,7 @@ from bench.record.row import Row, add_samples, make_row
 from bench.workloads.model import Model, find
 from kernels.verify import WrongResult
 
-VISITS, ROUNDS = 4, 6
+VISITS, ROUNDS = 4, 5
 REGION = 4e-3  # seconds of a sample, about
 MOST_CALLS = 4096
 SIZES = tuple(4**n for n in range(1, 11))  # bytes of messages: 4 to a MiB
@@ -98,8 +98,8 @@ def _pings(session: Session, team: Team, name: str) -> dict[int, Row]:
     """Rows of messages, by their bytes."""
     rows = {}
     for size in SIZES:
-        once = team.ask("ping", size, 10, SKIP)[0].spent[0] / 1e10
-        calls = 2 * max(10, round(REGION / once))  # one is half of a round trip
+        once = team.ask("ping", size, 4, SKIP)[0].spent[0] / 4e9
+        calls = 2 * max(2, round(REGION / once))  # one is half of a round trip
         of = {"dims": {"bytes": size}, "level": "link", "calls": calls}
         rows[size] = make_row("probe", "ping_pong", "i8", "mpi", name, session.threads[0], **of)
     return rows
@@ -155,9 +155,8 @@ class _Layers:
         sets = len(self._model.phases) * (len(counts) + len(self._team.neighbours))
         size = dram_bytes(arrays=2 * sets)[0]
         layers = max(1, -(-size // (4 * self._model.width * (4 * self._model.width + 2 * self._model.ffn))))
-        for phase in self._model.phases:
-            self._session.progress(f"{self._model.name} {phase}: weights of {layers} layers")
-            self._team.ask("prepare", self._model, phase, self._length, counts, layers)
+        self._session.progress(f"{self._model.name}: weights of {layers} layers")
+        self._team.ask("prepare", self._model, self._length, counts, layers)
         self.check()
         for way, row in self.rows.items():
             once = max(one.spent[0] for one in self._team.ask("time", way, 3) if one.spent) / 3e9

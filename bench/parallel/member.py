@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.host.placement import pinned_to
 from bench.measure.ranks.team import Host, Timed
-from bench.parallel.shards import Shards, activations, cached, error_bound, exact, whole
+from bench.parallel.shards import Shards, activations, all_shards, cached, error_bound, exact, whole
 from bench.workloads.model import Model
 from kernels.cpus import inherit_cpus
 
@@ -55,13 +55,12 @@ class Member(Host):
         os.sched_setaffinity(0, self._cpus)
         inherit_cpus(self._cpus)
 
-    def prepare(self, model: Model, phase: str, length: int, splits: Sequence[int], layers: int) -> None:
+    def prepare(self, model: Model, length: int, splits: Sequence[int], layers: int) -> None:
         """Makes this rank's shards of so many layers; rank 0 those of every split, 1 is the whole, too."""
         self._model, self._length = model, length
-        for ranks in splits:
-            if self.rank == 0 or ranks == self._ranks:
-                made = Shards(model, phase, length, ranks, self.rank, layers, len(self._cpus))
-                self._shards[phase, ranks], self._next[phase, ranks] = made, 0
+        mine = [ranks for ranks in splits if self.rank == 0 or ranks == self._ranks]
+        self._shards = all_shards(model, model.phases, length, mine, self.rank, layers, len(self._cpus))
+        self._next = dict.fromkeys(self._shards, 0)
 
     def touch(self) -> None:
         """Runs every shard once: before a visit, for the reason that bench.measure.arrays.touch() has."""

@@ -78,54 +78,66 @@ class Shards:
     """A rank's parts of several layers, ready to run one after the other: part i is of layer i // ranks, and all ranks
     together have the whole of it. So weights are cold without so many layers.
 
-    phase   "decode": one token, with `length` tokens in the cache, itself included; else `length` tokens enter
-    layers  how many whole layers they are of
-    bytes_  of one part's weights
+    weights  for their tables; add() adds layers
+    phase    "decode": one token, with `length` tokens in the cache, itself included; else `length` tokens enter
+    layers   how many whole layers there will be
     """
 
     def __init__(
-        self, model: Model, phase: str, length: int, ranks: int, rank: int, layers: int, threads: int = 1
+        self, model: Model, weights: Weights, phase: str, length: int, ranks: int, rank: int, layers: int, threads: int
     ) -> None:
-        self.model, self.phase, self.ranks = model, phase, ranks
-        part = share(model, ranks)
+        self._model, self._ranks, self._rank, self._length = model, ranks, rank, length
+        part, self._decode = share(model, ranks), phase == "decode"
         self._given = activations(model, phase, length)
-        binder, decode = Binder(DTYPE, threads), phase == "decode"
-        rows = len(self._given)
+        binder, tables, rows = Binder(DTYPE, threads), replace(weights, layers=()), len(self._given)
+        self._pass: Encoding | Decoding
+        if model.decoder:
+            cache = binder.empty(layers * ranks, 2, length, part.heads_width)
+            self._pass = Decoding(binder, part, tables, rows, cache)
+        else:
+            self._pass = Encoding(binder, part, tables, rows)
+        self._scores = binder.empty(part.heads, 1, length) if self._decode else self._pass.scores
         self.chains: list[list[Chain]] = []
-        one: Encoding | Decoding | None = None
-        for number in range(layers):
-            weights = whole(model, number)
-            if one is None:
-                cache = binder.empty(layers * ranks, 2, length, part.heads_width)
-                one = (
-                    Decoding(binder, part, weights, rows, cache)
-                    if model.decoder
-                    else Encoding(binder, part, weights, rows)
-                )
-                scores = binder.empty(part.heads, 1, length) if decode else one.scores
-            past = cached(model, number, length) if decode else None
-            for i in range(number * ranks, (number + 1) * ranks):
-                mine = (rank + i) % ranks
-                layer = slice_of(weights.layers[0], model, ranks, mine)
-                if isinstance(one, Decoding):
-                    if past is not None:
-                        one.cache[i, :, : length - 1] = past.reshape(2, length - 1, ranks, -1)[:, :, mine]
-                    steps = one.layer(i, layer, length - 1 if decode else 0, scores)
-                else:
-                    steps = one.layer(layer)
-                self.chains.append([Chain(some) for some in cut(steps)])
-        assert one
-        self.summed = one.r
+        self.summed = self._pass.r
         """What SUMMED leave, and ranks sum in place."""
-        self.state = one.x if model.decoder else one.y
+        self.state = self._pass.x if model.decoder else self._pass.y
         """What enters a layer, and leaves it."""
         self.start()
+
+    def add(self, number: int, layer: Layer) -> None:
+        """The parts of a whole layer."""
+        past = cached(self._model, number, self._length) if self._decode else None
+        for i in range(number * self._ranks, (number + 1) * self._ranks):
+            mine = (self._rank + i) % self._ranks
+            part, one = slice_of(layer, self._model, self._ranks, mine), self._pass
+            if isinstance(one, Encoding):
+                steps = one.layer(part)
+            else:
+                if past is not None:
+                    one.cache[i, :, :-1] = past.reshape(*past.shape[:2], self._ranks, -1)[:, :, mine]
+                steps = one.layer(i, part, self._length - 1 if self._decode else 0, self._scores)
+            self.chains.append([Chain(some) for some in cut(steps)])
 
     def __len__(self) -> int:
         return len(self.chains)
 
     def start(self) -> None:
         self.state[...] = self._given
+
+
+def all_shards(
+    model: Model, phases: Sequence[str], length: int, splits: Sequence[int], rank: int, layers: int, threads: int = 1
+) -> dict[tuple[str, int], Shards]:
+    """A rank's, by phase and the number of ranks, of so many layers, each of which is made once."""
+    found: dict[tuple[str, int], Shards] = {}
+    for number in range(layers):
+        weights = whole(model, number)
+        for key in [(phase, ranks) for phase in phases for ranks in splits]:
+            if key not in found:
+                phase, ranks = key
+                found[key] = Shards(model, weights, phase, length, ranks, rank, layers, threads)
+            found[key].add(number, weights.layers[0])
+    return found
 
 
 def cut(steps: Sequence[Step]) -> list[list[Step]]:

@@ -13,11 +13,10 @@ from bench.parallel.measuring import dealt
 from bench.parallel.member import Member, Way
 from bench.workloads.model import Model
 
-MODELS = {
-    "decode": Model("tiny GPT-2", 1, 48, 6, 192, 10, 32, decoder=True, fused_qkv=True, conv1d=True),
-    "prefill": Model("tiny GPT-2", 1, 48, 6, 192, 10, 32, decoder=True, fused_qkv=True, conv1d=True),
-    "encode": Model("tiny BERT", 1, 48, 6, 96, 10, 32, segments=2),
-}
+MODELS = (
+    Model("tiny GPT-2", 1, 48, 6, 192, 10, 32, decoder=True, fused_qkv=True, conv1d=True),
+    Model("tiny BERT", 1, 48, 6, 96, 10, 32, segments=2),
+)
 LENGTH, LAYERS = 9, 2
 OPERATIONS = ("layer_share", "layer_shares", "layer_sums", "layer_split")
 
@@ -62,22 +61,24 @@ def main() -> None:
     cpus = dealt(team.ask("facts"))
     team.ask("bind", cpus)
     found: dict[str, Any] = {"dealt": cpus, "ways": [], "checks": [], "forged": []}
-    for phase, model in MODELS.items():
-        team.ask("prepare", model, phase, LENGTH, [1, 2, 3], LAYERS)
-        for way in (Way(phase, "layer_share", 1), Way(phase, "layer_share", 3)):
-            found["ways"].append([one.spent for one in team.ask("time", way, 5)])
-        for operation in OPERATIONS[1:]:
-            found["ways"].append([one.spent for one in team.ask("time", Way(phase, operation, 2), 5)])
-        for part in range(2 * LAYERS):
-            found["checks"].append(team.ask("check", Way(phase, "layer_split", 2), part))
-        found["checks"].append(team.ask("check", Way(phase, "layer_share", 1), 1))
+    for model in MODELS:
+        team.ask("prepare", model, LENGTH, [1, 2, 3], LAYERS)
+        for phase in model.phases:
+            for way in (Way(phase, "layer_share", 1), Way(phase, "layer_share", 3)):
+                found["ways"].append([one.spent for one in team.ask("time", way, 5)])
+            for operation in OPERATIONS[1:]:
+                found["ways"].append([one.spent for one in team.ask("time", Way(phase, operation, 2), 5)])
+            for part in range(2 * LAYERS):
+                found["checks"].append(team.ask("check", Way(phase, "layer_split", 2), part))
+            found["checks"].append(team.ask("check", Way(phase, "layer_share", 1), 1))
+        team.ask("touch")
     found["ping"] = [one.spent for one in team.ask("ping", 4096, 20, 2)]
     found["where"] = team.ask("where")
     found["cores"] = [one.cores for one in team.ask("facts")]
-    team.ask("touch")
     team.ask("forge")
-    for phase in MODELS:
-        found["forged"].append(team.ask("check", Way(phase, "layer_split", 2), 0))
+    for model in MODELS:
+        team.ask("prepare", model, LENGTH, [1, 2], LAYERS)
+        found["forged"] += [team.ask("check", Way(phase, "layer_split", 2), 0) for phase in model.phases]
     team.close()
     print(json.dumps(found))
 

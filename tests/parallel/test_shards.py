@@ -5,7 +5,7 @@ import pytest
 
 from bench.errors import BadInput
 from bench.parallel import shards
-from bench.parallel.shards import Shards, cached, error_bound, exact, share, whole
+from bench.parallel.shards import all_shards, cached, error_bound, exact, share, whole
 from bench.workloads.model import Model
 
 GPT2 = Model("tiny GPT-2", 3, 48, 6, 192, 101, 96, decoder=True, fused_qkv=True, conv1d=True)
@@ -15,7 +15,8 @@ LENGTH = 9
 
 def ran(model: Model, phase: str, ranks: int, part: int, faulty: bool = False) -> list[np.ndarray]:
     """What each of the ranks has after part `part`, the sums made here."""
-    each = [Shards(model, phase, LENGTH, ranks, rank, layers=2) for rank in range(ranks)]
+    made = [all_shards(model, [phase], LENGTH, [ranks], rank, layers=2) for rank in range(ranks)]
+    each = [one[phase, ranks] for one in made]
     for step in range(3):
         for one in each:
             one.chains[part][step].run()
