@@ -50,7 +50,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     mpi = load("fleet")
     communicator = ranks_in_use(mpi, "fleet")
     number = communicator.rank
-    rank = Rank(number, mpi.Get_processor_name(), options.results, options.session, 60 * options.minutes)
+    host, limit, alone = mpi.Get_processor_name(), 60 * options.minutes, options.turns == "kernel"
+    rank = Rank(number, host, options.results, options.session, limit, alone)
     atexit.register(_end, mpi, number)
     signal.signal(signal.SIGUSR1, lambda number, frame: None)  # by which MPICH's launcher tells of a death
     if number:

@@ -3,6 +3,7 @@
 No call waits without a limit, and none is collective after the start: a rank that is dead keeps nobody waiting.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ from bench.host.sysfs import ranges
 BEAT = 5.0  # seconds between two messages of a rank
 NAP = 0.1  # between two looks; each takes some 50 us
 SILENCE = 120.0  # seconds without a message, after which a rank counts as lost
+PATIENCE = 600.0  # seconds without an answer, after which rank 0 does: it has folders to read before it answers
+LOCK = "/tmp"  # by whose flock, as docs/fleet.md has it, sessions on one machine take turns, whoever starts them
+LOCKED = Said("waits for another session, which holds the lock of /tmp", None, None)
 TAG = 13
 
 
@@ -79,19 +83,26 @@ class Clock:
 
 
 class Rank:
-    """What a rank does on its host: at most one session."""
+    """What a rank does on its host: at most one session. alone: not beside another on this machine."""
 
-    def __init__(self, rank: int, host: str, results: Path, options: Sequence[str], limit: float) -> None:
+    def __init__(
+        self, rank: int, host: str, results: Path, options: Sequence[str], limit: float, alone: bool = True
+    ) -> None:
         self._rank, self._results, self._options, self._limit = rank, results, options, limit
-        self._facts = facts(host)
+        self._alone = alone
+        self._lock: int | None = None
+        self._facts, self._wanted = facts(host), False
         self._session: Session | None = None
         self._outcome: Outcome | None = None
 
     def report(self) -> Report:
+        if self._wanted:
+            self._begin()
         if self._session and not self._outcome and not self._session.running():
             self._outcome = self._session.outcome()
+            self._unlock()
         folder = str(self._session.folder) if self._session else None
-        said = self._session.said() if self._session else Said("", None, None)
+        said = self._session.said() if self._session else LOCKED if self._wanted else Said("", None, None)
         return Report(self._facts, folder, said, self._outcome)
 
     @property
@@ -105,20 +116,40 @@ class Rank:
 
     def obey(self, order: str) -> None:
         if order == "go" and not self._session and not self._outcome:
-            try:
-                self._session = Session(self._results, self._rank, self._options, self._limit)
-            except OSError as error:
-                reason = f"can't write {error.filename or self._results}: {error.strerror}"
-                self._outcome = Outcome(plain(reason), str(self._results), None)
+            self._wanted = True
+            self._begin()
         elif order == "stop":
             self.stop()
+
+    def _begin(self) -> None:
+        """Its session, once it has the lock."""
+        try:
+            if self._alone and self._lock is None:
+                lock = os.open(LOCK, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(lock)
+                    return
+                self._lock = lock
+            self._session = Session(self._results, self._rank, self._options, self._limit)
+        except OSError as error:
+            reason = f"can't write {error.filename or self._results}: {error.strerror}"
+            self._outcome = Outcome(plain(reason), str(self._results), None)
+            self._unlock()
+        self._wanted = False
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def stop(self) -> None:
         """Ends its session, which keeps what it measured; without one, none will begin."""
         if self._session and not self._outcome:
             self._session.stop("interrupted")
         elif not self._outcome:
-            self._outcome = Outcome("interrupted before its turn", str(self._results), None)
+            self._outcome, self._wanted = Outcome("interrupted before its turn", str(self._results), None), False
 
 
 class Post:
@@ -195,7 +226,7 @@ def _asked(mpi: Any, communicator: Any, report: Report) -> str | None:
     clock = Clock()
     try:
         sending, answer = communicator.isend(report, 0, TAG), communicator.irecv(source=0, tag=TAG)
-        while clock() < SILENCE:
+        while clock() < PATIENCE:
             done, order = answer.test()
             sending.test()
             if done:

@@ -24,6 +24,7 @@ def stand_in(folder: Path, options: Sequence[str]) -> list[str]:
 
 
 rank.BEAT, rank.NAP, rank.SILENCE = 0.2, 0.02, float(os.environ.get("FLEET_SILENCE", "60"))
+rank.LOCK = os.getcwd()  # other tests' sessions may hold that of /tmp
 session.command = stand_in
 if names := os.environ.get("FLEET_HOSTS"):
     true = rank.facts

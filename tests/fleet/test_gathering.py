@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -184,6 +185,27 @@ def test_a_session_knows_nothing_of_mpi(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert not any(name.endswith(("RANK", "_ID", "PROCID", "RANKID")) for name in environment() if "MP" in name)
     assert "SLURM_PROCID" not in environment() and environment()["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_session_waits_for_another_that_holds_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `flock FOLDER COMMAND` holds it; a session beside it is only started on request."""
+    monkeypatch.setattr(of_rank, "LOCK", str(tmp_path))
+    monkeypatch.setattr(of_session, "command", lambda folder, options: [sys.executable, "-c", "pass"])
+    rank, beside = (of_rank.Rank(n, "a", tmp_path / "results", [], 60.0, alone) for n, alone in ((0, True), (1, False)))
+    other = subprocess.Popen(["flock", tmp_path, "cat"], stdin=subprocess.PIPE)
+    try:
+        while subprocess.run(["flock", "--nonblock", tmp_path, "true"]).returncode == 0:
+            of_session.time.sleep(0.02)
+        rank.obey("go")
+        beside.obey("go")
+        assert (rank.report().folder, rank.report().said) == (None, of_rank.LOCKED)
+        assert beside.report().folder
+    finally:
+        other.communicate()
+    while not rank.report().outcome:
+        of_session.time.sleep(0.02)
+    assert rank.report().folder
+    assert subprocess.run(["flock", "--nonblock", tmp_path, "true"]).returncode == 0
 
 
 def test_a_session_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
