@@ -175,10 +175,15 @@ def _keyed(record: Record, rows: Sequence[Row]) -> Iterator[tuple[Key, Row]]:
 
 def _held(rows: Mapping[Key, Row], known: Mapping[int, Roofs]) -> dict[Key, list[Roof]]:
     """Of each kernel row the roofs that it can be held against, that of its figures first."""
-    kernels = {key: row for key, row in rows.items() if row["kind"] == "kernel"}
-    return {
-        key: _candidates(row, known[row["threads"]]) if row["threads"] in known else [] for key, row in kernels.items()
-    }
+    met: dict[Any, list[Roof]] = {}  # by what the choice goes by: few rows differ in it
+    found = {}
+    for key, row in rows.items():
+        if row["kind"] == "kernel":
+            of = (*(row[name] for name in ("operation", "backend", "isa", "level", "threads")), *row["types"].items())
+            if of not in met:
+                met[of] = _candidates(row, known[row["threads"]]) if row["threads"] in known else []
+            found[key] = met[of]
+    return found
 
 
 def _candidates(row: Row, known: Roofs) -> list[Roof]:

@@ -238,8 +238,8 @@ _text = json.encoder.encode_basestring
 _WORDS = {None: "null", True: "true", False: "false"}
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_SUBCLASS
 _SORTED |= orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-_OTHERWISE = re.compile(rb"\de|null|\.0[,}]").search
-"""Numbers that orjson spells another way: 1e-6, 2.0; null may be one that isn't finite."""
+_OTHERWISE = re.compile(rb":(?:-?[0-9.]+e|-?[0-9]+\.0[,}]|null)").search
+"""Numbers of an object that orjson spells another way: 1e-6, 2.0; null may be one that isn't finite."""
 
 
 def canonical(value: Any) -> str:
@@ -256,14 +256,17 @@ def canonical(value: Any) -> str:
     if value is None or kind is bool:
         return _WORDS[value]
     if kind is dict or isinstance(value, Mapping):
-        if list not in map(type, value.values()) and (spelled := _spelled(value)) and not _OTHERWISE(spelled):
+        spelled = b"" if list in map(type, value.values()) else _spelled(value)
+        if spelled and not _OTHERWISE(spelled):
             return spelled.decode()
         return f"{{{','.join([spelled + canonical(value[key]) for spelled, key in _order(tuple(value))])}}}"
     if isinstance(value, float | int):
         return _number(value)
     spelled = _spelled(value)
-    if spelled.translate(None, b"0123456789.,-") == b"[]" and b".0," not in spelled and b".0]" not in spelled:
-        return spelled.decode()
+    if spelled.translate(None, b"0123456789.,-") == b"[]":
+        text = spelled.decode()  # in which parts are found in half of the time
+        if ".0," not in text and ".0]" not in text:
+            return text
     return f"[{','.join(map(canonical, value))}]"
 
 

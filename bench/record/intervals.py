@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, median
 
 import numpy as np
@@ -54,6 +55,7 @@ class Interval:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
+@cache
 def student(df: float) -> float:
     """Student's t at 97.5 % with df >= 1 degrees of freedom (see STUDENT)."""
     return float(np.interp(-1 / df, [-1 / known for known in STUDENT], list(STUDENT.values())))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.comparison.session import Session
-from bench.report.classes import DECODE, MANY, classes, members
+from bench.report.classes import DECODE, MANY, Class, classes, members
 from bench.report.page.columns import Machine, Report
 from bench.report.sides import counted
 from bench.report.text import of_threads
@@ -107,22 +107,23 @@ def abs_log(ratio: float) -> float:
 
 def kernels(of: Report) -> Iterator[str]:
     """How near to their roofs kernels come: of every machine the best contestant of a class, on most threads."""
+    known = {machine.letter: classes(members(machine.metrics)) for machine in of.machines}
     for class_, phase in ((DECODE, "one token at a time (m = 1, cold weights)"), (MANY, "16 rows and more")):
-        said = [f"{m.letter} {best}" for m in of.machines if (best := _best(m, class_))]
+        said = [f"{m.letter} {best}" for m in of.machines if (best := _best(known[m.letter], class_))]
         if said:
             yield f"Of what its roof allows, {phase} reach: {', '.join(said)}."
 
 
-def _best(machine: Machine, class_: str) -> str | None:
-    found = [one for one in classes(members(machine.metrics)) if one.name == class_ and one.types == "f32"]
+def _best(known: Sequence[Class], class_: str) -> str | None:
+    found = [one for one in known if one.name == class_ and one.types == "f32"]
     if not found:
         return None
     of = max(found, key=lambda one: one.rows[0].row["threads"])
-    known = {name: share for name in of.contestants if (share := of.percent(name))}
-    if not known:
+    shares = {name: share for name in of.contestants if (share := of.percent(name))}
+    if not shares:
         return None
-    name = max(known, key=lambda one: known[one].value)
-    return f"{known[name].value:.0f} % ({name})"
+    name = max(shares, key=lambda one: shares[one].value)
+    return f"{shares[name].value:.0f} % ({name})"
 
 
 def verdicts(of: Report) -> list[str]:
