@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from bench.cli import Parser, print_json, run
 from bench.errors import BadInput, plain
+from bench.quantities import plural
 from bench.record.format import Grade
 from bench.record.store import derived_from, load, problems
 
@@ -94,7 +95,9 @@ def _keygen(path: Path, *arguments: object) -> str:
 def lines(result: dict[str, Any]) -> list[str]:
     """The same for a terminal: good or every problem, then the trust grade with its reasons."""
     name, trust = plain(result["file"]), result["trust"]
-    found = [f"{name}: {problem}" for problem in result["problems"]] or [f"{name}: good, {result['rows']} rows"]
+    found = [f"{name}: {problem}" for problem in result["problems"]] or [
+        f"{name}: good, {plural(result['rows'], 'row')}"
+    ]
     if result["signed_by"]:
         found.append(f"  signed by {plain(result['signed_by'])}")
     if trust:

@@ -25,6 +25,7 @@ from bench.measure.session import Session
 from bench.measure.suite import Entry, entries, nothing_of
 from bench.options import dtypes
 from bench.progress import Bar
+from bench.quantities import plural
 from bench.record.metrics import Metrics
 from bench.record.row import Row, call_seconds
 from bench.report.screen import page, summary
@@ -262,7 +263,7 @@ def measured(plan: Plan, benchmark: Any, entry: Entry) -> Row | None:
     if benchmark.disabled:
         plan.verify(case, dtype, threads, kernel)
         return None
-    benchmark.group = f"{case.label}, {dtype}, {threads} threads"
+    benchmark.group = f"{case.label}, {dtype}, {plural(threads, 'thread')}"
     return plan.row(case, dtype, threads, kernel)
 
 

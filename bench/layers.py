@@ -6,6 +6,7 @@ from rich.table import Table
 
 from bench.cli import Parser, console, print_json, run
 from bench.errors import BadInput
+from bench.quantities import plural
 from bench.report.columns import Column
 from bench.report.tables import table
 from bench.workloads.model import MODELS, Model, find
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_json([{"model": m.name, "phase": phase, **_row(p)} for m, phase, products in rows for p in products])
         return 0
     for model, phase, products in rows:
-        tokens = f"{options.length} tokens" + (" in the KV cache" if phase == "decode" else "")
+        tokens = f"{plural(options.length, 'token')}" + (" in the KV cache" if phase == "decode" else "")
         console().print(_table(model, phase, products, tokens))
     return 0
 

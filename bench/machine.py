@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.cli import Parser, console, print_json, run
 from bench.host.facts import describe
+from bench.quantities import plural, size
 from bench.report.columns import Column
 from bench.report.tables import table
 
@@ -29,8 +30,7 @@ def _lines(key: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [row for name, inner in value.items() for row in _lines(f"{key}.{name}", inner)]
     if key == "caches":
-        line = "L{level} {type}: {size}, lines of {line_bytes} bytes, shared by {shared_by} CPUs, {instances} reachable"
-        return [(key, line.format(size=_size(cache["bytes"]), **cache)) for cache in value]
+        return [(key, _cache(cache)) for cache in value]
     if key == "blas":
         return [(key, ", ".join(f"{name} {shown}" for name, shown in info.items())) for info in value]
     if key == "notes":
@@ -40,12 +40,14 @@ def _lines(key: str, value: Any) -> list[tuple[str, str]]:
     return [(key, "-" if value is None else str(value))]
 
 
+def _cache(of: dict[str, Any]) -> str:
+    known = of["shared_by"] if of["shared_by"] is None else plural(of["shared_by"], "CPU")
+    lines = f"{_size(of['bytes'])}, lines of {of['line_bytes']} bytes"
+    return f"L{of['level']} {of['type']}: {lines}, shared by {known}, {of['instances']} reachable"
+
+
 def _size(bytes_: int | None) -> str:
-    """Binary units, as cache and memory sizes come in."""
-    if bytes_ is None:
-        return "-"
-    power = min(max(bytes_.bit_length() - 1, 0) // 10, 3)
-    return f"{bytes_ / 2 ** (10 * power):,.4g} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
+    return "-" if bytes_ is None else size(bytes_)
 
 
 if __name__ == "__main__":

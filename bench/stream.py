@@ -21,6 +21,7 @@ from bench.measure.probes import MAKE
 from bench.measure.run import kept, left_out, measure_probes, measuring
 from bench.measure.session import Session
 from bench.options import add_pages, add_seconds, add_threads
+from bench.quantities import size
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.probes import PROBES, READS
@@ -133,14 +134,6 @@ def plateaus(sizes: Sequence[int], rates: Sequence[float], within: float = 0.12)
     return found[::-1]
 
 
-def _size(value: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.3g} {unit}"
-        value /= 1024
-    return f"{value:.3g} GiB"
-
-
 class Point(NamedTuple):
     """Of the read array's size in bytes the bandwidth in bytes/s, and its share of the highest of all sizes."""
 
@@ -150,7 +143,7 @@ class Point(NamedTuple):
 
 
 LEVELS: Sequence[Column[Point]] = (
-    Column("size", lambda p: _size(p.size)),
+    Column("size", lambda p: size(p.size)),
     Column(
         "GB/s [95 %]",
         lambda p: interval(p.rate.scaled(1e-9).as_dict(), 1),
@@ -159,8 +152,8 @@ LEVELS: Sequence[Column[Point]] = (
     Column("", lambda p: "█" * max(1, round(30 * p.share)), left=True),
 )
 PLATEAUS: Sequence[Column[Plateau]] = (
-    Column("from", lambda p: _size(p.first)),
-    Column("to", lambda p: _size(p.last)),
+    Column("from", lambda p: size(p.first)),
+    Column("to", lambda p: size(p.last)),
     Column("GB/s", lambda p: f"{p.rate / 1e9:.1f}", "level within 12 %, at least three sizes long"),
 )
 
@@ -181,7 +174,7 @@ def _print_levels(out: Console, metrics: Metrics, threads: int) -> None:
     points = curve(metrics, threads)
     out.print(table(f"Read bandwidth by size, {of_threads(threads)}", LEVELS, points))
     out.print(table("Plateaus", PLATEAUS, plateaus([p.size for p in points], [p.rate.value for p in points])))
-    caches = ", ".join(f"L{n} {_size(found)}" for n in (1, 2, 3) if (found := cache_bytes(n)))
+    caches = ", ".join(f"L{n} {size(found)}" for n in (1, 2, 3) if (found := cache_bytes(n)))
     out.print(f"one instance of each cache, from sysfs: {caches or 'unknown'}\n")
 
 

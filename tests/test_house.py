@@ -4,6 +4,7 @@ An import counts wherever it stands, inside functions and under TYPE_CHECKING, t
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,14 @@ from support.process import ROOT
 
 KERNELS = "kernels"
 MEANING = "kernels.operations kernels.types"  # what operations and types are: no compiled module, no Numba
-GROUND = "bench.errors bench.cli"
+GROUND = "bench.errors bench.quantities bench.cli"
 MODELS = f"{GROUND} bench.workloads bench.record bench.host bench.files {KERNELS}"
 
 MAY_IMPORT = {
     "kernels": KERNELS,
     "bench": "kernels.cpus",
     "bench.errors": "",
+    "bench.quantities": "",
     "bench.cli": "bench.errors",
     "bench.progress": "",
     "bench.files": f"bench.errors {KERNELS}",
@@ -43,6 +45,7 @@ ONE_COMMAND = {"bench.test_session": "bench.conftest"}  # pytest bench/ is a com
 LINES = 320
 ENTRIES = 16
 COMMANDS = 20  # of bench/: what `python -m bench` lists is one screen
+TEXTS = [p for top in ("bench", "ridgeline") for p in sorted((ROOT / top).rglob("*")) if p.suffix in (".py", ".js")]
 CODE = {".py", ".pyi", ".c", ".h", ".def"}
 FOLDERS = ("csrc", "kernels", "bench", "tests", "docs")
 
@@ -172,3 +175,16 @@ def test_the_rule_has_a_row_for_every_room() -> None:
         if path.suffix == ".py" or (path / "__init__.py").exists():
             known = name in MAY_IMPORT or path.name in ("__init__.py", "__main__.py", "conftest.py", "test_session.py")
             assert known or is_command(path), f"bench/{path.name} is neither a command nor in MAY_IMPORT"
+
+
+PLURAL = r"""plural\((?:[^()]|\([^()]*\))*?, ["'](\w+)["'](?:, ["'](\w+)["'])?\)"""
+COUNTED = {*re.findall(PLURAL, "".join(p.read_text("utf-8") for p in TEXTS))}
+"""Nouns that are counted somewhere, each with that of several where it isn't the noun and an s."""
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_of_one_the_noun_is_singular(path: Path) -> None:
+    """No "1 cores": what plural() counts in one place, it counts everywhere; but for a constant, which is more."""
+    several = "|".join(sorted(many or f"{noun}s" for noun, many in COUNTED))
+    found = re.findall(rf"(?<!\d to )\{{([^{{}}:]*)\}} ({several})\b", path.read_text(encoding="utf-8"))
+    assert not [f"{{{count}}} {nouns}" for count, nouns in found if not re.search("[A-Z]{3}", count)]

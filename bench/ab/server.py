@@ -127,7 +127,7 @@ class Server:
         except self.kernels.UnavailableISA as error:
             return {"missing": str(error)}
         if threads > getattr(kernel, "most_threads", threads):  # older builds have none
-            return {"missing": f"{kernel.name}: at most {kernel.most_threads} threads"}
+            return {"missing": f"{kernel.name}: threads: {kernel.most_threads} at most"}
         prefix = self.inputs.folder / f"{case}-"
         self.expected = tuple(np.load(f"{prefix}{what}.npy", mmap_mode="r") for what in ("expected", "bound"))
         names, weights = self.case["operands"], self.case["weights"]

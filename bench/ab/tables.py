@@ -11,6 +11,7 @@ from bench.ab.builds import Build
 from bench.ab.cases import label
 from bench.ab.judging import Page, Verdict
 from bench.ab.measuring import Row
+from bench.quantities import plural
 from bench.report.columns import Column
 from bench.report.tables import markdown, table
 from bench.report.text import interval, seconds
@@ -29,7 +30,7 @@ class Compared(NamedTuple):
 
 
 def _word(one: Compared) -> Text:
-    more = f" (about {one.verdict.more} visits would)" if one.verdict.more else ""
+    more = f" (about {plural(one.verdict.more, 'visit')} would)" if one.verdict.more else ""
     return Text(one.verdict.word + more, STYLES[one.verdict.word])
 
 
@@ -98,7 +99,7 @@ def answer(page: Page, threshold: float) -> str:
     if not parts:
         parts.append("No kernel is faster or slower.")
     if words.count("same"):
-        parts.append(f"The same within {threshold:g} %: {words.count('same')} of {len(words)} kernels.")
+        parts.append(f"The same within {threshold:g} %: {words.count('same')} of {plural(len(words), 'kernel')}.")
     if words.count(UNSURE):
         parts.append(f"Can't tell: {words.count(UNSURE)}; more visits may.")
     return " ".join(parts)

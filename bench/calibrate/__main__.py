@@ -17,6 +17,7 @@ from bench.comparison.page import THRESHOLD
 from bench.comparison.session import Session
 from bench.comparison.sides import read
 from bench.errors import BadInput
+from bench.quantities import plural
 from bench.record.folder import records_in
 from bench.record.store import derived_from
 from bench.report.columns import Column
@@ -37,7 +38,7 @@ def sessions(paths: Sequence[Path]) -> list[Session]:
     if len(machines) > 1:
         raise BadInput(f"records of several machines: {', '.join(machines)}")
     if len(found) < LEAST:
-        raise BadInput(f"{len(found)} sessions; it takes {LEAST}, or better ten")
+        raise BadInput(f"{plural(len(found), 'session')}; it takes {LEAST}, or better ten")
     if not set.intersection(*(set(one.values) for one in found)):
         raise BadInput("no row is in all of these sessions")
     return found
@@ -105,7 +106,9 @@ def _head(known: Sequence[Session], rows: int, every: int) -> str:
     mixed = (
         f". They differ in commit, ISA or options ({makings} kinds): that counts as false alarms" if makings > 1 else ""
     )
-    return f"{known[0].machine}: {len(known)} sessions, trust {grades}; {rows} rows{left_out}{mixed}"
+    return (
+        f"{known[0].machine}: {plural(len(known), 'session')}, trust {grades}; {plural(rows, 'row')}{left_out}{mixed}"
+    )
 
 
 if __name__ == "__main__":

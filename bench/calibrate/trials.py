@@ -14,6 +14,7 @@ from bench.comparison.families import Family, Key
 from bench.comparison.page import defaults, judged_by, panel
 from bench.comparison.session import Session
 from bench.comparison.spread import Floats, Ints, Parts, parts
+from bench.quantities import plural
 
 SLOWED = (3, 5, 10, 25)  # per cent
 ALONE = "one record a side, nothing else known"
@@ -80,7 +81,7 @@ def trials(of: Matrix, threshold: float) -> list[Trial]:
     if count >= 4:
         found.append(_trial(of, FOLDER, _pages(of, True), threshold))
     if count >= 6:
-        found.append(_trial(of, f"{count // 2} records a side", _halves(of), threshold))
+        found.append(_trial(of, f"{plural(count // 2, 'record')} a side", _halves(of), threshold))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bench.comparison.families import Key
 from bench.comparison.session import Roof, Session, Value
+from bench.quantities import plural
 
 Held = Sequence[tuple[str, Sequence[Roof]]]
 """Of each session its side's letter, and the roofs that a row can be held against there."""
@@ -74,5 +75,5 @@ def _reason(held: Held, common: Roof | None) -> str:
     for best in firsts.values():
         if lacking := dict.fromkeys(x for x, roofs in held if best[:2] not in [roof[:2] for roof in roofs]):
             return f"peak of {best.type} ({best.isa}) not measured in {', '.join(lacking)}: {instead}"
-    places = (f"{roof.level} on {roof.threads} thread{'s' * (roof.threads > 1)} in {x}" for x, roof in firsts.items())
+    places = (f"{roof.level} on {plural(roof.threads, 'thread')} in {x}" for x, roof in firsts.items())
     return f"data in {', '.join(places)}: {instead}"

@@ -6,6 +6,7 @@ Threads enter by their role, which every machine has.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bench.quantities import plural
 from bench.record.format import Machine, Record
 from bench.record.probes import LAYERS, LINK, LOOPS, PROBES
 from bench.record.row import OURS, Row, types_label
@@ -86,7 +87,7 @@ def cores_of(machine: Machine | Mapping[str, Any]) -> int | None:
 
 def role(threads: int, machine: Machine | Mapping[str, Any]) -> str:
     """ "one", "all" or "N threads"."""
-    return "one" if threads == 1 else "all" if threads == cores_of(machine) else f"{threads} threads"
+    return "one" if threads == 1 else "all" if threads == cores_of(machine) else plural(threads, "thread")
 
 
 def key_of(row: Row, record: Record) -> Key:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bench.comparison.families import Key, cores_of, key_of, role
+from bench.quantities import size
 from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
@@ -274,8 +275,8 @@ def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
         "flags": build.get("flags"),
         "cores": cores_of(machine),
         "caches": ", ".join(_cache(cache) for cache in machine["caches"] if cache["type"] != "Instruction"),
-        "memory": _bytes(machine.get("memory_limit_bytes") or machine["memory_bytes"]),
-        "page size": _bytes(machine.get("page_bytes")),
+        "memory": _size(machine.get("memory_limit_bytes") or machine["memory_bytes"]),
+        "page size": _size(machine.get("page_bytes")),
         "virtual machine": machine.get("virtual_machine"),
         "ISA": session["isa"] + (" (forced)" if session["forced"] else ""),
         "huge pages": huge.get("transparent"),
@@ -310,12 +311,8 @@ def _option(name: str, value: Any) -> str:
 
 
 def _cache(cache: Mapping[str, Any]) -> str:
-    return f"L{cache['level']} {_bytes(cache['bytes']) or '?'}"
+    return f"L{cache['level']} {size(cache['bytes']) if cache['bytes'] else '?'}"
 
 
-def _bytes(count: int | None) -> str | None:
-    """ "32 KiB", "23.5 GiB"."""
-    if count is None:
-        return None
-    power = min(3, max(0, (count.bit_length() - 1) // 10))
-    return f"{count / 1024**power:.3g} {('B', 'KiB', 'MiB', 'GiB')[power]}"
+def _size(count: int | None) -> str | None:
+    return None if count is None else size(count)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bench.errors import BadInput
 from bench.files import replacing, result_path
+from bench.quantities import plural
 from bench.record.folder import gathered
 from bench.record.metrics import Metrics
 from bench.record.store import derived_from, load, problems
@@ -38,7 +39,7 @@ class Folder:
             with tempfile.TemporaryFile(dir=path) as file:
                 os.posix_fallocate(file.fileno(), 0, ranks * ROOM)
         except OSError as error:
-            raise BadInput(f"can't write {ranks} records to {path}: {error.strerror}") from error
+            raise BadInput(f"can't write {plural(ranks, 'record')} to {path}: {error.strerror}") from error
 
     def write(self, host: str, rank: int, record: bytes) -> Path:
         """Writes what a host sent, whole or not at all. Raises BadInput where it can't."""
@@ -81,5 +82,5 @@ def _judged(path: Path) -> Judged:
             found = problems(metrics)
     except BadInput as error:
         return Judged(path, None, str(error).removeprefix(f"{path}: "))
-    more = f", and {len(found) - 1} problems more" if found[1:] else ""
+    more = f", and {plural(len(found) - 1, 'problem')} more" if found[1:] else ""
     return Judged(path, metrics, f"{found[0]}{more}" if found else None)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bench.errors import plain
 from bench.fleet.session import Outcome, Said, Session
 from bench.host.sysfs import ranges
+from bench.quantities import plural
 
 BEAT = 5.0  # seconds between two messages of a rank
 NAP = 0.1  # between two looks; each takes some 50 us
@@ -66,7 +67,9 @@ def _bound() -> str | None:
         others = os.sched_getaffinity(os.getppid())
     except OSError:
         return None
-    return f"{len(mine)} of {len(others)} CPUs ({ranges(mine)} of {ranges(others)})" if mine < others else None
+    return (
+        f"{len(mine)} of {plural(len(others), 'CPU')} ({ranges(mine)} of {ranges(others)})" if mine < others else None
+    )
 
 
 class Clock:

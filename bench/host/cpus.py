@@ -2,6 +2,7 @@
 
 from bench.errors import BadInput
 from bench.host.sysfs import UNLIKE, Host, alike, cpu_quota, one_cpu_per_core, ranges
+from bench.quantities import plural
 
 
 def cpus_for(threads: int, host: Host | None = None) -> list[int]:
@@ -14,7 +15,7 @@ def cpus_for(threads: int, host: Host | None = None) -> list[int]:
     order = first + [cpu for cpu in usable if cpu not in first]
     if not 1 <= threads <= len(order):
         unlike = f" of one kind, {ranges(order)} of {ranges(host.mask)}" if usable != host.mask else ""
-        raise BadInput(f"--threads {threads}: this process may use 1 to {len(order)} CPUs{unlike}")
+        raise BadInput(f"--threads {threads}: this process may use {plural(len(order), 'CPU')} at most{unlike}")
     return order[:threads]
 
 
@@ -38,7 +39,7 @@ def _all_threads(host: Host | None) -> tuple[int, str | None]:
     threads = max(1, int(quota))
     return (
         threads,
-        f"the cgroup's quota is worth {quota:g} of {cores} cores: `all` is {threads}, and more are throttled",
+        f"the cgroup's quota is worth {quota:g} of {plural(cores, 'core')}: `all` is {threads}, and more are throttled",
     )
 
 

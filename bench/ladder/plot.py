@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.ladder.steps import BACKENDS, Step
+from bench.quantities import plural
 from bench.record.metrics import Metrics
 from bench.report.plots import LOOKS, plt, write
 
@@ -45,7 +46,7 @@ def draw(metrics: Metrics, steps: Sequence[Step], title: str, stem: Path) -> lis
         left, right = min(under) - 0.5, max(under) + 0.5
         axes.plot([left, right], [peak, peak], color="black", lw=1.6, zorder=1)
         axes.annotate(
-            f"FMA peak {isa}, {threads} thread{'s' * (threads > 1)}: {peak:.0f}",
+            f"FMA peak {isa}, {plural(threads, 'thread')}: {peak:.0f}",
             (left if threads == 1 else right, peak),
             xytext=(2 if threads == 1 else -2, 4),
             textcoords="offset points",

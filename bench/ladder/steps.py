@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.roofs import Series, over
@@ -34,7 +35,7 @@ RUNGS = (
     Rung("tiled", "gemm_tiled", True, "along B's rows, in L2-sized blocks: whole lines; 2 loads and a store per FMA"),
     Rung("packed", "gemm_packed", True, "panels in reading order, sums in registers: under one load per FMA, no store"),
     Rung("vector", "gemm", True, "{lanes} multiply-adds per instruction, sums in most of the vector registers"),
-    Rung("threads", "gemm", False, "{threads} cores, each with its own FMA units, L1, L2 and part of C"),
+    Rung("threads", "gemm", False, "{cores}, each with its own FMA units, L1, L2 and part of C"),
 )
 
 
@@ -92,9 +93,13 @@ def climb(metrics: Metrics) -> list[Step]:
             row, f = found[rung.operation, backend, threads]
             roofs = metrics.roofs.get(threads)
             if roofs is None or (dtype, row["isa"]) not in roofs.peaks:
-                raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} at {threads} threads")
+                raise ValueError(f"it has no FMA peak of {row['isa']} in {dtype} on {plural(threads, 'thread')}")
             rates, peak = Series.of(row, flops(row)), roofs.peak_series[dtype, row["isa"]]
-            words = {"size": DTYPES[dtype].itemsize, "lanes": peak.row["dims"]["lanes"], "threads": threads}
+            words = {
+                "size": DTYPES[dtype].itemsize,
+                "lanes": peak.row["dims"]["lanes"],
+                "cores": plural(threads, "core"),
+            }
             steps.append(
                 Step(
                     rung.name,

@@ -11,6 +11,7 @@ import numpy as np
 from bench.errors import BadInput
 from bench.host.sysfs import available_memory_bytes, scarcest_memory
 from bench.measure.last_level import last_level
+from bench.quantities import plural
 from kernels.arrays import aligned_empty
 from kernels.backends.c import FORKED, ffi, lib
 
@@ -80,7 +81,7 @@ def stream_arrays(count: int, n: int, threads: int) -> list[np.ndarray]:
     for base, array in zip((1.0, 2.0, 0.5), arrays, strict=False):
         if failed := lib.stream_fill(threads, n, ffi.cast("double *", array.ctypes.data), base):
             raise BadInput(
-                FORKED if failed == errno.EDEADLK else f"can't start {threads} threads: {os.strerror(failed)}"
+                FORKED if failed == errno.EDEADLK else f"can't start {plural(threads, 'thread')}: {os.strerror(failed)}"
             )
     return arrays
 

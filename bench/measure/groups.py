@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from bench.measure.stored import ENCODED, plain
 from bench.measure.timing import OPENMP
+from bench.quantities import plural
 from bench.record.roofs import Roofs
 from bench.workloads.shapes import Case
 from kernels import Kernel
@@ -48,7 +49,7 @@ class Group:
         sizes = {d: sorted({getattr(case, d) for case in cases}) for d in used}
         words = [f"{d}={s[0]}" + (f" to {s[-1]}" if s[1:] else "") for d, s in sizes.items()]
         types = dict.fromkeys(kernel.types[w] if w else self.dtype for kernel, w in stored)
-        return f"{' '.join([name, *words])}, {self.threads} thread{'s' * (self.threads > 1)}, {' '.join(types)}"
+        return f"{' '.join([name, *words])}, {plural(self.threads, 'thread')}, {' '.join(types)}"
 
     @property
     def matrix(self) -> tuple[Any, ...]:

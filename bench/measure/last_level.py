@@ -10,6 +10,7 @@ import numpy as np
 from bench.host.cpus import all_threads
 from bench.host.placement import pinned
 from bench.host.sysfs import UNKNOWN_LEVEL, Host, available_memory_bytes, cache_bytes, llc_bytes
+from bench.quantities import size as words
 from kernels import registry
 from kernels.arrays import aligned_empty
 from kernels.backends.c import ffi, lib
@@ -67,12 +68,12 @@ def _measured(host: Host, reason: str) -> LastLevel:
     # it ends between the last size that is faster and the next, which is twice as large: at most there
     last = LastLevel(max(2 * size if size else first, known), beyond=size is not None)
     if top < FAR:
-        return replace(last, doubt=f"{reason}, and there is no room for an array of {_mib(FAR)}, which would show it")
+        return replace(last, doubt=f"{reason}, and there is no room for an array of {words(FAR)}, which would show it")
     if CLEAR * last.bytes > top:
         return replace(
-            last, doubt=f"{reason}, and {_mib(size or 0)} are read faster than {_mib(top)}, the largest tried"
+            last, doubt=f"{reason}, and {words(size or 0)} are read faster than {words(top)}, the largest tried"
         )
-    return replace(last, found=f"{reason}; reads of {_mib(first)} to {_mib(top)} show {_mib(last.bytes)} at most")
+    return replace(last, found=f"{reason}; reads of {words(first)} to {words(top)} show {words(last.bytes)} at most")
 
 
 def largest_faster(sizes: Sequence[int], rates: Sequence[float]) -> int | None:
@@ -109,7 +110,3 @@ def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.3g} MiB" if size < 1 << 30 else f"{size / 2**30:.3g} GiB"

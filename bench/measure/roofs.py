@@ -16,6 +16,7 @@ from bench.measure.last_level import last_level
 from bench.measure.pairs import measure_pairs
 from bench.measure.probes import Probe, of_roof, peak_probe, walking
 from bench.measure.timing import Samples, collect, interleave
+from bench.quantities import plural
 from bench.record.format import Condition, Pair
 from bench.record.intervals import Interval, median_interval
 from bench.record.roofs import Peak, Roofs, Series, is_peak, is_read, nearest, roofs
@@ -86,7 +87,7 @@ class Ceilings:
         """Measures the roofs at every thread count, memory at two sizes, and which CPUs share what."""
         self._place()
         for threads in self.threads:
-            self.progress(f"roofs, {threads} thread{'s' * (threads > 1)}")
+            self.progress(f"roofs, {plural(threads, 'thread')}")
             with pinned(threads), self.watched():
                 self.add_roofs(threads, self._all_roofs(threads))
 
@@ -129,7 +130,7 @@ class Ceilings:
                 break
         else:
             self.distrust(
-                f"memory on {threads} thread{'s' * (threads > 1)}: arrays of {sizes[0] * 8 >> 20} MiB are read "
+                f"memory on {plural(threads, 'thread')}: arrays of {sizes[0] * 8 >> 20} MiB are read "
                 f"{excess.value:.2f} times as fast as of {sizes[1] * 8 >> 20} MiB, so caches help: free memory, or set "
                 "a smaller affinity mask"
             )

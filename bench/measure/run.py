@@ -28,6 +28,7 @@ from bench.measure.groups import VISITS
 from bench.measure.probes import Probe
 from bench.measure.session import Session
 from bench.progress import Bar
+from bench.quantities import plural
 from bench.record.metrics import Metrics
 from bench.record.store import save
 from kernels.backends.libraries import PIP
@@ -206,7 +207,7 @@ def measure_probes(
         order = random.Random(session.visit)
         for threads in order.sample(list(groups), len(groups)):
             probes = order.sample(groups[threads], len(groups[threads]))
-            session.progress(f"{what}, {threads} thread{'s' * (threads > 1)}", done / todo)
+            session.progress(f"{what}, {plural(threads, 'thread')}", done / todo)
             with pinned(threads), session.watched():
                 session.sample(probes, seconds / VISITS, least)
             done += len(probes)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.memory.experiment import CLAIM
 from bench.memory.sizes import Sizes
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.report.plots import plt, write
 
@@ -33,7 +34,8 @@ def draw(sizes: Sizes, rows: Sequence[dict[str, Any]], stem: Path, headings: Seq
     for row, x, y in zip(rows, middle, less, strict=True):
         axes.annotate(f"k={row['interval']}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5)
     axes.scatter(*CLAIM, marker="*", s=160, c="#D55E00", zorder=4, label="claimed")
-    title = f"{sizes.layers} FFN layers of {sizes.width} x {sizes.ffn}, {sizes.rows} tokens, checkpoint every k layers"
+    chain = f"{sizes.layers} FFN layers of {sizes.width} x {sizes.ffn}, {plural(sizes.rows, 'token')}"
+    title = f"{chain}, checkpoint every k layers"
     axes.set(xlabel="more time or compute, %", ylabel="times less activation memory")
     axes.set_title(title, fontsize=10)
     axes.set_ylim(0)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.memory.sizes import Sizes
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.report.columns import Column
 from bench.report.tables import table
@@ -49,8 +50,9 @@ def step_columns(layers: int) -> Sequence[Column[Row]]:
 
 
 def steps_table(sizes: Sizes, rows: Sequence[Row]) -> Table:
+    chain = f"{sizes.layers} FFN layers of {sizes.width} x {sizes.ffn}, {plural(sizes.rows, 'token')}"
     return table(
-        f"Rematerialisation: {sizes.layers} FFN layers of {sizes.width} x {sizes.ffn}, {sizes.rows} tokens, f32",
+        f"Rematerialisation: {chain}, f32",
         step_columns(sizes.layers),
         rows,
         "MiB: the most that a step holds beside its weights and their gradients, which take "
@@ -104,5 +106,5 @@ PARTS = tuple(map(_part, ("parameters", "gradients", "optimizer", "activations",
 
 
 def own_table(own: Row) -> Table:
-    title = f"Training memory of {own['model']}, {own['batch']} x {own['length']} tokens, Adam, f32"
+    title = f"Training memory of {own['model']}, {own['batch']} x {plural(own['length'], 'token')}, Adam, f32"
     return table(title, PARTS, [own], own["remark"])

@@ -15,6 +15,7 @@ import numpy as np
 from bench.host.sysfs import cache_bytes
 from bench.models.steps import Binder, Chain, Step
 from bench.models.weights import Layer, Linear, Norm, Weights
+from bench.quantities import plural
 from bench.workloads.model import Model
 from kernels.types import DTYPES
 
@@ -34,7 +35,7 @@ def _checked(tokens: Sequence[int] | np.ndarray, count: int, vocabulary: int) ->
     """Token ids, as many as asked for. Raises ValueError for others."""
     given = np.asarray(tokens, np.int64)
     if given.shape != (count,):
-        raise ValueError(f"{count} tokens, not of shape {given.shape}")
+        raise ValueError(f"{plural(count, 'token')}, not of shape {given.shape}")
     if given.min() < 0 or given.max() >= vocabulary:
         raise ValueError(f"tokens must be 0 to {vocabulary - 1}")
     return given
@@ -287,7 +288,9 @@ class Decoder:
     def generate(self, tokens: Sequence[int] | np.ndarray, count: int) -> list[int]:
         """The `count` tokens after a prompt. Raises ValueError where the cache has no room for them."""
         if not 1 <= count <= self.capacity - self.prompt + bool(self.prompt):
-            raise ValueError(f"the cache holds {self.capacity} tokens: no room for {count} after {self.prompt}")
+            raise ValueError(
+                f"the cache holds {plural(self.capacity, 'token')}: no room for {count} after {self.prompt}"
+            )
         self.start(tokens)
         made = [int(self.next[0])] if self.prompt else []
         position = self.prompt

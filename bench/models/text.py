@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.errors import BadInput
 from bench.files import check_file, read_text
+from bench.quantities import plural
 from bench.workloads.model import Model
 
 RANDOM = 512
@@ -51,7 +52,7 @@ def tokenised(path: Path, folder: Path, model: Model) -> Text:
 
 def _some(path: Path, ids: np.ndarray) -> Text:
     if len(ids) < 2:
-        raise BadInput(f"{path}: {len(ids)} tokens; 2 are needed, for one to follow the other")
+        raise BadInput(f"{path}: {plural(len(ids), 'token')}; 2 are needed, for one to follow the other")
     return Text(ids[:AT_MOST], True)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from statistics import median
 from typing import NamedTuple
 
+from bench.quantities import plural
 from bench.record.intervals import Interval, median_interval
 from bench.record.probes import PROBES
 from bench.record.row import OURS, Row, arithmetic, counted, good, multiplied, per_second
@@ -261,7 +262,7 @@ def named(found: Mapping[int, Roofs], isa: str | None = None) -> dict[str, Serie
     """All roofs by name; isa: only those that a session on this ISA stands on: its peaks and reads of memory."""
     every: dict[str, Series] = {}
     for threads, of in found.items():
-        on = f"on {threads} thread{'s' * (threads > 1)}"
+        on = f"on {plural(threads, 'thread')}"
         peaks = {key: s for key, s in of.peak_series.items() if isa is None or native_isa(key[1]) == isa}
         reads = {level: s for level, s in of.read_series.items() if isa is None or level == "DRAM"}
         every |= {f"{peak_label(*key)} {on}": s for key, s in peaks.items()}

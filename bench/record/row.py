@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
+from bench.quantities import plural
 from bench.record.probes import LOOPS, PROBES
 from kernels.operations import OPERATIONS
 from kernels.types import TYPES, Types, accumulator, expand, label
@@ -103,8 +104,12 @@ def faults(row: Row) -> Iterator[str]:
         yield f"{name} has no operand {', '.join(sorted(strange))} to be cold"
     count = len(row["seconds"])
     parallel = {"rounds": row["rounds"], "visits": row["visits"], "starts": row["starts"]}
-    yield from (f"{count} samples but {len(x)} {n}" for n, x in parallel.items() if x is not None and len(x) != count)
-    yield from (f"{count} samples, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count)
+    yield from (
+        f"{plural(count, 'sample')} but {len(x)} {n}" for n, x in parallel.items() if x is not None and len(x) != count
+    )
+    yield from (
+        f"{plural(count, 'sample')}, but {mark} marks more" for mark, at in row["marks"].items() if max(at) >= count
+    )
 
 
 def add_samples(

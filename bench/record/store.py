@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from bench.errors import BadInput, plain
 from bench.files import parse_json, parse_plain, read_bytes, replacing, text_of, whole
+from bench.quantities import plural
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
 from bench.record.format import FORMAT, VERSION, Circumstances, Interconnect, Machine, Record, digest, earlier_digest
@@ -195,7 +196,7 @@ def problems(metrics: Metrics) -> list[str]:
     wrong = above(metrics)
     if len(wrong) > ABOVE * sum(row["kind"] == "kernel" for row in record["rows"]):
         found += wrong
-    more = [f"and {len(found) - MOST} problems more"] if len(found) > MOST else []
+    more = [f"and {plural(len(found) - MOST, 'problem')} more"] if len(found) > MOST else []
     return [*map(plain, found[:MOST]), *more]
 
 
@@ -235,7 +236,9 @@ def load(path: Path) -> Metrics:
     record, unchanged = _read(path)
     with derived_from(path):
         if found := _faults(record, unchanged):
-            raise BadInput(f"{path}: {found[0]}" + (f", and {len(found) - 1} faults more" if found[1:] else ""))
+            raise BadInput(
+                f"{path}: {found[0]}" + (f", and {plural(len(found) - 1, 'fault')} more" if found[1:] else "")
+            )
         metrics = Metrics(record)
         _ = metrics.trust
     return metrics

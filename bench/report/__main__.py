@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.cli import MADE, Parser, complain, output, print_json, run
 from bench.errors import BadInput, plain
 from bench.files import replacing
+from bench.quantities import plural
 from bench.record.store import derived_from
 from bench.report.page.columns import report
 from bench.report.page.words import answer
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         names = (f"{m.letter}: {m.name}, {m.session.name}" for m in found.machines)
         count = len(found.sessions)
-        size = f"{count} record{'s' * (count > 1)}, {len(text.encode()) / 1000:.0f} kB"
+        size = f"{plural(count, 'record')}, {len(text.encode()) / 1000:.0f} kB"
         lines = [*names, *said, f"{options.output}: {size}"]
         print(*map(plain, lines), sep="\n")
     return 2 if found.refused else 0

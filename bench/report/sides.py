@@ -12,6 +12,7 @@ from bench.comparison.contrast import CONFIDENCE, MOST_SESSIONS
 from bench.comparison.families import Key
 from bench.comparison.page import FamilyOutcome, Outcome, Page, RowOutcome, Side
 from bench.comparison.session import Value
+from bench.quantities import plural
 from bench.report.columns import Cell, Column
 from bench.report.text import seconds
 
@@ -31,7 +32,7 @@ def _range(values: Sequence[str]) -> str:
 def _when(side: Side) -> str:
     count = len(side.sessions)
     days = _range([one.started[:10] for one in side.sessions])
-    return days + (f", {count} sessions" if count > 1 else "")
+    return days + (f", {plural(count, 'session')}" if count > 1 else "")
 
 
 def roof(side: Side, role: str, name: str) -> float | None:
@@ -233,7 +234,8 @@ def counted(page: Page) -> str:
     """ "2 families slower, 20 same, ..."."""
     words = Counter(one.outcome.word for one in page.families)
     said = [f"{words[name]} {name}" for name in STYLES if words[name]]
-    return f"{page.b.letter} against {page.a.letter}: of {len(page.families)} families {', '.join(said)}"
+    of = plural(len(page.families), "family", "families")
+    return f"{page.b.letter} against {page.a.letter}: of {of} {', '.join(said)}"
 
 
 def lines(page: Page, all_rows: bool, all_names: bool) -> Iterator[str]:
@@ -242,16 +244,17 @@ def lines(page: Page, all_rows: bool, all_names: bool) -> Iterator[str]:
         moved = ", ".join(f"{100 * (x - 1):+.1f} % ({role})" for role, x in page.moved.items())
         yield f"The machine moved by {moved}: the roofs' speed, median over rows."
     if page.replicates:
-        yield f"Variance between sessions: from {page.replicates} sessions, and the default where they are few."
+        known = plural(page.replicates, "session")
+        yield f"Variance between sessions: from {known}, and the default where they are few."
     else:
         yield "Variance between sessions: the default, since no session of this machine repeats another."
     for one in page.unlike:
-        yield f"{one.rows} row{'s' * (one.rows > 1)}: {one.text}."
+        yield f"{plural(one.rows, 'row')}: {one.text}."
     a, b = page.a.letter, page.b.letter
     called = sum(row.outcome.word in ("faster", "slower") for row in page.rows)
     if called > SHOWN and not all_rows:
-        yield f"{called} rows are called; the {SHOWN} that changed most are shown, --rows shows all."
-    yield f"{len(page.rows)} rows compared, {len(page.only_a)} only in {a}, {len(page.only_b)} only in {b}."
+        yield f"{plural(called, 'row')} are called; the {SHOWN} that changed most are shown, --rows shows all."
+    yield f"{plural(len(page.rows), 'row')} compared, {len(page.only_a)} only in {a}, {len(page.only_b)} only in {b}."
     for letter, keys in ((a, page.only_a), (b, page.only_b)):
         yield from _unmatched(letter, keys, all_names)
 
@@ -262,6 +265,7 @@ def _unmatched(letter: str, keys: Sequence[Key], all_names: bool) -> Iterator[st
         return
     families: Mapping[str, int] = Counter(", ".join(key.family) for key in keys)
     for name, count in list(families.items())[:UNMATCHED]:
-        yield f"  only in {letter}: {name}: {count} row{'s' * (count > 1)}"
+        yield f"  only in {letter}: {name}: {plural(count, 'row')}"
     if len(families) > UNMATCHED:
-        yield f"  only in {letter}: {len(families) - UNMATCHED} families more; --unmatched names all rows"
+        more = plural(len(families) - UNMATCHED, "family", "families")
+        yield f"  only in {letter}: {more} more; --unmatched names all rows"

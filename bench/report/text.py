@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.record.placement import placement
@@ -44,7 +45,7 @@ def times(factor: float) -> str:
 
 def of_threads(count: int) -> str:
     """ "1 thread", "2 threads"."""
-    return f"{count} thread{'s' * (count > 1)}"
+    return plural(count, "thread")
 
 
 GRADE_STYLES = {"A": "green", "B": "green", "C": "yellow", "D": "bold red", None: "yellow"}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.report.classes import DECODE, MANY, PRIMARY, Member, headline, members, partners, percent_of, speedup
@@ -78,7 +79,7 @@ def _ceilings(metrics: Metrics) -> Iterator[str]:
         yield (
             f"It hits the memory wall at {_span(best.ridge)} FLOP/byte, its ridge: with fewer FLOPs per byte "
             f"from memory (arithmetic intensity) memory is the limit, with more arithmetic is. A matrix of {key[0]} "
-            f"weights gets there with {_balance(best.ridge, key[0])} rows of activations (m)."
+            f"weights gets there with {plural(_balance(best.ridge, key[0]), 'row')} of activations (m)."
         )
 
 
@@ -169,7 +170,7 @@ def _rows(rows: Sequence[Member], backend: str) -> Iterator[str]:
         return
     m = max((m for m, cost in costs.items() if cost.value <= FREE), default=min(costs))
     why = "for weights are read once for all"
-    yield f"Batch: {m} rows take {_times(costs[m])} the time of one ({_name(backend)}), {why}."
+    yield f"Batch: {plural(m, 'row')} take {_times(costs[m])} the time of one ({_name(backend)}), {why}."
 
 
 def _bytes(found: Sequence[Member], decode: Sequence[Member], backend: str, types: str) -> Iterator[str]:
@@ -190,8 +191,8 @@ def _bytes(found: Sequence[Member], decode: Sequence[Member], backend: str, type
     would = "would help" if 2 * bound > len(mine) else "would help little in"
     also = f"; {', '.join(measured)}" if measured else ""
     yield (
-        f"Fewer bytes per weight {would} decoding: of its {len(mine)} rows ({_name(backend)}) {bound} are "
-        f"memory-bound, their time goes with bytes{also}."
+        f"Fewer bytes per weight {would} decoding: it is memory-bound, so that time goes with bytes, "
+        f"in {bound} of {plural(len(mine), 'row')} ({_name(backend)}){also}."
     )
 
 
@@ -201,7 +202,8 @@ def _far(rows: Sequence[Member]) -> Iterator[str]:
     if far:
         notes = Counter(f["note"] for f in far if "note" in f)
         why = f"; {notes.most_common(1)[0][1]} are {notes.most_common(1)[0][0]}" if notes else ""
-        yield f"{len(far)} of {len(rows)} rows come near neither limit (wholly below half of their roof){why}."
+        all_ = plural(len(rows), "row")
+        yield f"{len(far)} of {all_} come near neither limit (wholly below half of their roof){why}."
 
 
 def _stream(metrics: Metrics) -> Iterator[str]:

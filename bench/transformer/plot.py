@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bench.quantities import plural
 from bench.record.intervals import Interval
 from bench.report.plots import plt, write
 from bench.transformer.rows import paper
@@ -183,7 +184,7 @@ def _parts(axes: Axes, rows: Sequence[Row], name: str, colour: str) -> None:
         bounds = [1e3 * part["bound_seconds"] for part in parts]
         tops, ends = ([i + end for i in range(len(parts))] for end in (-0.42, 0.42))
         axes.vlines(bounds, tops, ends, color="black", lw=2)
-    axes.set(xlabel="ms", title=f"{name}, {length} tokens")
+    axes.set(xlabel="ms", title=f"{name}, {plural(length, 'token')}")
     axes.set_yticks(range(len(parts)), list(place))
     axes.invert_yaxis()
     axes.grid(True, axis="x", color="0.9", lw=0.6)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.files import csv_rows
 from bench.models import BACKENDS
+from bench.quantities import plural
 from bench.record.intervals import median_interval
 from bench.record.metrics import Metrics
 from bench.record.runs.run import Run, RunFigures, good
@@ -102,7 +103,7 @@ def weights_label(row: Mapping[str, Any]) -> str:
 def place_label(row: Mapping[str, Any]) -> str:
     """ "GPT-2, decode, 128 tokens", and how weights are stored, where they only are."""
     stored = f", weights in {weights_label(row)}" if row["linear"] else ""
-    return f"{row['model']}, {row['phase']}, {row['length']} tokens{stored}"
+    return f"{row['model']}, {row['phase']}, {plural(row['length'], 'token')}{stored}"
 
 
 def in_parts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.quantities import plural
 from bench.report.columns import Column
 from bench.report.tables import table
 from bench.report.text import interval, of_threads, times
@@ -124,7 +125,7 @@ def stored_words(rows: Sequence[Row]) -> Iterator[str]:
             best[name] = row
     for (model, phase, weights, backend), row in best.items():
         yield (
-            f"{model}, {phase}, {row['length']} tokens, {backend}: weights in {weights} make it "
+            f"{model}, {phase}, {plural(row['length'], 'token')}, {backend}: weights in {weights} make it "
             f"{interval(row['speedup'])} times as fast as in f32, with {times(row['byte_ratio'])} fewer bytes."
         )
     of = [accuracy for _, accuracy in judged(rows)]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from bench.quantities import plural
 from bench.record.metrics import Metrics
 from bench.record.runs.figures import UNIT
 from bench.report.columns import Column
@@ -36,11 +37,12 @@ def _sentences(row: Row) -> Iterator[str]:
     of_bound = f", {bound['value']:.0f} % of what peak and bandwidth allow" if bound else ""
     if row["phase"] == "decode":
         rate, each = row["tokens_per_second"], row["executed"]["cold_bytes"] / row["length"] / 1e9
-        yield f"{row['model']} generates {row['length']} tokens at {rate:.3g} tokens/s on {on}{of_bound}:"
+        yield f"{row['model']} generates {plural(row['length'], 'token')} at {rate:.3g} tokens/s on {on}{of_bound}:"
         yield f"every token reads {each:.2f} GB, at {row['gbytes']:.3g} GB/s; fewer bytes per weight would help."
     else:
         took, verb = seconds(row["seconds"]["value"]), "encodes" if row["phase"] == "encode" else "takes in a prompt of"
-        yield f"{row['model']} {verb} {row['length']} tokens in {took} on {on}{of_bound}: {row['gflops']:.3g} GFLOP/s."
+        whole = f"{verb} {plural(row['length'], 'token')} in {took} on {on}{of_bound}"
+        yield f"{row['model']} {whole}: {row['gflops']:.3g} GFLOP/s."
     if row["normalised"] and (row["model"], row["phase"], row["length"]) != UNIT:
         beside = f"; in the paper, on an Intel Gold 6242, {row['paper']:g}" if row["paper"] else ""
         yield f"That is {times(row['normalised']['value'])} the latency of BERT-Base at 128 tokens{beside}."
@@ -60,8 +62,8 @@ def _known(part: Row) -> bool:
 def library_words(rows: Sequence[Row]) -> list[str]:
     """How this project fares beside the fastest library, model by model."""
     return [
-        f"{row['model']}, {row['phase']}, {row['length']} tokens: C is {interval(row['over_best'])} times as fast as "
-        f"{row['best_library']}, the fastest library."
+        f"{row['model']}, {row['phase']}, {plural(row['length'], 'token')}: C is {interval(row['over_best'])} times as "
+        f"fast as {row['best_library']}, the fastest library."
         for row in rows
         if row["over_best"]
     ]

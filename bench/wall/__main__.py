@@ -14,6 +14,7 @@ from bench.cli import Parser, complain, run, shown
 from bench.errors import BadInput
 from bench.files import result_path
 from bench.options import add_thread_count
+from bench.quantities import plural
 from bench.record.folder import named
 from bench.record.store import derived_from, load
 from bench.report.tables import table
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = named(options.records, load)
     if len(found.kept) > MOST:
-        raise BadInput(f"{len(found.kept)} records: at most {MOST} can be told apart in the picture")
+        raise BadInput(f"{plural(len(found.kept), 'record')}: at most {MOST} can be told apart in the picture")
     for one in found.refused:
         complain(f"{one.path}: {one.reason}")
     with derived_from(*options.records):

@@ -15,6 +15,7 @@ import numpy as np
 import scipy  # scipy.special, 0.2 s, is imported when it is first used
 
 from bench.files import csv_rows
+from bench.quantities import plural
 from bench.record.intervals import CONFIDENCE, Interval
 
 PRINTED = {
@@ -87,7 +88,7 @@ def trend(one: Series) -> Trend:
     """The least-squares line through log10(value). Raises ValueError for fewer than three points."""
     count = len(one.values)
     if count < 3:
-        raise ValueError(f"{one.name}: {count} points leave no error to tell an interval from")
+        raise ValueError(f"{one.name}: {plural(count, 'point')} leave no error to tell an interval from")
     x, y = np.array([years(day) for day in one.dates]), np.log10(one.values)
     (slope, intercept), covariance = np.polyfit(x - x[0], y, 1, cov=True)
     intercept -= slope * x[0]

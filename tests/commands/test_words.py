@@ -71,7 +71,7 @@ def test_what_kernels_reach_and_what_to_do() -> None:
     assert ": C 90, BLAS 50." in said  # 9 and 5 of 10 GFLOP/s
     assert "With 16 rows and more, as in encoders and prompts: C 91." in said  # the root of 0.9 x 0.925
     assert "Batch: 8 rows take 1.2x the time of one (C)" in said  # 8 x 9 / 60
-    assert "of its 1 rows (C) 1 are memory-bound" in said
+    assert "memory-bound, so that time goes with bytes, in 1 of 1 row (C)" in said
     assert "with hot weights (from a cache) it takes 0.25x the time" in said  # 9 / 36
     assert "over one" not in said
 

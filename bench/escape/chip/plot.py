@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from bench.escape.chip.figures import LEVELS, Point
 from bench.escape.looks import headline
 from bench.escape.names import BACKENDS
+from bench.quantities import size
 from bench.record.metrics import Metrics
 from bench.report.plots import plt, write
 from bench.report.text import of_threads
@@ -53,7 +54,7 @@ def draw(metrics: Metrics, entries: Sequence[Point], stem: Path) -> list[Path]:
         axes.set_xlim(min(p.bytes for p in here) / 1.4, max(p.bytes for p in here) * 6)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _size(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value)))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -94,7 +95,3 @@ def _levels(axes: Axes, points: Sequence[Point]) -> None:
             color="0.35",
         )
         begin = end
-
-
-def _size(value: float) -> str:
-    return f"{value / 2**20:g} MiB" if value >= 2**20 else f"{value / 2**10:g} KiB"

@@ -6,6 +6,7 @@ from typing import Any
 from bench.escape.layers.figures import hot_limit
 from bench.escape.layers.limits import Limit, limited_by
 from bench.escape.names import activations, claim
+from bench.quantities import plural
 from bench.record.intervals import Interval, median_interval
 from bench.record.metrics import Metrics
 from bench.record.runs.run import Run, RunFigures, good
@@ -80,7 +81,7 @@ def _decoding(metrics: Metrics, run: Run, figures: RunFigures) -> Decoding:
         activations(run["linear"]),
         run["backend"],
         run["threads"],
-        f"{run['model']['name']} decode, {run['length']} tokens",
+        f"{run['model']['name']} decode, {plural(run['length'], 'token')}",
         byte_ratio=figures["byte_ratio"],
         speedup=speedup,
         tokens=tokens,

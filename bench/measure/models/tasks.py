@@ -10,6 +10,7 @@ from bench.models.inference import Decoder, Encoder, together
 from bench.models.schemes import Scheme
 from bench.models.steps import Step
 from bench.models.weights import Weights
+from bench.quantities import plural
 from bench.record.runs.run import ModelNumbers, Run, make_run
 from bench.workloads.counts import count, total
 from bench.workloads.model import Model
@@ -41,7 +42,7 @@ class Task:
 
     @property
     def label(self) -> str:
-        return f"{self.model.name}, {self.phase}, {self.length} tokens"
+        return f"{self.model.name}, {self.phase}, {plural(self.length, 'token')}"
 
     def tokens(self) -> np.ndarray:
         """The random ones that enter; a decoder that has no prompt starts with the first."""

@@ -16,6 +16,7 @@ from bench.measure.session import AGAIN, Session
 from bench.measure.timing import OPENMP, Samples, Variant, collect
 from bench.models.schemes import Scheme
 from bench.models.weights import Weights, refuse, weights_of
+from bench.quantities import plural
 from bench.record.runs.faults import SLOW_PART, mark
 from bench.record.runs.figures import RunMetrics
 from bench.record.runs.run import Run, add_run
@@ -131,7 +132,7 @@ class Measuring:
 
     def _label(self, task: Task) -> str:
         """What the progress says."""
-        return f"{task.label}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{task.label}, {plural(self.threads, 'thread')}"
 
     def cost(self, task: Task, seconds: float) -> float:
         """Seconds that a visit will take, from the roofs measured so far."""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.quantities import plural
 from bench.record.format import Record
 from bench.record.probes import LOOPS, PROBES
 from bench.record.row import Row, arithmetic, counted, flops, moved_bytes, multiplied, types_label
@@ -120,7 +121,7 @@ def _of_row(row: Row, record: Record) -> Iterator[str]:
     if sorted(row["visits"]) != row["visits"]:
         yield "visits out of order"
     if len(set(session["cpus"].get(str(row["threads"]), []))) != row["threads"]:
-        yield f"{row['threads']} threads, but the session pinned none to as many CPUs"
+        yield f"{plural(row['threads'], 'thread')}, but the session pinned none to as many CPUs"
     if (length := median(row["seconds"])) < max(SHORTEST, TICKS * session["timer_resolution"]):
         yield f"regions of {1e6 * length:.3g} us are too short to be timed"
     if not _ticks(row["seconds"]):

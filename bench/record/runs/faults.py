@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.quantities import plural
 from bench.record.runs.run import INFERENCE, OPERANDS, Run, key
 from bench.record.runs.work import work
 from kernels.types import TYPES
@@ -43,17 +44,18 @@ def faults(run: Run) -> Iterator[str]:
         yield found
         return
     count = len(run["seconds"])
+    said = plural(count, "sample")
     for name in ("rounds", "visits", "starts"):
         if len(run[name]) != count:
-            yield f"{count} samples but {len(run[name])} {name}"
-    yield from (f"{count} samples, but {mark} marks more" for mark, at in run["marks"].items() if max(at) >= count)
+            yield f"{said} but {len(run[name])} {name}"
+    yield from (f"{said}, but {mark} marks more" for mark, at in run["marks"].items() if max(at) >= count)
     parts = run["parts"]
     if not parts:
         return
     if set(parts) != set(work(run)):
         yield f"its parts are {', '.join(parts)}, not {', '.join(work(run))}"
     elif any(len(spent) != count for spent in parts.values()):
-        yield f"{count} samples, but not of each part"
+        yield f"{said}, but not of each part"
     elif not np.allclose(np.sum(list(parts.values()), axis=0), run["seconds"], rtol=SUM, atol=0):
         yield "the parts of a sample don't add up to its seconds"
 

@@ -13,6 +13,7 @@ from bench.comparison.families import role
 from bench.comparison.page import Page, Side, compare
 from bench.comparison.session import Session, session, stored
 from bench.errors import BadInput
+from bench.quantities import plural
 from bench.record.folder import Refused, files_of, gathered, readers
 from bench.record.format import Record
 from bench.record.metrics import Metrics
@@ -118,7 +119,7 @@ def told_apart(sessions: Sequence[Session], records: Sequence[Record]) -> list[s
     """
     facets = (
         lambda one: one.facts["ISA"],
-        lambda one: f"{one.cores} cores",
+        lambda one: plural(one.cores, "core") if one.cores else "cores unknown",
         lambda one: one.facts["command"].removeprefix("python -m ").removesuffix(" --benchmark-only"),
         lambda one: one.machine,
         lambda one: one.started[:10],

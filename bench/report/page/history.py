@@ -20,6 +20,7 @@ from bench.comparison.families import Key
 from bench.comparison.page import defaults, judged_by, panel
 from bench.comparison.session import Session
 from bench.comparison.spread import DEFAULTS, SPEED, centred, moderated, squares
+from bench.quantities import plural
 from bench.report.page.columns import Report
 
 LEAST = 2  # sessions of a line
@@ -169,7 +170,7 @@ def moved(found: Sequence[History]) -> list[str]:
     said = []
     for one in found:
         last = len(one.sessions) - 1
-        before = f"that of {last} session{'s' * (last > 1)} before"
+        before = f"that of {plural(last, 'session')} before"
         known = [series for series in one.series if math.isfinite(series.values[last])]
         if not known:
             continue
@@ -178,7 +179,7 @@ def moved(found: Sequence[History]) -> list[str]:
         if out:
             worst = max(out, key=lambda series: abs(math.log(series.values[last] / series.middle)))
             change = 100 * (worst.values[last] / worst.middle - 1)
-            differ = f"{len(out)} of {len(known)} figures differ by more than noise from {before}"
+            differ = f"{len(out)} of {plural(len(known), 'figure')} differ by more than noise from {before}"
             said.append(f"{one.machine}, the latest session: {differ}, most {worst.name}: {change:+.0f} %.")
         else:
             said.append(f"{one.machine}, the latest session: no figure differs by more than noise from {before}.")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.comparison.session import Session
+from bench.quantities import plural
 from bench.report.classes import DECODE, MANY, Class, classes, members
 from bench.report.page.columns import Machine, Report
 from bench.report.sides import counted
@@ -143,7 +144,7 @@ def incomparable(of: Report) -> list[str]:
         if not page.rows:
             said.append(f"{b} and {a} share no kernel row: only their roofs can be compared.")
         elif page.only_a or page.only_b:
-            counts = f"{len(page.rows)} kernel rows are compared; {len(page.only_a)} are only in {a}"
+            counts = f"of kernels {plural(len(page.rows), 'row')} can be compared; {len(page.only_a)} are only in {a}"
             said.append(f"{b} and {a}: {counts}, {len(page.only_b)} only in {b}.")
     return said
 

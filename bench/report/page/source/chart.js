@@ -23,6 +23,7 @@ function ink(name) {
   return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 }
 
+const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const number = (value) => {
   if (value === 0) return "0";
   const size = Math.abs(value);

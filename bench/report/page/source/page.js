@@ -168,7 +168,7 @@ function lines({ machine, row }) {
     `${machine.letter}  ${machine.name}`,
     `${key[KEY.operation]} ${key[KEY.types]}, ${key[KEY.by]}`,
     `m x n x k ${key[KEY.dims]}${key[KEY.layers] ? `, ${key[KEY.layers]}` : ""}`,
-    `${key[KEY.role] === "one" ? "1 thread" : `${known ? known.threads : key[KEY.role]} threads`}, ${key[KEY.cold] ? "cold" : "hot"}, data in ${row[ROW.level]}`,
+    `${known ? plural(known.threads, "thread") : key[KEY.role] === "one" ? "1 thread" : key[KEY.role]}, ${key[KEY.cold] ? "cold" : "hot"}, data in ${row[ROW.level]}`,
     `${span(row[ROW.gflops], ` ${unit(row[ROW.type])}`)}`,
     `${number(row[ROW.gbps])} GB/s, ${time(row[ROW.seconds])}`,
     `${number(row[ROW.intensity])} FLOP/byte${ridge ? `, ${number(row[ROW.intensity] / ridge[0])} x own ridge` : ""}`,

@@ -53,7 +53,7 @@ function drawRoofline() {
   const picked = drawn.filter((one) => one.row[ROW.key] === state.pick);
   for (const one of picked) make("circle", { cx: one.x.toFixed(1), cy: one.y.toFixed(1), r: 9, fill: "none", stroke: ink("ink"), "stroke-width": 1.6 }, chart.over);
   const count = new Set(drawn.map((one) => one.machine)).size;
-  const where = `${drawn.length} rows of ${count} machine${count === 1 ? "" : "s"}, data in ${state.level === "DRAM" ? "memory (cold weights)" : state.level}, on ${threadsSaid()}`;
+  const where = `${plural(drawn.length, "row")} of ${plural(count, "machine")}, data in ${state.level === "DRAM" ? "memory (cold weights)" : state.level}, on ${threadsSaid()}`;
   const bands = share ? "Pillars: each ridge's 95 % interval." : "Bands: 95 % intervals of roofs, and of ridges as pillars. Axes are whole decades, set by the roofs.";
   tell("rooflinesaid", `${where}${outside ? `; ${outside} more lie outside the axes` : ""}. Filled: C and libraries' own; hollow: Numba and BLAS. Whiskers: 95 % intervals. ${bands}`);
 }
@@ -203,7 +203,7 @@ function drawHistory() {
     if (out) chart.label(number(value), [[x + 9, y + 4, "start"], [x - 9, y + 4, "end"], [x, y - 9, "middle"]], { fill: ink("bad"), "font-size": 11 });
   });
   const outside = known.filter((value) => value < low || value > high).length;
-  tell("timessaid", `${name}: ${known.length} sessions; the median of those before the latest is ${number(middle)} ${unit}, the band [${number(low)}, ${number(high)}]: so far sessions of one making differ anyway, 95 %. ${outside} outside, in red. Dotted: the commit changes.`);
+  tell("timessaid", `${name}: ${plural(known.length, "session")}; the median of those before the latest is ${number(middle)} ${unit}, the band [${number(low)}, ${number(high)}]: so far sessions of one making differ anyway, 95 %. ${outside} outside, in red. Dotted: the commit changes.`);
 }
 
 function drawReads() {
