@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from bench.errors import BadInput
@@ -12,10 +13,12 @@ from bench.measure.ranks.links import between
 from bench.measure.ranks.team import Facts, Team, Timed, follow, threads_of
 from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
+from bench.parallel.figures import found
 from bench.parallel.member import Member, Way
 from bench.parallel.model import splits
 from bench.parallel.shards import DTYPE, share
 from bench.record.row import Row, add_samples, make_row
+from bench.record.store import save
 from bench.workloads.model import Model, find
 from kernels.verify import WrongResult
 
@@ -46,7 +49,7 @@ def measured(options: Any) -> Kept | None:
             session.hire("mpi", len(cpus[0]), lambda _: team)
             options.save = options.save or result_path(options.results, session.machine["id"], f"-{COMMAND}")
             measure(session, team, team.ask("facts"), library.name(mpi), options)
-        return kept(session, options)
+        return kept(session, options, shows=lambda metrics: found(metrics).layers)
     finally:
         team.close()
 
@@ -67,7 +70,10 @@ def dealt(facts: Sequence[Facts]) -> list[list[int]]:
 
 
 def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, options: Any) -> None:
-    """Adds the rows of link and layers; name: of the MPI library. Raises WrongResult for a wrong layer."""
+    """Adds the rows of link and layers; name: of the MPI library. Raises WrongResult for a wrong layer.
+
+    The record is written after every visit: launchers end their ranks a second or two after Ctrl-C.
+    """
     model = find(options.model)
     team.neighbours = {rank for rank, one in enumerate(facts) if rank and one.boot == facts[0].boot}
     session.progress("what lies between the ranks")
@@ -86,10 +92,12 @@ def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, opt
                 for size, row in pings.items():
                     _add(session, row, team.ask("ping", size, row["calls"] // 2, SKIP)[:1])
                 session.rounds += 1
-        team.ask("touch")
         for phase in model.phases:
+            team.ask("touch", phase)
             with session.watched():
                 layers.rounds(phase)
+        with suppress(BadInput):  # the end tells of a disk that is full
+            save(session.metrics().record, options.save)
     layers.check()
     session.finish()
 

@@ -62,10 +62,10 @@ class Member(Host):
         self._shards = all_shards(model, model.phases, length, mine, self.rank, layers, len(self._cpus))
         self._next = dict.fromkeys(self._shards, 0)
 
-    def touch(self) -> None:
-        """Runs every shard once: before a visit, for the reason that bench.measure.arrays.touch() has."""
+    def touch(self, phase: str) -> None:
+        """Runs a phase's shards once: before a visit, for the reason that bench.measure.arrays.touch() has."""
         with pinned_to(self._cpus):
-            for shards in self._shards.values():
+            for shards in (shards for key, shards in self._shards.items() if key[0] == phase):
                 for part in range(len(shards)):
                     self._run(shards, part, None)
 

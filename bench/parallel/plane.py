@@ -150,12 +150,12 @@ class _Panel:
         ridge = f"peak / read bandwidth: {corner.y:.3g} FLOP/B"
         places = [Place((right, corner.y), (-4, y), "right", up) for y, up in ((3, "bottom"), (-3, "top"))]
         labels.put(ridge, places, 8, "black")
-        self._upright(labels, corner, f"read / link bandwidth: {corner.x:.3g}", "black", 8)
+        self._upright(labels, corner, f"read / link bandwidth: {corner.x:.3g} B/B", "black", 8)
         for name, other in self.others.items():
             self._upright(labels, other, f"{name}: {other.x:.3g}", "0.25", 7)
         ends = max(self.x[0], corner.x * corner.y / self.y[1]), corner.x
         along = [(x, corner.x * corner.y / x) for x in np.geomspace(*ends, 12)[4:-4]]
-        self._along(labels, f"peak / link bandwidth: {corner.x * corner.y:.3g}", along, "black")
+        self._along(labels, f"peak / link bandwidth: {corner.x * corner.y:.3g} FLOP/B", along, "black")
         tokens = self.layers[0].dims["keys"]
         self._along(
             labels, f"the same layer, 1 to {tokens} tokens", _between(self.path)[FINE // 4 : -FINE // 4], "0.35"

@@ -71,7 +71,7 @@ def main() -> None:
             for part in range(2 * LAYERS):
                 found["checks"].append(team.ask("check", Way(phase, "layer_split", 2), part))
             found["checks"].append(team.ask("check", Way(phase, "layer_share", 1), 1))
-        team.ask("touch")
+            team.ask("touch", phase)
     found["ping"] = [one.spent for one in team.ask("ping", 4096, 20, 2)]
     found["where"] = team.ask("where")
     found["cores"] = [one.cores for one in team.ask("facts")]
