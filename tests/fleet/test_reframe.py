@@ -70,6 +70,8 @@ def test_a_job_without_a_run(job: Job, tmp_path: Path) -> None:
 
 def test_a_good_record(job: Job, tmp_path: Path) -> None:
     """Its figures are the record's, and it is in the output folder as it was."""
+    home = Path.home() / ".reframe"
+    before = home.exists()
     done = job(f"cp {RECORD} records/machine/")
     assert done.returncode == 0, done.stdout + done.stderr
     kept = list(tmp_path.glob("reframe/output/**/records/machine/*.json"))
@@ -84,7 +86,7 @@ def test_a_good_record(job: Job, tmp_path: Path) -> None:
         ("percent_of_roof_c:", short.percent["c"], "%"),
     ):
         assert float(said[name][0]) == pytest.approx(figure.value) and said[name][1] == unit
-    assert not (Path.home() / ".reframe").exists()
+    assert home.exists() == before, "ReFrame's default folder was used"
 
 
 @pytest.mark.parametrize(

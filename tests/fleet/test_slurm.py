@@ -20,6 +20,13 @@ REFRAME = ROOT / "integrations" / "reframe"
 RECORD = ROOT / "tests" / "record" / "record-2.json"
 SBIN = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
 ROOM = Path("/run/ridgeline-slurm")
+SESSION = """#!/bin/sh
+if [ "$3" = bench ]; then
+    [ "{killed} $SLURMD_NODENAME" != "1 ridgeline-b" ] || (scancel $SLURM_JOB_ID && sleep 60)
+    mkdir -p records/$SLURMD_NODENAME && exec cp {record} records/$SLURMD_NODENAME
+fi
+exec {python} "$@"
+"""
 pytestmark = pytest.mark.xdist_group("two-nodes")
 
 
@@ -55,21 +62,19 @@ def test_nodes_come_and_go(nodes: None) -> None:
     assert "slurmd -N ridgeline" not in left and str(ROOM) not in left and "sleep 987" not in left
 
 
-def test_a_job_on_each_node(nodes: None, tmp_path: Path) -> None:
-    """By ReFrame, which finds the nodes itself; the session copies a record."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_job_on_each_node(nodes: None, tmp_path: Path, killed: bool) -> None:
+    """By ReFrame, which finds the nodes itself; the session copies a record. A killed job takes no other along."""
     needed("reframe")
     python = tmp_path / "python"
-    copy = (
-        f'if [ "$3" = bench ]; then mkdir -p records/$SLURMD_NODENAME && exec cp {RECORD} records/$SLURMD_NODENAME; fi'
-    )
-    python.write_text(f'#!/bin/sh\n{copy}\nexec {sys.executable} "$@"\n')
+    python.write_text(SESSION.format(killed=int(killed), record=RECORD, python=sys.executable))
     python.chmod(0o755)
     given = ("-C", REFRAME / "settings.py", "-c", REFRAME / "ridgeline.py", "--system", "ridgeline:slurm", "--nocolor")
     how = ("-r", "--distribute", "-S", f"python={python}")
     done = _script("run", Path(sys.executable).with_name("reframe"), *given, *how, folder=tmp_path)
-    assert done.returncode == 0 and "2/2" in done.stdout, done.stdout + done.stderr
-    kept = tmp_path.glob("reframe/output/**/records/*/*.json")
-    assert sorted(path.parent.name for path in kept) == ["ridgeline-a", "ridgeline-b"]
+    kept = sorted(path.parent.name for path in tmp_path.glob("reframe/output/**/records/*/*.json"))
+    assert "2/2" in done.stdout and kept == ["ridgeline-a", "ridgeline-b"][: 2 - killed], done.stdout + done.stderr
+    assert done.returncode == killed and ("ON ridgeline-b CANCELLED" in done.stdout) == killed
 
 
 @pytest.mark.parametrize(
