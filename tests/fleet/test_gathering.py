@@ -283,7 +283,7 @@ def test_a_rank_that_is_bound_says_so(python: Run) -> None:
 
 
 def test_a_host_without_room_is_named(tmp_path: Path) -> None:
-    rank = of_rank.Rank(1, "b", Path("/proc/results"), [], 60.0)
+    rank = of_rank.Rank(1, "b", Path("/proc/results"), [], 60.0, alone=False)
     rank.obey("go")
     outcome = rank.report().outcome
     assert outcome and (outcome.reason or "").startswith("can't write /proc/results") and outcome.record is None
