@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.check import checked
 from bench.host import mpi as library
 from bench.interconnect import __main__ as command
-from bench.interconnect.member import PERIOD, _values
+from bench.interconnect.member import PERIOD, _fill, _values
+from bench.record.store import load
 from support.needed import absent
 from support.process import ROOT, Run, mpirun
 
-RANKS = Path(__file__).with_name("ranks.py")
+RANKS, HASTY = (Path(__file__).with_name(name) for name in ("ranks.py", "hasty.py"))
 
 
 def ran(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -65,6 +67,15 @@ def test_rotating_buffers_go_round(answers: dict[str, Any]) -> None:
 
 def test_what_fails_on_one_rank_is_told_by_rank_0(answers: dict[str, Any]) -> None:
     assert answers["failed"].startswith("rank 1: MemoryError")
+
+
+def test_a_session_to_its_end(tmp_path: Path) -> None:
+    """A record that bench.check takes, and tables, once."""
+    done = ran(2, HASTY, "--fewer", "1000", "--largest", "4", "--record", tmp_path / "a.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 ranks on one host") == 1
+    assert " MB of results compared, 0 wrong" in done.stdout and "#wrong" in done.stdout
+    assert load(tmp_path / "a.json").record["complete"] and not checked(tmp_path / "a.json")["problems"]
 
 
 def test_a_single_rank_is_one_line() -> None:
@@ -122,5 +133,8 @@ def test_values_are_those_of_their_place() -> None:
     whole = _values(0, 4096, 3)
     for at, size in ((0, 1), (1, 7), (64, 640), (1023, 17)):
         assert (_values(at, size, 3) == whole[at : at + size]).all()
+    filled = np.zeros(4096, np.uint8)
+    _fill(filled, 3)
+    assert (filled == whole).all()
     floats = whole.view("f4")
     assert floats.min() == 3 and floats.max() == 3 * PERIOD and floats[0] != floats[16]

@@ -56,6 +56,7 @@ def mpirun(count: int, *arguments: object, **environment: str) -> tuple[list[str
     mca = {"rmaps_base_oversubscribe": "1", "mpi_yield_when_idle": "1", "hwloc_base_binding_policy": "none"}
     as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     shared = {f"OMPI_MCA_{name}": value for name, value in mca.items()}  # with other tests, and CPUs
+    shared |= {"MPIR_CVAR_POLLS_BEFORE_YIELD": "1"}  # MPICH's
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
     every = [str(launcher), "-n", str(count), sys.executable, *map(str, arguments)]
     return every, {**os.environ, **as_root, **shared, **paths, **environment}
