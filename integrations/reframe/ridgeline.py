@@ -38,11 +38,12 @@ class Ridgeline(rfm.RunOnlyRegressionTest):  # type: ignore[misc]
     sweep = variable(str, value="default")  # quick, default, full
     threads = variable(str, value="1,all")
     keyword = variable(str, value="")  # pytest's -k: which layers
+    lock = variable(str, value="/tmp")  # a file or folder of the machine itself, whose lock is a session's turn
 
     @run_before("run")
     def session(self) -> None:
         """Jobs of one machine would time each other: by the lock they take turns, whoever started them."""
-        self.prerun_cmds = ["exec 9< /tmp && flock 9"]
+        self.prerun_cmds = [f"exec 9< {shlex.quote(self.lock)} && flock 9"]
         command = shlex.join([self.python, "-m", "ridgeline"])
         options = ["--sweep", self.sweep, "--threads", self.threads, "--results", RECORDS]
         if self.keyword:

@@ -50,9 +50,8 @@ def job(tmp_path: Path) -> Job:
             "ridgeline:local",
             "--nocolor",
         )
-        return run_python(
-            tmp_path, Path(sys.executable).with_name("reframe"), *given, "-S", f"python={python}", *(options or ("-r",))
-        )
+        own = ("-S", f"python={python}", "-S", f"lock={tmp_path}")  # not the lock of the machine, which may be busy
+        return run_python(tmp_path, Path(sys.executable).with_name("reframe"), *given, *own, *(options or ("-r",)))
 
     return run
 
@@ -64,7 +63,7 @@ def test_a_job_without_a_run(job: Job, tmp_path: Path) -> None:
     scripts = "".join(path.read_text() for path in tmp_path.glob("reframe/stage/**/rfm_job.sh"))
     for sweep in ("quick", "full"):
         wanted = f"--sweep {sweep} --threads 1,2 --results records -k 'ffn_up or o'"
-        assert f"flock 9\n{tmp_path / 'python'} -m ridgeline bench {wanted}\n" in scripts
+        assert f"exec 9< {tmp_path} && flock 9\n{tmp_path / 'python'} -m ridgeline bench {wanted}\n" in scripts
     assert not (tmp_path / "seen").exists()
 
 

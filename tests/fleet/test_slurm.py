@@ -70,7 +70,7 @@ def test_a_job_on_each_node(nodes: None, tmp_path: Path, killed: bool) -> None:
     python.write_text(SESSION.format(killed=int(killed), record=RECORD, python=sys.executable))
     python.chmod(0o755)
     given = ("-C", REFRAME / "settings.py", "-c", REFRAME / "ridgeline.py", "--system", "ridgeline:slurm", "--nocolor")
-    how = ("-r", "--distribute", "-S", f"python={python}")
+    how = ("-r", "--distribute", "-S", f"python={python}", "-S", f"lock={tmp_path}")
     done = _script("run", Path(sys.executable).with_name("reframe"), *given, *how, folder=tmp_path)
     kept = sorted(path.parent.name for path in tmp_path.glob("reframe/output/**/records/*/*.json"))
     assert "2/2" in done.stdout and kept == ["ridgeline-a", "ridgeline-b"][: 2 - killed], done.stdout + done.stderr
