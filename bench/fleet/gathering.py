@@ -145,8 +145,8 @@ class Gathering:
             self._tell(host, f"lost: {host.reason}")
 
     def idle(self) -> bool:
-        """Whether rank 0's own host has nothing more to measure, so that records may be looked at."""
-        return bool(self.hosts[0].facts) and all(one.over for one in self._beside(self.hosts[0]))
+        """Whether records may be looked at: rank 0's own host has nothing more to measure."""
+        return self.interrupted or (bool(self.hosts[0].facts) and all(one.over for one in self._beside(self.hosts[0])))
 
     def settle(self) -> None:
         """Looks at the records that have arrived."""

@@ -95,7 +95,9 @@ def test_an_interrupt_ends_all(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "a/1", "b/2", "b/2")
     for rank in range(3):
         fleet.hears(rank)
+    assert not fleet.idle()
     fleet.interrupt()
+    assert fleet.idle()  # a launcher leaves a second: what has arrived is looked at
     assert [fleet.hears(rank) for rank in range(3)] == ["stop"] * 3
     assert [host.reason for host in fleet.hosts] == [None, None, "interrupted before its turn"]
     assert not fleet.over
