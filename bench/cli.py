@@ -70,7 +70,7 @@ def _check_writable(path: Path, folders: Sequence[Path], file: bool = False) -> 
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line; every command also takes --json."""
+    """argparse whose errors are one line. shapes: --json and, where added, what else stdout may be; never two of them."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
@@ -78,7 +78,16 @@ class Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
-        self.add_argument("--json", action="store_true", help="print JSON to stdout instead of tables")
+        self.shapes = self.add_mutually_exclusive_group()
+        self.shapes.add_argument("--json", action="store_true", help="print JSON to stdout instead of tables")
+        self._shown: tuple[str, ...] | None = None
+
+    def add_record(self, *shown: str, what: str = "show this record instead of measuring") -> None:
+        """RECORD, as options.record. shown: names of options that count for it, too, besides --json, --record and
+        --picture; parse_args() refuses the others beside it, for what measures goes unheard there.
+        """
+        self.add_argument("record", nargs="?", type=Path, help=what)
+        self._shown = ("help", "json", "markdown", "record", "save", "picture", *shown)
 
     def add_save(self) -> None:
         """--record FILE, as options.save."""
@@ -98,7 +107,17 @@ class Parser(argparse.ArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         options = super().parse_args(given, namespace)
         options.arguments = given
+        if self._shown is not None and options.record is not None:
+            unset = super().parse_args([], argparse.Namespace())
+            self.refuse_beside(f"RECORD {options.record}", options, unset, self._shown)
         return options
+
+    def refuse_beside(self, record: str, options: Any, unset: Any, shown: Sequence[str]) -> None:
+        """Raises BadInput naming the options that differ from those of no arguments, and aren't `shown`."""
+        others = [one for one in self._actions if one.dest not in shown]
+        unheard = [x.option_strings[0] for x in others if getattr(options, x.dest) != getattr(unset, x.dest)]
+        if unheard:
+            raise BadInput(f"{record} is shown and nothing measured: without {', '.join(unheard)}")
 
     def print_help(self, file: Any = None) -> None:
         (file or sys.stdout).write(self.format_help())  # argparse's says nothing of a disk that is full

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -203,6 +203,30 @@ def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
     """Where a record goes that wasn't given a name: FOLDER/MACHINE/DAY-TIME SUFFIX.json; its pictures lie beside it."""
     name = re.sub(r"[^\w.-]|^\.+", "-", machine)  # from a record that may be anyone's
     return folder / name / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}.json"
+
+
+_OPTION = re.compile(r"--?[\w-]+=")
+_HOME = re.compile(r"/home/[^/]+|/Users/[^/]+|/root|~[^/]*")
+
+
+def without_folders(value: Any) -> Any:
+    """Arguments or options with the names of files alone: where a file lies may tell whose machine it is.
+
+    "--results=/home/me/r" -> "--results=r"; a home folder itself is "~".
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    option = given[0] if (given := _OPTION.match(value)) else ""
+    return option + "::".join(map(_last, value.removeprefix(option).split("::")))  # a test of pytest's: FILE::NAME
+
+
+def _last(path: str) -> str:
+    bare = path.rstrip("/")
+    return "~" if _HOME.fullmatch(bare) or bare == str(Path.home()) else bare.rpartition("/")[2] or path[:1]
 
 
 def csv_rows(package: str, name: str) -> list[dict[str, str]]:

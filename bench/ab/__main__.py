@@ -60,7 +60,7 @@ def _parser() -> Parser:
     what = "passes over all rows, each with new processes"
     parser.add_argument("--visits", type=_visits, default=str(VISITS), help=what)
     parser.add_argument("--threshold", type=_threshold, default="2", help="per cent that don't matter")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown to stdout instead of tables")
+    parser.shapes.add_argument("--markdown", action="store_true", help="print Markdown to stdout instead of tables")
     parser.add_argument("--fail-slower", action="store_true", help="exit with 1 where B is slower in anything")
     return parser
 

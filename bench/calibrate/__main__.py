@@ -47,7 +47,7 @@ def sessions(paths: Sequence[Path]) -> list[Session]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("calibrate", "Try bench.compare on sessions of one machine between which nothing changed.")
     parser.add_argument("record", nargs="+", type=Path, help="records, folders of them, or a condensed file")
-    parser.add_argument("--markdown", action="store_true", help="tables to paste")
+    parser.shapes.add_argument("--markdown", action="store_true", help="tables to paste")
     parser.add_argument(
         "--condense", type=output, metavar="FILE", help=f"write what was taken from the records here; {MADE}"
     )

@@ -145,9 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", action="store_true", help="all rows, not only those that are called")
     parser.add_argument("--unmatched", action="store_true", help="name every row that has no partner")
     parser.add_argument("--fail-slower", action="store_true", help="exit 1 where a kernel or a model is slower")
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--markdown", action="store_true", help="tables to paste")
-    shape.add_argument("--csv", action="store_true", help="the families, or with --rows the rows")
+    parser.shapes.add_argument("--markdown", action="store_true", help="tables to paste")
+    parser.shapes.add_argument("--csv", action="store_true", help="the families, or with --rows the rows")
     words = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args([DIVIDER if word == "--" else word for word in words])
     if str(options.record[-1]) == DIVIDER or str(options.record[0]) == DIVIDER:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bench.comparison.families import Key, cores_of, key_of, role
+from bench.files import without_folders
 from bench.quantities import size
 from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
@@ -120,7 +121,8 @@ def _session(
 ) -> Session:
     machine = record["machine"]
     values = dict(_rows(record, pairs)) | dict(_runs(record))
-    options = {k: v for k, v in (record["options"] or {}).items() if k.strip("-") not in OWN}
+    given = without_folders(record["options"] or {})  # older records have them
+    options = {k: v for k, v in given.items() if k.strip("-") not in OWN}
     roles = ",".join(sorted({key.role for key in values}))
     isa, commit, build = record["session"]["isa"], machine.get("commit") or "unknown", machine["build"]
     if commit.endswith("-dirty"):  # what was built of it, then, tells which

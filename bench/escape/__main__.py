@@ -38,7 +38,7 @@ def _part(section: str, module: str) -> Any:
 
 def _parser() -> Parser:
     parser = Parser("escape", "The ways through the memory wall, measured: fewer bytes, fewer weights, on chip.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record()
     choices = "; ".join(f"{name}: {what}" for name, what in SECTIONS.items())
     parser.add_argument("--sections", type=words("--sections", SECTIONS), default=",".join(SECTIONS), help=choices)
     parser.add_argument(
@@ -61,7 +61,7 @@ def _parser() -> Parser:
     parser.add_results()
     parser.add_save()
     parser.add_picture()
-    parser.add_argument("--markdown", action="store_true", help="print the tables for a page")
+    parser.shapes.add_argument("--markdown", action="store_true", help="print the tables for a page")
     return parser
 
 

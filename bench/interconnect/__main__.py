@@ -24,7 +24,7 @@ from kernels.verify import WrongResult
 
 def _parser() -> Parser:
     parser = Parser("interconnect", "Latency, bandwidth and allreduce between MPI ranks: mpirun -n 2 before python.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record()
     parser.add_argument("--largest", type=int, default=LARGEST, metavar="BYTES", help="of the largest message")
     parser.add_argument("--fewer", type=int, default=1, metavar="N", help="make an N-th of OSU's loops")
     parser.add_results("record")

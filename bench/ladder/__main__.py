@@ -72,7 +72,7 @@ def _print(out: Console, metrics: Metrics, steps: Sequence[Step]) -> None:
 
 def _parser() -> Parser:
     parser = Parser("ladder", "The climb on one matrix product: naive, tiled, packed, vector, threads, in C and Numba.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record's climb instead of measuring one")
+    parser.add_record(what="show this record's climb instead of measuring one")
     parser.add_argument("--model", default="BERT-Base", help="whose layer to multiply")
     parser.add_argument("--layer", default="ffn_up", help="which; python -m bench.layers lists them")
     parser.add_argument("--m", type=int, default=128, help="rows: tokens that enter the layer")
@@ -84,7 +84,7 @@ def _parser() -> Parser:
     parser.add_results()
     parser.add_save()
     parser.add_picture()
-    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    parser.shapes.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
 
 

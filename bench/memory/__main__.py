@@ -31,7 +31,7 @@ INTERVALS = "36,24,20,16,12,8,4,2,1"
 
 def _parser() -> Parser:
     parser = Parser("memory", "What training holds in memory, and what holding less of it costs in time, measured.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record("model", "length", "batch")
     parser.add_argument("--model", help="what training it holds: a model's name, or a TOML file with its numbers")
     parser.add_argument("--length", type=int, default=512, help="tokens of a sequence, for --model")
     parser.add_argument("--batch", type=int, default=1, help="sequences, for --model")

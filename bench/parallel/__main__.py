@@ -24,7 +24,7 @@ from kernels.verify import WrongResult
 
 def _parser() -> Parser:
     parser = Parser("parallel", "A Transformer's layers split over MPI ranks: mpirun -n 2 before python.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record("link")
     parser.add_argument("--model", default="GPT-2", help="whose layers; or a TOML file with its numbers")
     parser.add_argument("--length", type=int, default=128, help="tokens that enter together, and that the cache holds")
     help_ = "model this one, too, bandwidth and latency, as in 25gbit,10us; may be given again"

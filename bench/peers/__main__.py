@@ -41,7 +41,7 @@ def _lengths(text: str) -> list[int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("peers", "Measure the kernels beside PyTorch, ONNX Runtime, OpenVINO, BLIS, OpenBLAS and ggml.")
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record()
     add_threads(parser)
     add_dtype(parser)
     add_stored(parser, "of weights that are only stored, in tables of their own")

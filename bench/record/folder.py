@@ -2,6 +2,7 @@
 
 import gc
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -36,16 +37,24 @@ class Found(Generic[T]):
 
 
 def records_in(path: Path) -> list[Path]:
-    """The file itself, or every record in a folder and the folders below it, by name.
+    """The file itself, or every record in a folder and the folders below it, by name; an empty file may have been one.
 
     Raises BadInput where a folder has none.
     """
     if not path.is_dir():
         return [path]
-    found = [file for file in sorted(path.rglob("*.json")) if says(file, FORMAT)]
+    found = [file for file in sorted(path.rglob("*.json")) if says(file, FORMAT) or _is_empty(file)]
     if not found:
         raise BadInput(f"{path}: no record in this folder")
     return found
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a link to nothing
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 def files_of(given: Sequence[Path]) -> list[Path]:

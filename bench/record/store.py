@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.errors import BadInput, plain
-from bench.files import parse_json, parse_plain, read_bytes, replacing, text_of, whole
+from bench.files import parse_json, parse_plain, read_bytes, replacing, text_of, whole, without_folders
 from bench.quantities import plural
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
@@ -45,7 +45,8 @@ def make(
     complete  False where the session was interrupted
     started   with a time zone; rows' starts count from it
 
-    Texts are kept as bench.errors.plain() has them. Raises BadInput naming the field that read() would refuse.
+    Texts are kept as bench.errors.plain() has them, arguments and options as without_folders() does.
+    Raises BadInput naming the field that read() would refuse.
     """
     record = cast(
         Record,
@@ -53,8 +54,8 @@ def make(
             "format": FORMAT,
             "version": VERSION,
             "command": command,
-            "arguments": _plainly(list(arguments)),
-            "options": _plainly(dict(options or {})),
+            "arguments": _plainly(without_folders(list(arguments))),
+            "options": _plainly(without_folders(dict(options or {}))),
             "started": started.isoformat(timespec="milliseconds"),
             "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "complete": complete,

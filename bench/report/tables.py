@@ -77,6 +77,11 @@ def table(
     return made
 
 
+def telling(columns: Sequence[Column[T]], entries: Sequence[T]) -> list[Column[T]]:
+    """The columns without those that have nothing but dashes."""
+    return [one for one in columns if not entries or any(plain(one.cell(entry)) != "-" for entry in entries)]
+
+
 def markdown(columns: Sequence[Column[T]], entries: Sequence[T]) -> list[str]:
     """The lines of GitHub's kind of table."""
     headings = (column.heading.replace("\n", " ") for column in columns)

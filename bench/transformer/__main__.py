@@ -125,7 +125,7 @@ def _parser() -> Parser:
     parser = Parser(
         "transformer", "Whole Transformers: latency on these kernels, beside their FLOPs, bytes, intensity."
     )
-    parser.add_argument("record", nargs="?", type=Path, help="show this record instead of measuring")
+    parser.add_record("parts", "counts")
     parser.add_argument("--counts", action="store_true", help="count only, operator by operator; measure nothing")
     parser.add_argument(
         "--model",

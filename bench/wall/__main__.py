@@ -63,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = _measured(options)
         complete = done.metrics.record["complete"]
         hosts.insert(0, host(done.metrics, "this session" if complete else "this session, cut short"))
-    elif options.save:
-        raise BadInput(f"--record {options.save}: nothing is measured; add --measure")
+    else:
+        shows = ("help", "json", "records", "measure", "results", "picture")
+        parser.refuse_beside("RECORD without --measure", options, parser.parse_args([]), shows)
 
     def drawn() -> Sequence[Path]:
         from bench.wall.plot import draw

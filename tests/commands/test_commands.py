@@ -222,7 +222,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["machine", "extra"], ["extra"]),
     (["compare"], ["record"]),
     (["compare", "good.json"], ["2 to 26"]),
-    (["calibrate", "good.json"], ["1 sessions"]),
+    (["calibrate", "good.json"], ["1 session;"]),
     (["compare", "good.json", "none.json"], ["none.json"]),
     (["roofline", "none.json"], ["none.json", "No such file"]),
     (["roofline", "bad.json"], ["bad.json", "digest"]),

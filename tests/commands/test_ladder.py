@@ -113,7 +113,7 @@ def test_only_one_shape_is_climbed() -> None:
         ([records.product(16, 90)], "no climb"),
         ([rung("gemm_naive", 1, 2)], "on one thread"),
         ([rung("gemm_naive", 1, isa="avx512")], "no FMA peak of avx512"),
-        ([rung("gemm_naive", 1), rung("gemm", 1, 2)], "no FMA peak of avx2 in f32 at 2"),
+        ([rung("gemm_naive", 1), rung("gemm", 1, 2)], "no FMA peak of avx2 in f32 on 2"),
     ],
 )
 def test_records_without_a_climb(rows: list[dict[str, Any]], words: str) -> None:

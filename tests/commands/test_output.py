@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -13,15 +14,17 @@ from rich.text import Text
 
 from bench import check, roofline
 from bench.__main__ import commands
-from bench.cli import console, output, output_folder, output_stem
+from bench.cli import Parser, console, output, output_folder, output_stem
 from bench.compare import __main__ as compare
 from bench.errors import BadInput, plain
-from bench.files import replacing
+from bench.files import replacing, without_folders
+from bench.measure.run import _plain
 from bench.record import store
 from bench.report.columns import Column
 from bench.report.tables import csv_text, markdown, table
 from support import records
-from support.process import Run
+from support.machines import machine
+from support.process import ROOT, Run
 
 HOSTILE = ["[/b]", "[red]x", ":smile:", "$x^$ and $", "a|b", "<script>", "=1+1", "-2+cmd|' /C calc'!A0", "@x", "`x`"]
 
@@ -132,3 +135,117 @@ def _main(name: str) -> Callable[[list[str]], object]:
     folder = find_spec(f"bench.{name}").submodule_search_locations  # type: ignore[union-attr]
     main: Callable[[list[str]], object] = import_module(f"bench.{name}.__main__" if folder else f"bench.{name}").main
     return main
+
+
+SHOWN = {
+    "escape": ["--sections", "layers"],
+    "interconnect": ["--fewer", "10"],
+    "ladder": ["--m", "8"],
+    "memory": ["--rounds", "3"],
+    "parallel": ["--length", "16"],
+    "peers": ["--full"],
+    "transformer": ["--phase", "decode"],
+    "wall": ["--threads", "1"],
+}
+"""Commands that show a record again, and an option that only measuring heeds."""
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_what_measures_is_refused_beside_a_record(command: str, tmp_path: Path) -> None:
+    main, path = import_module(f"bench.{command}.__main__").main, machine(tmp_path / "good.json")
+    option = SHOWN[command]
+    given = ["--record" if command == "wall" else "--results", str(tmp_path / "r")]
+    with pytest.raises(BadInput, match=rf"is shown and nothing measured: without .*{option[0]}") as refused:
+        main([str(path), *option, *given])
+    assert given[0] in str(refused.value)
+    assert str(path) in str(refused.value) or command == "wall"
+
+
+def test_every_command_that_shows_a_record_refuses_what_measures() -> None:
+    mains = {path.parent.name: path.read_text(encoding="utf-8") for path in (ROOT / "bench").glob("*/__main__.py")}
+    assert {name for name, text in mains.items() if ".add_record(" in text or "refuse_beside(" in text} == set(SHOWN)
+    again = [name for name, text in mains.items() if re.search(r'"record", nargs="\?"|shown_again', text)]
+    assert set(again) <= set(SHOWN)
+
+
+@pytest.mark.parametrize("command", ["ab", "calibrate", "compare", "escape", "ladder"])
+def test_stdout_has_one_shape(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json beside --markdown: neither wins unheard."""
+    given = ["x.json", "--json", "--markdown"]
+    with pytest.raises(SystemExit) as refused:
+        import_module(f"bench.{command}.__main__").main(given)
+    assert refused.value.code == 2
+    assert "--markdown: not allowed with argument --json" in capsys.readouterr().err
+
+
+# --- a record that is sent on doesn't tell where files lie
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("--results=/home/me/r", "--results=r"),
+        ("-o/home/me/x.json", "x.json"),
+        ("/home/me/my models/gpt.toml", "gpt.toml"),
+        ("/home/me/a=b/c,d.toml", "c,d.toml"),
+        ("../r.json", "r.json"),
+        ("bench/", "bench"),
+        ("/srv/me/bench/test_session.py::test_it[gemm 1x768, c/avx2]", "test_session.py::avx2]"),
+        ("/home/me", "~"),
+        ("--results=/root/", "--results=~"),
+        (str(Path.home()), "~"),
+        ("1,all", "1,all"),
+        ("--types=i8,i4g32", "--types=i8,i4g32"),
+        ("/", "/"),
+        ("", ""),
+        (None, None),
+        ([1, "a/b"], [1, "b"]),
+    ],
+)
+def test_names_without_folders(given: object, kept: object) -> None:
+    assert without_folders(given) == kept
+    assert without_folders(without_folders(given)) == kept
+
+
+class _Parsed(Exception):
+    """What a command's parser found, before anything is done with it."""
+
+
+@pytest.mark.parametrize("name", commands())
+def test_no_command_keeps_folders_in_its_record(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever options name files: store.make() makes the record of every session, and it alone."""
+    monkeypatch.chdir(tmp_path)
+    parse, files = Parser.parse_args, (output, output_stem, output_folder, Path)
+
+    def parsed(parser: Parser, args: object = None, namespace: object = None) -> None:
+        named = {x.option_strings[0] for x in parser._actions if x.option_strings and x.type in files}
+        needed = [x for x in parser._actions if not x.option_strings and x.nargs not in ("?", "*")]
+        given = [word for option in named for word in (option, str(tmp_path / "secret" / "x"))]
+        monkeypatch.setattr(Parser, "parse_args", parse)
+        try:
+            raise _Parsed(parser.parse_args([*(["x"] * len(needed)), *given]))
+        except SystemExit as refused:
+            raise AssertionError(given) from refused
+
+    monkeypatch.setattr(Parser, "parse_args", parsed)
+    with pytest.raises(_Parsed) as stopped:
+        _main(name)([])
+    (options,) = stopped.value.args
+    given = {key: _plain(value) for key, value in vars(options).items() if key != "arguments"}
+    made = store.make(
+        name,
+        True,
+        records.MACHINE,
+        records.session(),
+        [],
+        started=records.STARTED,
+        arguments=options.arguments,
+        options=given,
+    )
+    assert "secret" not in json.dumps(made.record)
+    assert made.record["arguments"] == [word.rpartition("/")[2] for word in options.arguments]
+
+
+def test_records_are_made_in_one_place() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "bench").rglob("*.py")}
+    assert [path.name for path, text in texts.items() if re.search(r'"arguments": (?!None)', text)] == ["store.py"]

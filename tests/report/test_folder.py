@@ -49,9 +49,13 @@ def test_of_a_folder_what_is_broken_is_left_out(tmp_path: Path) -> None:
     good = machine(tmp_path / "good.json")
     bad = tmp_path / "bad.json"
     bad.write_text('{"format": "ridgeline-record"')
+    (tmp_path / "empty.json").touch()
     found = named([tmp_path], load)
     assert [path for path, _ in found.kept] == [good]
-    assert [one.path for one in found.refused] == [bad]
+    assert [(one.path.name, one.reason[:8]) for one in found.refused] == [
+        ("bad.json", "not JSON"),
+        ("empty.json", "empty"),
+    ]
     with pytest.raises(BadInput, match=r"bad\.json: not JSON"):
         named([tmp_path, bad], load)
     good.unlink()

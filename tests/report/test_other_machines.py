@@ -1,6 +1,7 @@
 """Machines of other kinds beside the first: what is as fast is called no other word, and what differs is said."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from bench.compare import __main__ as compare
 from bench.report import __main__ as command
 from bench.report.page.columns import report
 from bench.report.page.words import incomparable
-from support.machines import machine
+from support.machines import machine, written
 
 
 def _cache(level: int, kib: int) -> dict[str, Any]:
@@ -74,3 +75,38 @@ def test_what_isn_t_known_is_no_difference_of_machines(tmp_path: Path) -> None:
     text = out.read_text(encoding="utf-8")
     assert "<td>CPU</td><td>unknown</td><td>Made Up</td>" in text
     assert "libc unknown" not in text
+
+
+def test_a_machine_without_a_common_family_has_no_column_of_dashes(tmp_path: Path) -> None:
+    """Its roofs are compared, its kernels aren't, which is said."""
+    given = [machine(tmp_path / f"{i}.json", name=f"m-{i}") for i in range(3)]
+    document = json.loads(given[2].read_text(encoding="utf-8"))
+    written(document | {"rows": [row for row in document["rows"] if row["kind"] == "probe"]}, given[2])
+    out = tmp_path / "report.md"
+    assert command.main([*map(str, given), "-o", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    families = text.partition("## Families on every machine")[2].partition("##")[0]
+    assert "| A / B |" in families
+    assert "A / C" not in families
+    assert "C and A share no kernel row: only their roofs can be compared" in text
+    assert not [column for column in _columns(text) if set(column[2:]) == {"-"}]
+
+
+def _columns(text: str) -> list[tuple[str, ...]]:
+    """Of every table of a Markdown page."""
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
+    cells = ([line.strip("|").split("|") for line in table.splitlines()] for table in tables)
+    return [tuple(cell.strip() for cell in column) for table in cells for column in zip(*table, strict=True)]
+
+
+def test_one_core_is_one_core(tmp_path: Path) -> None:
+    given = [machine(tmp_path / f"{i}.json", "AMD EPYC", f"m-{i}", cores=i) for i in (1, 2)]
+    for suffix in ("md", "html"):
+        out = tmp_path / f"report.{suffix}"
+        assert command.main([*map(str, given), "-o", str(out)]) == 0
+        text = out.read_text(encoding="utf-8")
+        assert "AMD EPYC, 1 core" in text
+        assert "AMD EPYC, 2 cores" in text
+        assert not re.findall(
+            r"(?<![\d.,])1 (?:\w+ )?(?:cores|threads|rows|records|machines|sessions|families|points)\b", text
+        )

@@ -20,7 +20,7 @@ from bench.report.page.tables import (
 )
 from bench.report.page.words import answer, follows, incomparable, walls
 from bench.report.sides import FAMILIES, difference_columns, differences, pivot, pivot_columns
-from bench.report.tables import caption_of, csv_text, escaped, markdown
+from bench.report.tables import caption_of, csv_text, escaped, markdown, telling
 
 
 def csv(of: Report) -> str:
@@ -39,6 +39,7 @@ def _items(said: Sequence[str]) -> str:
 def _section(title: str, columns: Sequence[Column[Any]], entries: Sequence[Any]) -> str:
     if not entries:
         return ""
+    columns = telling(columns, entries)
     return "\n\n".join(filter(None, [f"## {title}", "\n".join(markdown(columns, entries)), caption_of(columns)]))
 
 

@@ -13,7 +13,7 @@ from bench.record.runs.run import Run, RunFigures
 from bench.report.columns import Cell, Column, Ridge
 from bench.report.page.columns import Machine
 from bench.report.page.words import Wall
-from bench.report.tables import caption_of, ridges_of
+from bench.report.tables import caption_of, ridges_of, telling
 from bench.report.text import interval, seconds, spread
 
 T = TypeVar("T")
@@ -22,7 +22,8 @@ CLASSES = {"green": "good", "bold red": "bad", "red": "bad", "yellow": "unsure",
 
 
 def html_table(title: str, columns: Sequence[Column[T]], entries: Sequence[T], notes: str = "") -> str:
-    """A table that the page's script can sort; its name is its caption, notes follow it."""
+    """A table that the page's script can sort; its name is its caption, notes follow it. No column of dashes."""
+    columns = telling(columns, entries)
     heads = "".join(f'<th scope="col"{_kind(column)}>{_heading(column.heading)}</th>' for column in columns)
     rows = "".join(f"<tr>{''.join(_cell(column, entry) for column in columns)}</tr>" for entry in entries)
     said = caption_of(columns, notes)
