@@ -70,7 +70,7 @@ def _check_writable(path: Path, folders: Sequence[Path], file: bool = False) -> 
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line. shapes: --json and, where added, what else stdout may be; never two of them."""
+    """argparse whose errors are one line. shapes: --json and, where added, what else stdout may be; one of them."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
