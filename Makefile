@@ -14,7 +14,7 @@ build: $(VENV)/built                ## the environment, with the C kernels compi
 
 $(VENV)/built: $(SOURCES)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --editable '.[dev]'
+	$(RUN) pip install --quiet --no-compile --editable '.[dev]' # an import compiles what is used
 	touch $@
 
 bench: build                        ## roofs, kernels, ridge, picture, record

@@ -1,13 +1,15 @@
 """What several test files share: every kernel of the registry, and Python run as a user would, in another process."""
 
 import os
+import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import bench  # noqa: F401 (refuses the kernels of another checkout)
-from kernels import KERNELS, Kernel
+from kernels import KERNELS, Kernel, _native
 from kernels.backends import c as native
 from support.process import ROOT, Run, run_python
 
@@ -35,6 +37,18 @@ def python(tmp_path: Path) -> Run:
     return partial(run_python, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def machine_code() -> str:
+    """The compiled module's, of all ISAs, as objdump prints it; skipped without it, and on other than x86-64."""
+    if shutil.which("objdump") is None:
+        pytest.skip("no objdump")
+    command = ["objdump", "-d", "--no-show-raw-insn", _native.__file__]
+    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "file format elf64-x86-64" not in code:
+        pytest.skip("another architecture")
+    return code
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Numba's kernels are for one of several test processes: two that compile at once wait for each other.
@@ -44,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "numba" in item.name:
             item.add_marker(pytest.mark.xdist_group("numba"))
+        elif "machine_code" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("machine code"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

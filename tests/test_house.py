@@ -4,6 +4,7 @@ An import counts wherever it stands, inside functions and under TYPE_CHECKING, t
 """
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -188,3 +189,17 @@ def test_of_one_the_noun_is_singular(path: Path) -> None:
     several = "|".join(sorted(many or f"{noun}s" for noun, many in COUNTED))
     found = re.findall(rf"(?<!\d to )\{{([^{{}}:]*)\}} ({several})\b", path.read_text(encoding="utf-8"))
     assert not [f"{{{count}}} {nouns}" for count, nouns in found if not re.search("[A-Z]{3}", count)]
+
+
+@pytest.mark.xdist_group("groups")
+@pytest.mark.parametrize("turn", range(6))
+def test_tests_of_a_group_share_a_process(
+    turn: int, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Or what they share is made, and measured, once in each, and Numba's compilers wait for each other."""
+    if not pytestconfig.getoption("loadgroup", default=False):
+        pytest.skip("not one of several processes, of --dist loadgroup")
+    seen = tmp_path_factory.getbasetemp().parent / "groups"  # of all processes of this run
+    seen.mkdir(exist_ok=True)
+    (seen / os.environ["PYTEST_XDIST_WORKER"]).touch()
+    assert len(list(seen.iterdir())) == 1, "they ran in several: see pytest in pyproject.toml"

@@ -131,7 +131,6 @@ def test_help(command: Any, name: str) -> None:
         (["check", "good.json"], '"problems": []'),
         (["compare", "good.json", "good.json"], '"verdict": "can\'t tell"'),
         (["roofline", "good.json", "--picture", "drawn/roof"], '"drawn/roof.png"'),
-        (["wall", "good.json", "--picture", "drawn/wall"], '"drawn/wall.svg"'),
         (["report", "good.json", "-o", "new/page.html"], '"file": "new/page.html"'),
         (STREAM, '"triad_nt"' if os.uname().machine == "x86_64" else '"triad"'),
         (PEAK, '"fma"'),

@@ -133,16 +133,14 @@ def test_command_puts_every_record_on_the_chart(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "w.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_default_picture_is_dated_and_by_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_and_a_picture_that_is_dated_and_by_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The paper's figures and the caveats."""
     monkeypatch.chdir(tmp_path)
     store.save(made_up().record, tmp_path / "a.json")
     assert wall.main(["a.json"]) == 0
     assert [p.parent.name for p in tmp_path.glob("results/*/*-wall.svg")] == [records.MACHINE["id"]]
-
-
-def test_tables_show_the_papers_figures_and_the_caveats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store.save(made_up().record, tmp_path / "a.json")
-    assert wall.main([str(tmp_path / "a.json"), "--picture", str(tmp_path / "w")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for words in ("3.03x", "2.83x", "410x", "signalling rate of one lane", "5.00 [-]", "release dates"):
         assert words in out

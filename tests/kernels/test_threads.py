@@ -1,9 +1,6 @@
 """Whose a call is: one Python thread's at a time, and not a forked child's; and how little stack its threads need."""
 
 import re
-import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -92,16 +89,9 @@ def test_a_call_is_one_threads_at_a_time(backend: str, threads: int) -> None:
     check("gemm", kernel.types, [a, a], out)
 
 
-@pytest.mark.skipif(not shutil.which("objdump"), reason="no objdump")
-def test_no_function_has_much_stack() -> None:
+def test_no_function_has_much_stack(machine_code: str) -> None:
     """All of the compiled module, whatever ISA: what functions take of the stack, in the machine code of x86-64."""
-    module = sys.modules["kernels._native"].__file__
-    code = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(module)], capture_output=True, text=True, check=True
-    ).stdout
-    if "file format elf64-x86-64" not in code:
-        pytest.skip("another architecture")
-    frames = [int(size, 16) for size in re.findall(r"sub\s+\$0x([0-9a-f]{1,8}),%rsp", code)]  # longer: an add
+    frames = [int(size, 16) for size in re.findall(r"sub\s+\$0x([0-9a-f]{1,8}),%rsp", machine_code)]  # longer: an add
     assert len(frames) > 100 and max(frames) <= STACK
 
 
