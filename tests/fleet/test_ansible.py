@@ -29,11 +29,16 @@ def test_two_hosts(tmp_path: Path) -> None:
     python.write_text(SESSION.format(first=tmp_path / "first", record=RECORD))
     python.chmod(0o755)
     home = str(tmp_path / "ansible")
-    settings = {"ANSIBLE_HOME": home, "ANSIBLE_LOCAL_TEMP": home, "ANSIBLE_REMOTE_TEMP": home, "TMPDIR": str(tmp_path)}
+    settings = {
+        "ANSIBLE_HOME": home,
+        "ANSIBLE_LOCAL_TEMP": home,
+        "ANSIBLE_REMOTE_TEMP": home,
+        "TMPDIR": str(tmp_path),
+        "PWD": str(tmp_path),
+    }
     hosts = ("-i", "one,two,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
     given = (*hosts, "-e", f"python={python}", "-e", f"here={sys.executable}", "-e", f"lock={tmp_path}")
-    (tmp_path / "fleet.yml").write_bytes(PLAYBOOK.read_bytes())  # records go beside it
-    ran = run_python(tmp_path, Path(sys.executable).with_name("ansible-playbook"), "fleet.yml", *given, **settings)
+    ran = run_python(tmp_path, Path(sys.executable).with_name("ansible-playbook"), PLAYBOOK, *given, **settings)
     assert ran.returncode == 2 and "cut.json: not JSON, or cut off" in ran.stdout, ran.stdout + ran.stderr
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("records/*/*.json")}
     assert set(kept) == {"good.json", "cut.json"} and kept["good.json"] == RECORD.read_bytes()
