@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.cli import Parser, console, run, shown
 from bench.errors import BadInput
 from bench.host.mpi import one_voice
+from bench.models.weights import refuse
 from bench.parallel.figures import found
 from bench.parallel.model import KNOWN, wire
 from bench.parallel.tables import show, words
@@ -56,8 +57,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _check(options: Any) -> None:
-    """Raises BadInput for tokens that the model doesn't take."""
+    """Raises BadInput for tokens that the model doesn't take, and a model with parts that aren't there to be run."""
     model = find(options.model)
+    refuse(model)
     if not 2 <= options.length <= model.positions:
         raise BadInput(f"--length {options.length}: {model.name} takes 2 to {model.positions} tokens")
 

@@ -221,6 +221,7 @@ def test_its_figures_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--link", "fast"], "--link fast: bandwidth and latency, as in 25gbit,10us"),
         (["--length", "1"], "--length 1: GPT-2 takes 2 to 1024 tokens"),
         (["--model", "GPT-9"], "no model 'GPT-9'"),
+        (["--model", "llama-3-8b"], "Llama-3-8B can be counted, but not run: its FFN is gated"),
     ],
 )
 def test_bad_input_is_refused(arguments: list[str], line: str) -> None:

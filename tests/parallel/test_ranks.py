@@ -13,6 +13,7 @@ from bench.parallel.measuring import dealt
 from support.needed import absent
 from support.process import mpirun
 
+pytestmark = pytest.mark.xdist_group("parallel")
 RANKS = Path(__file__).with_name("ranks.py")
 
 
