@@ -1,4 +1,7 @@
-"""What the tests run on two MPI ranks: rank 0 prints as JSON what all of them answered."""
+"""What the tests run on two MPI ranks: rank 0 prints as JSON what all of them answered.
+
+With arguments it is the command with them, in a session that is as short as can be.
+"""
 
 import json
 import os
@@ -6,9 +9,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from bench.cli import run
 from bench.errors import BadInput
 from bench.host import mpi as library
+from bench.host.placement import pinned
+from bench.measure.probes import peak_probe, walking
 from bench.measure.ranks.team import Team, follow
+from bench.measure.session import Session
+from bench.parallel import __main__ as command
+from bench.parallel import measuring
 from bench.parallel.measuring import dealt
 from bench.parallel.member import Member, Way
 from bench.workloads.model import Model
@@ -47,7 +56,25 @@ class Faulty(Member):
         return call
 
 
+def start(session: Session) -> None:
+    """Two roofs, of little memory."""
+    (threads,) = session.threads
+    with pinned(threads):
+        session.add_roofs(threads, [walking("read", 1 << 24, threads), peak_probe(threads, "f32", session.isa)])
+
+
+def short() -> None:
+    """From now on sessions last a second, and weights aren't cold."""
+    measuring.VISITS, measuring.ROUNDS, measuring.REGION = 2, 2, 5e-4
+    measuring.SIZES = (4, 64, 1024, 16384)
+    measuring.dram_bytes = lambda arrays: (1 << 18, True)
+    Session.start = start  # type: ignore[method-assign, assignment]
+
+
 def main() -> None:
+    if sys.argv[1:]:
+        short()
+        run(lambda _: command.main(sys.argv[1:]))
     try:
         mpi = library.load("parallel")
     except BadInput as error:

@@ -9,12 +9,28 @@ import pytest
 
 from bench.errors import BadInput
 from bench.measure.ranks.team import Facts, threads_of
+from bench.parallel import __main__ as command
+from bench.parallel.figures import found
 from bench.parallel.measuring import dealt
+from bench.record.probes import LAYERS
+from bench.record.store import load, problems
 from support.needed import absent
 from support.process import mpirun
 
 pytestmark = pytest.mark.xdist_group("parallel")
 RANKS = Path(__file__).with_name("ranks.py")
+TINY = """
+name = "tiny"
+layers = 1
+width = 48
+heads = 4
+ffn = 96
+vocabulary = 10
+positions = 16
+decoder = true
+fused_qkv = true
+conv1d = true
+"""
 
 
 def ran(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -84,6 +100,26 @@ def test_ranks_of_two_hosts_share_nothing() -> None:
 def test_more_ranks_than_cores_are_refused() -> None:
     with pytest.raises(BadInput, match="rank 2: no core is left of 2; a rank needs 1 of its own"):
         dealt([Facts("same", "m", [0, 1], [0, 1]) for _ in range(3)])
+
+
+def test_a_whole_session(tmp_path: Path) -> None:
+    """Of a model with two phases: its record is good, shown, and shown again without MPI."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    path = tmp_path / "r.json"
+    done = ran(
+        2, RANKS, "--model", tmp_path / "tiny.toml", "--length", 9, "--record", path, "--picture", tmp_path / "p"
+    )
+    if "no MPI library" in done.stderr or "no core is left" in done.stderr:
+        absent("mpi", done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert "0 wrong" in done.stdout and (tmp_path / "p.svg").exists()
+    metrics = load(path)
+    assert [layer.name for layer in found(metrics).layers] == ["tiny prefill", "tiny decode"]
+    assert [sorted(layer.alone) for layer in found(metrics).layers] == [[1, 2, 4]] * 2
+    assert all(len(row["seconds"]) == 4 for row in metrics.rows if row["operation"] in LAYERS)
+    overlapping = [problem for problem in problems(metrics) if "overlap" in problem or "after one of" in problem]
+    assert not overlapping
+    assert command.main([str(path), "--picture", str(tmp_path / "again")]) == 0
 
 
 def test_bad_input_is_one_line_however_many_ranks() -> None:
