@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from bench.quantities import plural
+from bench.quantities import plural, spanned
 from bench.record.intervals import Interval
 from bench.record.metrics import Metrics
 from bench.report.classes import DECODE, MANY, PRIMARY, Member, headline, members, partners, percent_of, speedup
@@ -35,7 +35,7 @@ def _number(value: float) -> str:
 def _span(of: Interval) -> str:
     """ "6.71 [6.22, 7.13]"; without brackets where nothing tells how far it would differ, or three digits don't."""
     value, low, high = map(_number, (of.value, of.shown.low, of.shown.high))
-    return value if low == high else f"{value} [{low}, {high}]"
+    return value if low == high else spanned(of.value, of.shown.low, of.shown.high)
 
 
 def _times(of: Interval) -> str:

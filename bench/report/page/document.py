@@ -21,14 +21,18 @@ from bench.report.page.placed import ROWS, Placed, placed, short
 
 LEVELS = ("DRAM", "L3", "L2", "L1")
 REACH = (16, 64)  # of the axes below the lowest ridge and above the highest one
+ROOFS = 9  # digits of roofs and ridges
 ROOM = 1.1  # above the highest roof, which can't be seen on the frame
 Figures = list[float]
 
 
-def figure(of: Interval | Mapping[str, float], by: float = 1.0) -> Figures:
-    """Value and ends of the interval, all equal where it tells nothing."""
+def figure(of: Interval | Mapping[str, float], by: float = 1.0, kept: int = 4) -> Figures:
+    """Value and ends of the interval, all equal where it tells nothing; kept: digits.
+
+    Of roofs ROOFS, for words beside the chart round them from all they have: 97.55 of 97.5504 would become 97.5 there.
+    """
     known = (of if isinstance(of, Interval) else Interval(**of)).shown.as_dict()
-    return [short(by * known[name]) for name in ("value", "low", "high")]
+    return [short(by * known[name], kept) for name in ("value", "low", "high")]
 
 
 class Words:
@@ -93,11 +97,11 @@ def _roofs(known: Roofs, machine: Machine) -> dict[str, Any]:
     return {
         "role": role(known.threads, machine.record["machine"]),
         "threads": known.threads,
-        "peaks": {type_: figure(peak, 1e-9) for type_, (_, peak) in up.items()},
+        "peaks": {type_: figure(peak, 1e-9, ROOFS) for type_, (_, peak) in up.items()},
         "isas": {type_: isa for type_, (isa, _) in up.items()},
-        "reads": {level: figure(rate, 1e-9) for level, rate in known.bandwidths.items()},
+        "reads": {level: figure(rate, 1e-9, ROOFS) for level, rate in known.bandwidths.items()},
         "ridges": {
-            type_: {level: figure(known.ridge((type_, isa), level)) for level in known.bandwidths}
+            type_: {level: figure(known.ridge((type_, isa), level), kept=ROOFS) for level in known.bandwidths}
             for type_, (isa, _) in up.items()
         },
     }
@@ -113,7 +117,7 @@ def _reads(machine: Machine) -> Iterable[list[Any]]:
             if place not in best or rate.value > best[place].value:
                 best[place] = rate
     for (where, level, size), rate in sorted(best.items(), key=lambda item: (item[0][0], item[0][2])):
-        yield [where, level, size, figure(rate, 1e-9)]
+        yield [where, level, size, figure(rate, 1e-9, ROOFS)]
 
 
 def _row(one: Placed, keys: Words, remarks: Words) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bench.errors import BadInput
+from bench.quantities import spanned
 from bench.record.intervals import Interval
 from bench.report.page.columns import Machine, Report
 from bench.report.page.document import axes, peaks
@@ -122,7 +123,7 @@ def svg(of: Report) -> str:
                 "elinewidth": 0.6,
                 "alpha": 0.85,
             }
-            name = f"{_name(line)}: ridge {line.ridge.value:.3g} [{line.ridge.low:.3g}, {line.ridge.high:.3g}]"
+            name = f"{_name(line)}: ridge {spanned(line.ridge.value, line.ridge.low, line.ridge.high)}"
             of_axes.errorbar([x for x, _ in points], [g["value"] for _, g in points], whiskers, label=name, **looks)
         of_axes.legend(fontsize=7, loc="lower right", frameon=False)
         literal(figure)
@@ -173,7 +174,7 @@ def _pgf_line(index: int, line: Line, left: float, right: float) -> Iterator[str
     style = f", dash pattern={pattern}" if dash else ""
     yield f"\\addplot[{colour}, thick{style}] coordinates {{{_coordinates(line.roof(left, right))}}};"
     ridge = line.ridge
-    yield f"\\addlegendentry{{{tex(_name(line))}: ridge {ridge.value:.3g} [{ridge.low:.3g}, {ridge.high:.3g}]}}"
+    yield f"\\addlegendentry{{{tex(_name(line))}: ridge {spanned(ridge.value, ridge.low, ridge.high)}}}"
     if line.points:
         turned = ", every mark/.append style={rotate=180}" if line.look.marker == "v" else ""
         style = f"only marks, mark={MARKS[line.look.marker]}, mark size=1.3pt, {colour}{turned}, forget plot"

@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from bench.errors import plain
+from bench.quantities import digits, spanned
 from bench.record.folder import Refused
 from bench.report.page.columns import Machine, Report
 from bench.report.page.document import document
@@ -31,7 +32,7 @@ from bench.report.page.tables import (
     noise_of,
     roofs_of,
 )
-from bench.report.page.words import Wall, answer, digits, follows, incomparable, walls
+from bench.report.page.words import Wall, answer, follows, incomparable, walls
 from bench.report.sides import FAMILIES, Difference, difference_columns, differences, pivot, pivot_columns
 from bench.report.text import of_threads
 
@@ -138,8 +139,9 @@ def _items(said: Sequence[str]) -> str:
 
 def _card(index: int, machine: Machine, wall: Wall | None) -> str:
     grade = machine.metrics.trust["grade"]
+    value, _, inside = spanned(wall.ridge, wall.low, wall.high).partition(" ") if wall else ("", "", "")
     ridge = (
-        f'<p class="ridge"><b>{wall.ridge:.3g}</b> FLOP/byte <span>[{wall.low:.3g}, {wall.high:.3g}]</span></p>'
+        f'<p class="ridge"><b>{value}</b> FLOP/byte <span>{inside}</span></p>'
         f"<p>{digits(wall.peak / 1e9)} GFLOP/s over {digits(wall.read / 1e9)} GB/s, {of_threads(wall.threads)}</p>"
         if wall
         else '<p class="ridge">no ridge</p><p>a peak or memory&rsquo;s bandwidth was not measured</p>'

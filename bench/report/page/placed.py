@@ -56,9 +56,9 @@ def placed(of: Report, without: Sequence[str] = ()) -> Iterator[Placed]:
                     yield Placed(machine, key, row, figures, outcomes.get(key))
 
 
-def short(value: float) -> float:
-    """Four digits; what is too large for any chart is 1e300."""
-    rounded = float(f"{min(max(value, -1e300), 1e300):.4g}")
+def short(value: float, kept: int = 4) -> float:
+    """So many digits; what is too large for any chart is 1e300."""
+    rounded = float(f"{min(max(value, -1e300), 1e300):.{kept}g}")
     return int(rounded) if rounded.is_integer() else rounded
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.comparison.session import Session
-from bench.quantities import plural
+from bench.quantities import digits, plural, spanned
 from bench.report.classes import DECODE, MANY, Class, classes, members
 from bench.report.page.columns import Machine, Report
 from bench.report.sides import counted
@@ -47,11 +47,6 @@ def _roofs(machine: Machine) -> Mapping[str, Mapping[str, float]]:
     return {role: roof for role, roof in of.roofs.items() if "ridge" in roof}
 
 
-def digits(value: float) -> str:
-    """Three of them, or those before the point."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def answer(of: Report) -> list[str]:
     """Where the walls are, and why they differ."""
     found = walls(of.machines)
@@ -86,7 +81,7 @@ def follows(of: Report) -> list[str]:
 
 
 def _span(of: Wall) -> str:
-    return f"{digits(of.ridge)} [{digits(of.low)}, {digits(of.high)}]"
+    return spanned(of.ridge, of.low, of.high)
 
 
 def _why(a: Wall, b: Wall) -> str:

@@ -10,7 +10,9 @@ const colour = (machine) => machine.look[dark() ? "dark" : "light"];
 const roofs = (machine, role) => machine.roofs.find((one) => one.role === role);
 const unit = (type) => data.units[type] || "GFLOP/s";
 const filled = (by) => !/numba|blas/.test(by);
-const span = ([value, low, high], unit) => `${number(value)}${low < high ? ` [${number(low)}, ${number(high)}]` : ""}${unit || ""}`;
+const places = (value) => (value ? Math.max(0, 2 - Math.floor(Math.log10(Number(Math.abs(value).toPrecision(3))))) : 0);
+const digits = (value) => value.toFixed(places(value));
+const span = ([value, low, high], unit) => `${digits(value)}${low < high ? ` [${low.toFixed(places(value))}, ${high.toFixed(places(value))}]` : ""}${unit || ""}`;
 
 function time(seconds) {
   const [factor, unit] = [[1, "s"], [1e3, "ms"], [1e6, "\u00b5s"], [1e9, "ns"]].find(([one]) => seconds * one >= 1) || [1e9, "ns"];
@@ -98,7 +100,7 @@ function roofLines(chart, machine) {
         const x = low * (peak[0] / read[0] / low) ** part;
         places.push([chart.X(x) + 8, chart.Y(x * read[0]) + 3, "start"]);
       }
-      chart.label(`${level} ${number(read[0])} GB/s`, places, { fill: ink("soft"), "font-size": 11 });
+      chart.label(`${level} ${digits(read[0])} GB/s`, places, { fill: ink("soft"), "font-size": 11 });
     }
   }
 }
@@ -113,18 +115,18 @@ function roofWords(chart, shown) {
     const looks = { fill: colour(machine), "font-weight": 600 };
     const up = chart.Y(peak);
     const over = [-5, 14, -19, 28, -33, 42].map((off) => [chart.right - 4, up + off, "end"]);
-    chart.label(`${machine.letter}  ${number(peak)} ${unit(state.type)}`, over, looks);
+    chart.label(`${machine.letter}  ${digits(peak)} ${unit(state.type)}`, over, looks);
     const along = [];
     for (let part = 0.04; part < 0.8; part += 0.06) {
       const x = chart.x.low * (peak / read / chart.x.low) ** part;
       const [at, y] = [chart.X(x), chart.Y(x * read)];
       if (y < chart.bottom - 4) along.push([at - 6, y - 4, "end"], [at + 7, y + 13, "start"]);
     }
-    chart.label(`${machine.letter}  ${number(read)} GB/s`, along, looks);
+    chart.label(`${machine.letter}  ${digits(read)} GB/s`, along, looks);
     const ridge = known.ridges[state.type] && known.ridges[state.type][state.level];
     if (ridge) {
       const places = [6, 20, 34, 48, 62, 76].flatMap((off) => [[chart.X(ridge[0]) + 4, chart.bottom - off, "start"], [chart.X(ridge[0]) - 4, chart.bottom - off, "end"]]);
-      chart.label(`${machine.letter} ${number(ridge[0])}`, places, looks);
+      chart.label(`${machine.letter} ${digits(ridge[0])}`, places, looks);
     }
   }
 }
@@ -203,7 +205,7 @@ function drawHistory() {
     if (out) chart.label(number(value), [[x + 9, y + 4, "start"], [x - 9, y + 4, "end"], [x, y - 9, "middle"]], { fill: ink("bad"), "font-size": 11 });
   });
   const outside = known.filter((value) => value < low || value > high).length;
-  tell("timessaid", `${name}: ${plural(known.length, "session")}; the median of those before the latest is ${number(middle)} ${unit}, the band [${number(low)}, ${number(high)}]: so far sessions of one making differ anyway, 95 %. ${outside} outside, in red. Dotted: the commit changes.`);
+  tell("timessaid", `${name}: ${plural(known.length, "session")}; the median of those before the latest is ${digits(middle)} ${unit}, the band [${low.toFixed(places(middle))}, ${high.toFixed(places(middle))}]: so far sessions of one making differ anyway, 95 %. ${outside} outside, in red. Dotted: the commit changes.`);
 }
 
 function drawReads() {
@@ -236,7 +238,7 @@ function drawReads() {
       const [x, y] = chart.point(one[2], one[3][0], machine.look.shape, own, true, 0.9);
       const spot = chart.points.lastChild;
       make("title", {}, spot).textContent = `${machine.letter} ${one[1]}, ${bytes(one[2])}: ${span(one[3], " GB/s")}`;
-      chart.label(`${one[1]} ${number(one[3][0])}`, [[x + 8, y - 6, "start"], [x - 8, y - 6, "end"], [x + 8, y + 14, "start"], [x - 8, y + 14, "end"]], { fill: own, "font-size": 11 });
+      chart.label(`${one[1]} ${digits(one[3][0])}`, [[x + 8, y - 6, "start"], [x - 8, y - 6, "end"], [x + 8, y + 14, "start"], [x - 8, y + 14, "end"]], { fill: own, "font-size": 11 });
     }
     const last = reads[reads.length - 1];
     chart.label(machine.letter, [[chart.X(last[2]) + 10, chart.Y(last[3][0]) + 4, "start"]], { fill: own, "font-weight": 700 });
