@@ -57,6 +57,11 @@ def _rate(value: float) -> str:
     return f"{value / 1e9:.0f}" if value >= 1e11 else f"{value / 1e9:.1f}"
 
 
+def _known(rate: Mapping[str, float]) -> str:
+    """ "97.5 ±2.0 %"; the value alone where nothing tells how far it would differ."""
+    return f"{_rate(rate['value'])} {spread(rate)}".removesuffix(" -")
+
+
 class Roof(NamedTuple):
     """A peak and the bandwidths under it."""
 
@@ -73,7 +78,7 @@ class Roof(NamedTuple):
 def _level(level: str) -> Column[Roof]:
     def cell(roof: Roof) -> str:
         found = roof.reads.get(level)
-        return "-" if found is None else f"{_rate(found['value'])} {spread(found)}"
+        return "-" if found is None else _known(found)
 
     return Column(f"{level} GB/s", cell)
 
@@ -84,7 +89,7 @@ ROOFS: Sequence[Column[Roof]] = (
     Column("type", lambda r: f"{r.type} {r.isa}", left=True),
     Column(
         "GFLOP/s,\nGOP/s",
-        lambda r: f"{_rate(r.peak['value'])} {spread(r.peak)}",
+        lambda r: _known(r.peak),
         "Medians with the larger half of their 95 % interval.",
     ),
     *map(_level, ("DRAM", "L3", "L2", "L1")),
@@ -217,7 +222,11 @@ def model_columns(machines: Sequence[Machine]) -> Sequence[Column[Modelled]]:
 
 
 def _latency(known: tuple[Run, RunFigures] | None) -> str:
-    return "-" if known is None else f"{seconds(known[1]['seconds']['value'])} {spread(known[1]['seconds'])}"
+    return (
+        "-"
+        if known is None
+        else f"{seconds(known[1]['seconds']['value'])} {spread(known[1]['seconds'])}".removesuffix(" -")
+    )
 
 
 def _percent(known: tuple[Run, RunFigures] | None) -> str:
