@@ -3,7 +3,7 @@
 The plane is that of Checconi, Tithi and Petrini, "Ridgeline: A 2D Roofline Model for Distributed Systems" (2022).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
@@ -155,6 +155,11 @@ def found(metrics: Metrics) -> Found:
             by_name.setdefault(row["layers"][0], []).append(row)
     layers = [one for name, rows in by_name.items() if (one := _layer(name, rows, line, curves))]
     return Found(layers, line, _roofs(metrics, curves[0]) if curves else None)
+
+
+def has_layers(rows: Iterable[Row]) -> bool:
+    """Whether any was measured: the last of its rows is there."""
+    return any(row["operation"] == LAYERS[-1] for row in rows)
 
 
 def _layer(name: str, rows: Sequence[Row], line: Messages | None, curves: Sequence[Curve]) -> Layer | None:

@@ -13,7 +13,7 @@ from bench.measure.ranks.links import between
 from bench.measure.ranks.team import Facts, Team, Timed, follow, threads_of
 from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
-from bench.parallel.figures import found
+from bench.parallel.figures import has_layers
 from bench.parallel.member import Member, Way
 from bench.parallel.model import splits
 from bench.parallel.shards import DTYPE, share
@@ -49,7 +49,7 @@ def measured(options: Any) -> Kept | None:
             session.hire("mpi", len(cpus[0]), lambda _: team)
             options.save = options.save or result_path(options.results, session.machine["id"], f"-{COMMAND}")
             measure(session, team, team.ask("facts"), library.name(mpi), options)
-        return kept(session, options, shows=lambda metrics: found(metrics).layers)
+        return kept(session, options, shows=lambda metrics: has_layers(metrics.rows))
     finally:
         team.close()
 

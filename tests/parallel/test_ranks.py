@@ -9,7 +9,6 @@ import pytest
 
 from bench.errors import BadInput
 from bench.measure.ranks.team import Facts, threads_of
-from bench.parallel import __main__ as command
 from bench.parallel.figures import found
 from bench.parallel.measuring import dealt
 from bench.record.probes import LAYERS
@@ -103,7 +102,7 @@ def test_more_ranks_than_cores_are_refused() -> None:
 
 
 def test_a_whole_session(tmp_path: Path) -> None:
-    """Of a model with two phases: its record is good, shown, and shown again without MPI."""
+    """Of a model with two phases: its record is whole, and it is shown."""
     (tmp_path / "tiny.toml").write_text(TINY)
     path = tmp_path / "r.json"
     done = ran(
@@ -119,7 +118,6 @@ def test_a_whole_session(tmp_path: Path) -> None:
     assert all(len(row["seconds"]) == 4 for row in metrics.rows if row["operation"] in LAYERS)
     overlapping = [problem for problem in problems(metrics) if "overlap" in problem or "after one of" in problem]
     assert not overlapping
-    assert command.main([str(path), "--picture", str(tmp_path / "again")]) == 0
 
 
 def test_bad_input_is_one_line_however_many_ranks() -> None:
