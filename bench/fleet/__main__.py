@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cli import MADE, Parser, endings, run
+from bench.cli import MADE, Parser, endings, output_folder, run
 from bench.errors import BadInput
 from bench.fleet.rank import ALIKE, Post, Rank, follow
 from bench.fleet.session import RESULTS
-from bench.host.mpi import load, one_voice, ranks_in_use
+from bench.host.mpi import launched, load, one_voice, ranks_in_use
 
 MOST_MINUTES = 7 * 24 * 60
 
@@ -47,6 +47,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         raise BadInput(f"--minutes {options.minutes:g}: more than 0, at most {MOST_MINUTES}")
     if any(text.partition("=")[0] == RESULTS for text in options.session):
         raise BadInput(f"-- {RESULTS}: {RESULTS} belongs before --")
+    if not launched():  # of ranks the first one checks them, once MPI runs: the others would wait for it at MPI's start
+        output_folder(options.results)
+        output_folder(options.gathered)
     mpi = load("fleet")
     communicator = ranks_in_use(mpi, "fleet")
     number = communicator.rank

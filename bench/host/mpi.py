@@ -17,6 +17,11 @@ HOW = "mpirun -n 2 python -m bench."  # before a command's name
 SIZES = {4: ctypes.c_int, 8: ctypes.c_ssize_t}
 
 
+def launched() -> bool:
+    """Whether a launcher gave this process a rank."""
+    return any(os.environ.get(name, "").isdecimal() for name in RANKS)
+
+
 def launched_rank() -> int:
     """The rank that a launcher gave this process in its environment; 0 where none did."""
     found = (os.environ.get(name, "") for name in RANKS)

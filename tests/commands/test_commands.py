@@ -94,6 +94,7 @@ def test_list_of_commands() -> None:
         "check",
         "compare",
         "escape",
+        "fleet",
         "interconnect",
         "ladder",
         "layers",
