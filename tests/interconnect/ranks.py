@@ -2,7 +2,6 @@
 
 import json
 import sys
-from statistics import median
 from typing import Any
 
 from bench.errors import BadInput
@@ -41,12 +40,15 @@ class Faulty(member.Member):
 
 
 def _link(team: Team) -> dict[str, Any]:
-    """Bytes/s of windows, seconds of half a round trip of a byte, and what the link is."""
+    """Bytes/s of the fastest window, seconds of half the fastest round trip of a byte, and what the link is.
+
+    Other processes make some slower; what limits the link holds for all.
+    """
     window, single = Step("window", 1 << 19, False), Step("ping_pong", 1, False)
-    times = {step: team.ask("time", step, 1, blocks, 1)[0].spent for step, blocks in ((window, 3), (single, 30))}
+    times = {step: team.ask("time", step, 1, blocks, 1)[0].spent for step, blocks in ((window, 4), (single, 20))}
     of = link(team, team.ask("facts"), 4 << 19, "time", Step("ping_pong", 1 << 19, False), 0, 1, 4)
-    rate = 1e9 * WINDOW * window.size / median(times[window])
-    return {"rate": rate, "latency": median(times[single]) / 2e9, "link": of}
+    rate = 1e9 * WINDOW * window.size / min(times[window])
+    return {"rate": rate, "latency": min(times[single]) / 2e9, "link": of}
 
 
 def main() -> None:
