@@ -31,17 +31,13 @@ class Agreed:
 
     def value(self, session: Session, key: Key) -> Value:
         """What the session found of a row, as a share of the roof agreed upon; nan where it doesn't know that."""
-        value = session.values[key]
-        if key not in self.roofs:
+        value, roofs = session.values[key], session.held.get(key, ())
+        seen = [_seen(roof, self.one_machine) for roof in roofs]
+        place = seen.index(self.roofs[key]) if self.roofs.get(key) in seen else None
+        if key not in self.roofs or place == 0:
             return value
-        seen = [_seen(roof, self.one_machine) for roof in session.held.get(key, ())]
-        if self.roofs[key] not in seen:
-            return value._replace(share=math.nan, share_error=math.nan)
-        place = seen.index(self.roofs[key])
-        if place and session.under:
-            share, error = session.under(key, session.held[key][place])
-            return value._replace(share=share, share_error=error)
-        return value if place == 0 else value._replace(share=math.nan, share_error=math.nan)
+        share, error = session.under(key, roofs[place]) if place and session.under else (math.nan, math.nan)
+        return value._replace(share=share, share_error=error)
 
 
 def _seen(roof: Roof, one_machine: bool) -> Any:

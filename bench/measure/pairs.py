@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.host.placement import ping, pinned_to
+from bench.host.placement import isa_in_use, ping, pinned_to
 from bench.host.sysfs import cache_bytes
 from bench.measure.arrays import stream_arrays
 from bench.record.format import Pair
@@ -37,7 +37,7 @@ def measure_pairs(cpus: Sequence[int], round_: int) -> list[Pair]:
     """
     if len(cpus) < 2:
         return []
-    isa = native_isa(c.running()[-1])
+    isa = native_isa(isa_in_use())
     elements = int(L3_SHARE * (cache_bytes(3) or 0)) // 8 // 512 * 512
     arrays = stream_arrays(1, 2 * elements, 2)[0] if elements else None
 

@@ -80,7 +80,7 @@ def readers(files: Sequence[Path]) -> Iterator[Executor | None]:
 def gathered(files: Sequence[Path], read: Callable[[Path], T], pool: Executor | None = None) -> Found[T]:
     """What read() makes of every file; it may raise BadInput."""
     tried = partial(_tried, read)
-    results = list(pool.map(tried, files, chunksize=2) if pool and len(files) > 1 else map(tried, files))
+    results = list(pool.map(tried, files) if pool and len(files) > 1 else map(tried, files))
     return Found(
         [one for one in results if not isinstance(one, Refused)],
         [one for one in results if isinstance(one, Refused)],
