@@ -87,3 +87,9 @@ def test_nothing_is_left(link: Link) -> None:
 def test_how_it_is_called(arguments: list[str]) -> None:
     ran = _script(*arguments)
     assert (ran.returncode, ran.stderr) == (2, "two-hosts up [RATE] [DELAY] | mpirun ARGUMENTS... | down\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--emulated"]])
+def test_how_a_machine_with_netem_is_called(arguments: list[str]) -> None:
+    ran = subprocess.run([SCRIPT.with_name("in-qemu"), *arguments], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (2, "in-qemu [--emulated] COMMAND...\n")
