@@ -16,7 +16,7 @@ from bench.cli import Parser, complain, console, print_json, run
 from bench.comparison.page import TELL, THRESHOLD, Page, RowOutcome, Side, compare
 from bench.comparison.sides import sides
 from bench.errors import BadInput
-from bench.record.folder import Refused
+from bench.record.folder import Refused, in_short
 from bench.record.store import derived_from
 from bench.report.columns import Column
 from bench.report.sides import (
@@ -158,10 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compared(given: Sequence[Sequence[Path]], options: Any) -> int:
-    refused: list[Refused] = []
-    every = sides(given, refused.append)
+    refused, copies = list[Refused](), list[Refused]()
+    every = sides(given, refused.append, copies.append)
     for one in refused:
         complain(f"{one.path}: {one.reason}")
+    if copies:
+        complain(in_short(copies))
     others = every[1:]
     pages = [compare(every[0], other, options.threshold, len(others)) for other in others]
     if not any(page.rows for page in pages):

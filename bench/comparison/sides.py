@@ -5,6 +5,7 @@ Records of one machine, ISA, commit, options and roles of threads are replicates
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from os.path import realpath
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -25,9 +26,12 @@ def read(path: Path) -> Session:
     return session(load(path), str(path))
 
 
-def sides(given: Sequence[Sequence[Path]], refuse: Callable[[Refused], object]) -> list[Side]:
+def sides(
+    given: Sequence[Sequence[Path]], refuse: Callable[[Refused], object], copy: Callable[[Refused], object]
+) -> list[Side]:
     """given  the arguments, one list of them for each side; where there is one list, its sides are found
     refuse  is told of files in folders that can't be read, which are left out
+    copy    of files with a record that another one of their side has, which count once: copies don't differ
 
     Raises BadInput where there are fewer than two sides, or more than MOST.
     """
@@ -46,7 +50,7 @@ def sides(given: Sequence[Sequence[Path]], refuse: Callable[[Refused], object]) 
 
     sessions = [[sessions_in(path) for path in group] for group in given]
     every = [path for path, session in known.items() if session]
-    groups = [_distinct(group) for group in sessions] if len(given) > 1 else divided(sessions[0])
+    groups = [_distinct(group, copy) for group in sessions] if len(given) > 1 else divided(sessions[0], copy)
     for letter, group in zip(ascii_uppercase, groups, strict=False):
         if len(machines := dict.fromkeys(one.machine for one in group)) > 1:
             raise BadInput(f"side {letter} has records of several machines: {', '.join(machines)}")
@@ -59,35 +63,43 @@ def sides(given: Sequence[Sequence[Path]], refuse: Callable[[Refused], object]) 
     return made
 
 
-def _distinct(found: Sequence[Sequence[Session]]) -> list[Session]:
-    return list({one.name: one for group in found for one in group}.values())
+def _distinct(found: Sequence[Sequence[Session]], copy: Callable[[Refused], object]) -> list[Session]:
+    """Each record once, by the first of its names."""
+    kept: dict[str, Session] = {}
+    for one in {one.name: one for group in found for one in group}.values():
+        first = kept.setdefault(one.digest or one.name, one)
+        if first is not one:
+            copy(Refused(Path(one.name), f"the same record as {first.name}"))
+    return list(kept.values())
 
 
-def divided(found: Sequence[Sequence[Session]]) -> list[list[Session]]:
+def divided(found: Sequence[Sequence[Session]], copy: Callable[[Refused], object]) -> list[list[Session]]:
     """Sessions by what made them, in the order given. Where that is one group, each argument is a side; of a single
-    argument, each session.
+    argument, each session. copy: as of sides().
     """
     groups: dict[tuple[str, ...], list[Session]] = {}
-    for one in _distinct(found):
+    every = _distinct(found, copy)
+    for one in every:
         groups.setdefault(one.group, []).append(one)
     if len(groups) > 1:
         return list(groups.values())
-    return [list(group) for group in found] if len(found) > 1 else [[one] for one in found[0]]
+    return [_distinct([group], lambda _: None) for group in found] if len(found) > 1 else [[one] for one in every]
 
 
 def _neighbours(files: Sequence[Path], groups: Sequence[Sequence[Session]]) -> dict[str, list[list[Session]]]:
     """By machine, groups of replicates among the records beside those compared, where a side has one session."""
     alone = {group[0].machine for group in groups if len(group) == 1}
-    ours = {file.resolve() for file in files}
-    found: dict[Path, Session] = {}
+    ours, seen = {realpath(file) for file in files}, {one.digest for group in groups for one in group}
+    found: list[Session] = []
     for folder in dict.fromkeys(file.parent for file in files) if alone else ():
-        names = sorted(folder.glob("*.json"))
-        mine = [i for i, name in enumerate(names) if name.resolve() in ours]
-        nearest = sorted(range(len(names)), key=lambda i: min(abs(i - at) for at in mine))
-        for i in nearest:
-            if len(found) < NEIGHBOURS and names[i].resolve() not in ours and (one := neighbour(names[i])):
-                found[names[i].resolve()] = one
-    kept = sorted((one for one in found.values() if one.machine in alone), key=lambda one: one.group)
+        names = {realpath(name): name for name in sorted(folder.glob("*.json"))}
+        mine = [i for i, real in enumerate(names) if real in ours] or [0]
+        nearest = sorted(enumerate(names.items()), key=lambda entry: min(abs(entry[0] - at) for at in mine))
+        for _, (real, name) in nearest:
+            if len(found) < NEIGHBOURS and real not in ours and (one := neighbour(name)) and one.digest not in seen:
+                found.append(one)
+                seen.add(one.digest)
+    kept = sorted((one for one in found if one.machine in alone), key=lambda one: one.group)
     together = [list(group) for _, group in groupby(kept, key=lambda one: one.group)]
     return {machine: [g for g in together if g[0].machine == machine and len(g) > 1] for machine in alone}
 

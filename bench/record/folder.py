@@ -28,6 +28,12 @@ class Refused(NamedTuple):
     reason: str
 
 
+def in_short(copies: Sequence[Refused]) -> str:
+    """Of files with records that others have: the first, and how many more there are."""
+    more = f"; {len(copies) - 1} more are copies of others" if len(copies) > 1 else ""
+    return f"{copies[0].path}: {copies[0].reason}{more}"
+
+
 @dataclass(frozen=True)
 class Found(Generic[T]):
     """What was made of records, in the order in which they were given; and what isn't one."""

@@ -11,6 +11,7 @@ from bench.cli import MADE, Parser, complain, output, print_json, run
 from bench.errors import BadInput, plain
 from bench.files import replacing
 from bench.quantities import plural
+from bench.record.folder import in_short
 from bench.record.store import derived_from
 from bench.report.page.columns import report
 from bench.report.page.words import answer
@@ -36,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in found.refused:
         complain(f"{one.path}: {one.reason}")
     if found.copies:
-        one, count = found.copies[0], len(found.copies)
-        complain(f"{one.path}: {one.reason}" + (f"; {count - 1} more are copies of others" if count > 1 else ""))
+        complain(in_short(found.copies))
     with replacing(options.output) as handle:
         handle.write(text)
     if options.json:

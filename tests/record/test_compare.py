@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,18 +200,18 @@ def test_sides_without_a_divider() -> None:
     }
     a, b, c, d = makings.values()
     names = lambda groups: ["".join(one.name for one in group) for group in groups]  # noqa: E731
-    assert names(divided([[a], [b], [c], [d]])) == ["ac", "bd"]
-    assert names(divided([[a, b, c, d]])) == ["ac", "bd"]
-    assert names(divided([[a], [c]])) == ["a", "c"]
-    assert names(divided([[a, c]])) == ["a", "c"]
+    assert names(divided([[a], [b], [c], [d]], pytest.fail)) == ["ac", "bd"]
+    assert names(divided([[a, b, c, d]], pytest.fail)) == ["ac", "bd"]
+    assert names(divided([[a], [c]], pytest.fail)) == ["a", "c"]
+    assert names(divided([[a, c]], pytest.fail)) == ["a", "c"]
     other = session(made(kernels(), options={"sweep": "full"}), "e")
     elsewhere = session(made(kernels(), machine="other"), "f")
     where = session(made(kernels(), commit="1", options={"sweep": "quick", "results": "r"}), "g")
-    assert names(divided([[a], [other], [elsewhere], [where], [c]])) == ["agc", "e", "f"]
+    assert names(divided([[a], [other], [elsewhere], [where], [c]], pytest.fail)) == ["agc", "e", "f"]
 
 
 def test_neighbours_tell_how_much_sessions_differ(tmp_path: Path) -> None:
-    """Other records in the folder, of the same machine and of one making; broken ones and changed ones don't count."""
+    """Others in the folder, of one machine and making; broken ones, changed ones and copies don't count."""
     given = [Path(saved(tmp_path / f"{i}.json", made(kernels(1 + i / 1000)))) for i in range(5)]
     document = json.loads(given[4].read_text())
     document["rows"][0]["seconds"][0] *= 2
@@ -218,14 +219,17 @@ def test_neighbours_tell_how_much_sessions_differ(tmp_path: Path) -> None:
     (tmp_path / "6.json").write_text('{"format": "ridgeline-record", "version": 2')
     (tmp_path / "7.json").write_text("[]")
     saved(tmp_path / "8.json", made(kernels(), machine="another"))
-    a, b = sides([[given[0]], [given[1]]], pytest.fail)
+    shutil.copy(given[1], tmp_path / "9.json")
+    shutil.copy(given[2], tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("b.json")
+    a, b = sides([[given[0]], [given[1]]], pytest.fail, pytest.fail)
     assert [[one.name for one in group] for group in a.known] == [[str(path) for path in given[2:]]]
     assert b.known == []
     page = compare(a, b)
     assert page.replicates == 3
     alone = compare(Side("A", a.sessions), b)
     assert max(f.outcome.floor for f in page.families) < min(f.outcome.floor for f in alone.families)
-    a, b = sides([given[:2], given[2:4]], pytest.fail)
+    a, b = sides([given[:2], given[2:4]], pytest.fail, pytest.fail)
     assert a.known == []  # these sides have replicates of their own
 
 

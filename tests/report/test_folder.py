@@ -1,13 +1,16 @@
 """Folders as a store: each record once, what is broken named and left out."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.compare import __main__ as comparing
+from bench.comparison.sides import sides
 from bench.errors import BadInput
 from bench.record import folder, store
-from bench.record.folder import files_of, gathered, named
+from bench.record.folder import Refused, files_of, gathered, named
 from bench.record.store import load
 from bench.report import __main__ as command
 from bench.report.page.looks import MOST
@@ -61,6 +64,23 @@ def test_of_a_folder_what_is_broken_is_left_out(tmp_path: Path) -> None:
     good.unlink()
     with pytest.raises(BadInput, match=r"bad\.json: not JSON"):
         named([tmp_path], load)
+
+
+def test_copies_of_a_record_are_no_replicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Copies don't differ: with them as replicates a side would be known to the last digit."""
+    (tmp_path / "other").mkdir()
+    a = machine(tmp_path / "a.json")
+    b = machine(tmp_path / "other" / "b.record", own=1.1)  # beside it no *.json is a neighbour
+    copies = [tmp_path / "copy.json", tmp_path / "link.json"]
+    shutil.copy(a, copies[0])
+    copies[1].symlink_to(a)
+    told: list[Refused] = []
+    one, _ = sides([[a, *copies], [b]], pytest.fail, told.append)
+    assert [session.name for session in one.sessions] == [str(a)] and not one.known
+    assert told == [Refused(path, f"the same record as {a}") for path in copies]
+    assert [[x.name for x in side.sessions] for side in sides([[a], [a]], pytest.fail, pytest.fail)] == [[str(a)]] * 2
+    comparing.main([str(tmp_path), str(b)])
+    assert f"{copies[0]}: the same record as {a}; 1 more are copies" in " ".join(capsys.readouterr().err.split())
 
 
 def test_of_many_records_each_is_parsed_and_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
