@@ -67,6 +67,7 @@ def _page_as_dict(page: Page) -> dict[str, Any]:
         ],
         "rows": [_row_as_dict(row) for row in page.rows],
         "unlike": [one._asdict() for one in page.unlike],
+        "one_visit": page.once,
         "only_a": [key.text for key in page.only_a],
         "only_b": [key.text for key in page.only_b],
     }

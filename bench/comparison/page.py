@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -50,8 +50,9 @@ class Outcome(NamedTuple):
 
     ratio     of times, A / B
     roof, own its two factors; None where there is no share of a roof
-    interval  95 %, of the ratio that was judged: own on one machine, ratio between machines
-    floor     the smallest ratio of that kind that would have been called faster
+    interval  95 %, of the ratio that was judged: own on one machine, ratio between machines; None where a side can't
+              tell whether it would repeat
+    floor     the smallest ratio of that kind that would have been called faster; None: none would
     sessions  a side that would tell; None where the word is another
     """
 
@@ -59,9 +60,9 @@ class Outcome(NamedTuple):
     ratio: float
     roof: float | None
     own: float | None
-    low: float
-    high: float
-    floor: float
+    low: float | None
+    high: float | None
+    floor: float | None
     sessions: int | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,6 +89,7 @@ class Page:
     moved  by role, how many times as fast the roofs became: the median over rows; None where no row has a roof
     only_a, only_b  rows without a partner
     unlike  what a side lacks of the roofs, and what is done about it
+    once    by side how many rows it measured in one visit of one session: these are never called
     """
 
     a: Side
@@ -98,6 +100,7 @@ class Page:
     only_a: Sequence[Key]
     only_b: Sequence[Key]
     unlike: Sequence[Unlike] = ()
+    once: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def one_machine(self) -> bool:
@@ -178,9 +181,14 @@ def compare(a: Side, b: Side, threshold: float = THRESHOLD, pages: int = 1) -> P
     in_families = [
         np.bincount(known.family, weights=x, minlength=len(families)) / np.bincount(known.family) for x in (ratio, own)
     ]
-    of_families = _outcomes(between.families, said.families, said.family_floor, said.family_error, in_families, tell)
-    of_rows = _outcomes(between.rows, said.rows, said.row_floor, said.row_error, (ratio, own), tell)
     sizes = np.bincount(known.family)
+    repeated = {side.letter: repeats(keys, side) for side in (a, b)}
+    rows_told = np.logical_and(*repeated.values())
+    told = 2 * np.bincount(known.family, weights=rows_told) > sizes  # a family, by most of its rows
+    of_families = _outcomes(
+        between.families, said.families, said.family_floor, said.family_error, in_families, tell, told
+    )
+    of_rows = _outcomes(between.rows, said.rows, said.row_floor, said.row_error, (ratio, own), tell, rows_told)
     return Page(
         a,
         b,
@@ -193,7 +201,15 @@ def compare(a: Side, b: Side, threshold: float = THRESHOLD, pages: int = 1) -> P
         only_a,
         only_b,
         alike.unlike,
+        {letter: int(np.sum(~of)) for letter, of in repeated.items() if not of.all()},
     )
+
+
+def repeats(keys: Sequence[Key], side: Side) -> NDArray[np.bool_]:
+    """Which rows a side has twice, in two sessions or in two visits of one: others can't tell what would repeat."""
+    having = ([one for one in side.sessions if key in one.values] for key in keys)
+    found = [len(of) > 1 or any(key not in one.once for one in of) for key, of in zip(keys, having, strict=True)]
+    return np.array(found, bool)
 
 
 def _order(key: Key) -> tuple[Any, ...]:
@@ -246,8 +262,9 @@ def _outcomes(
     errors: Floats,
     parts: Sequence[Floats],
     tell: float,
+    told: NDArray[np.bool_],
 ) -> list[Outcome]:
-    """parts: logs of the ratio of times, and of the share of it that is no roof's."""
+    """parts: logs of the ratio of times, and of the share of it that is no roof's; told: which can be called at all."""
     half = of.half(1 - CONFIDENCE)
     ratio, own = (np.exp(x) for x in parts)
     low, high, floor = np.exp(of.value - half), np.exp(of.value + half), np.exp(floors)
@@ -255,16 +272,18 @@ def _outcomes(
     found = []
     for i, word in enumerate(words):
         has_roof = bool(np.isfinite(own[i]))
+        called = word if told[i] else UNKNOWN
+        needed = max(int(sessions[i]), 1 if told[i] else 2)
         found.append(
             Outcome(
-                WORDS[word],
+                WORDS[called],
                 float(ratio[i]),
                 float(ratio[i] / own[i]) if has_roof else None,
                 float(own[i]) if has_roof else None,
-                float(low[i]),
-                float(high[i]),
-                float(floor[i]),
-                int(sessions[i]) if word == UNKNOWN else None,
+                float(low[i]) if told[i] else None,
+                float(high[i]) if told[i] else None,
+                float(floor[i]) if told[i] else None,
+                needed if called == UNKNOWN else None,
             )
         )
     return found

@@ -5,20 +5,19 @@ machine has.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from bench.comparison.facts import facts_of
 from bench.comparison.families import Key, cores_of, key_of, role
 from bench.files import without_folders
-from bench.quantities import size
 from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
-from bench.record.placement import placement
 from bench.record.roofs import Peak, Roofs, roofs
 from bench.record.row import Row, arithmetic, counted, multiplied
-from bench.record.runs.run import good
+from bench.record.runs.run import Run, good
 
 HALF = 1.96  # standard errors in half of a 95 % interval of one visit
 
@@ -63,6 +62,7 @@ class Session:
     digest its record's
     held   of each kernel row the roofs that it can be held against, as values have it first; none: it has no roof
     under  a row's share of another of these, and its error, as Value has them; None: they aren't known
+    once   rows, and the roles of roofs, that one visit measured: nothing in the session tells whether they repeat
     """
 
     name: str
@@ -78,6 +78,7 @@ class Session:
     digest: str | None = None
     held: Mapping[Key, Sequence[Roof]] = field(default_factory=dict)
     under: Callable[[Key, Roof], tuple[float, float]] | None = None
+    once: Collection[Key | str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def session(metrics: Metrics, name: str) -> Session:
 
     whose = (" ".join(_whose(metrics.record, of.best_peaks)) for of in metrics.roofs.values() if of.best_peaks)
     facts = {**found.facts, "peak of": ", ".join(dict.fromkeys(whose)) or "unknown"}
-    return replace(found, facts=facts, held=_held(rows, metrics.roofs), under=_Under(metrics, rows))
+    held, once = _held(rows, metrics.roofs), _once(metrics.record, rows, metrics.roofs)
+    return replace(found, facts=facts, held=held, under=_Under(metrics, rows), once=once)
 
 
 def stored(record: Record, name: str) -> Session:
@@ -109,7 +111,19 @@ def stored(record: Record, name: str) -> Session:
     figures = record["figures"] or Metrics(record).as_dict()
     pairs = list(zip(record["rows"], figures["rows"], strict=True))
     found = _session(record, pairs, figures["trust"], _stored_roofs(record, figures), name)
-    return replace(found, held=_held(dict(_keyed(record, record["rows"])), roofs(record["rows"])))
+    rows, known = dict(_keyed(record, record["rows"])), roofs(record["rows"])
+    return replace(found, held=_held(rows, known), once=_once(record, rows, known))
+
+
+def _once(record: Record, rows: Mapping[Key, Row], known: Mapping[int, Roofs]) -> frozenset[Key | str]:
+    """What one visit measured; of roofs, the peak or the read of memory that make the ridge."""
+    visits: list[tuple[Key | str, Sequence[int]]] = [(key, row["visits"]) for key, row in rows.items()]
+    visits += ((_run_key(record, run), run["visits"]) for run in record.get("runs", []))
+    for threads, of in known.items():
+        best = [of.peak_series[_whose(record, of.best_peaks)]] if of.peak_series else []
+        makers = [*best, *(of.read_series[level] for level in ("DRAM",) if level in of.read_series)]
+        visits += ((role(threads, record["machine"]), series.visits) for series in makers)
+    return frozenset(key for key, of_key in visits if len(set(of_key)) < 2)
 
 
 def _session(
@@ -136,7 +150,7 @@ def _session(
         cores_of(machine),
         (machine["id"], isa, commit, str(sorted(options.items())), roles),
         heads,
-        _facts(record, options),
+        facts_of(record, options),
         values,
         record["digest"],
     )
@@ -211,11 +225,14 @@ def _runs(record: Record) -> Iterator[tuple[Key, Value]]:
         kept = good(run)
         seconds = median_interval([run["seconds"][i] for i in kept], [run["visits"][i] for i in kept]).as_dict()
         slowness, error = _figure(seconds, run["visits"])
-        dims = [("length", run["length"]), *([("interval", run["interval"])] if run["interval"] else [])]
-        types = "-".join(dict.fromkeys([*run["types"].values(), *filter(None, [run.get("linear")])]))
-        place = role(run["threads"], record["machine"])
-        key = Key("run", run["model"]["name"], types, run["backend"], tuple(dims), run["phase"], False, place)
-        yield key, Value(-slowness, error, math.nan, math.nan)
+        yield _run_key(record, run), Value(-slowness, error, math.nan, math.nan)
+
+
+def _run_key(record: Record, run: Run) -> Key:
+    dims = [("length", run["length"]), *([("interval", run["interval"])] if run["interval"] else [])]
+    types = "-".join(dict.fromkeys([*run["types"].values(), *filter(None, [run.get("linear")])]))
+    place = role(run["threads"], record["machine"])
+    return Key("run", run["model"]["name"], types, run["backend"], tuple(dims), run["phase"], False, place)
 
 
 def _roofs(metrics: Metrics) -> dict[str, dict[str, float]]:
@@ -261,60 +278,3 @@ def _headline(
     if "DRAM" in reads:
         known["read"] = reads["DRAM"]
     return known
-
-
-def _facts(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
-    """By name, in words; what a record doesn't know is "unknown"."""
-    machine, session = record["machine"], record["session"]
-    build, huge = machine["build"], machine.get("huge_pages") or {}
-    blas = (f"{b.get('name') or '?'} {b.get('version') or '?'}" for b in machine.get("blas") or ())
-    placed = (placement(session, int(threads)) for threads in session["cpus"] if threads != "1")
-    known: dict[str, Any] = {
-        "CPU": _cpu(machine["cpu"]),
-        "commit": machine.get("commit"),
-        "module": str(build.get("module_sha256") or "")[:12],
-        "compiler": build.get("compiler"),
-        "flags": build.get("flags"),
-        "cores": cores_of(machine),
-        "caches": ", ".join(_cache(cache) for cache in machine["caches"] if cache["type"] != "Instruction"),
-        "memory": _size(machine.get("memory_limit_bytes") or machine["memory_bytes"]),
-        "page size": _size(machine.get("page_bytes")),
-        "virtual machine": machine.get("virtual_machine"),
-        "ISA": session["isa"] + (" (forced)" if session["forced"] else ""),
-        "huge pages": huge.get("transparent"),
-        "kernel": machine.get("kernel"),
-        "libc": machine.get("libc"),
-        "Python": machine.get("python"),
-        "BLAS": ", ".join(sorted(set(blas))),
-        "threads": ", ".join(sorted(session["cpus"], key=int)),
-        "threads share": ", ".join(dict.fromkeys(placed)),
-        "options": ", ".join(filter(None, (_option(name, options[name]) for name in sorted(options)))),
-        "command": record["command"],
-    }
-    known |= {f"{name} version": version for name, version in machine["libraries"].items()}
-    return {name: str(value) if value not in (None, "", {}, []) else "unknown" for name, value in known.items()}
-
-
-def _cpu(cpu: Mapping[str, Any]) -> str | None:
-    """ "AMD EPYC (family 25, model 1, stepping 1)": one name can stand for several generations."""
-    known = {"family": "family", "model": "model_number", "stepping": "stepping"}
-    parts = ", ".join(f"{said} {cpu[name]}" for said, name in known.items() if cpu.get(name))
-    return f"{cpu['model']} ({parts})" if cpu["model"] and parts else cpu["model"] or parts
-
-
-def _option(name: str, value: Any) -> str:
-    """ "types bf16 i8", "rows": the name alone of what is only switched on; nothing of what isn't given."""
-    name = name.strip("-")
-    if value in (None, "", False, [], "None", "False", "[]"):
-        return ""
-    if value in (True, "True"):
-        return name
-    return f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-
-
-def _cache(cache: Mapping[str, Any]) -> str:
-    return f"L{cache['level']} {size(cache['bytes']) if cache['bytes'] else '?'}"
-
-
-def _size(count: int | None) -> str | None:
-    return None if count is None else size(count)

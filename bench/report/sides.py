@@ -98,13 +98,17 @@ def _times(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _percent_of_one(factor: float) -> str:
+def _percent_of_one(factor: float | None) -> str:
     """1.053: "5.3"."""
+    if factor is None:
+        return "-"
     change = 100 * (factor - 1)
     return f"{change:.1f}" if change < 10 else f"{change:.0f}" if change < 100 else ">99"
 
 
 def _reach(outcome: Outcome) -> str:
+    if outcome.low is None or outcome.high is None:
+        return "-"
     return _percent_of_one(math.sqrt(outcome.high / outcome.low))
 
 
@@ -250,6 +254,9 @@ def lines(page: Page, all_rows: bool, all_names: bool) -> Iterator[str]:
         yield "Variance between sessions: the default, since no session of this machine repeats another."
     for one in page.unlike:
         yield f"{plural(one.rows, 'row')}: {one.text}."
+    for letter, rows in page.once.items():
+        why = f"measured in one visit in {letter}, which tells nothing of how another would differ"
+        yield f"{plural(rows, 'row')}: {why}: not called."
     a, b = page.a.letter, page.b.letter
     called = sum(row.outcome.word in ("faster", "slower") for row in page.rows)
     if called > SHOWN and not all_rows:

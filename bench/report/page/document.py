@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.comparison.families import role
+from bench.comparison.page import Outcome
 from bench.errors import plain
 from bench.record.intervals import Interval
 from bench.record.roofs import Roofs, Series, is_read, peak_unit
@@ -144,9 +145,13 @@ def _row(one: Placed, keys: Words, remarks: Words) -> list[Any]:
         one.verdict,
         found.get("grade", "-"),
         remarks[one.remark] if one.remark else -1,
-        [*map(short, (outcome.ratio, outcome.low, outcome.high)), outcome.word] if outcome else 0,
+        [*_reach(outcome), outcome.word] if outcome else 0,
         one.roof,
     ]
+
+
+def _reach(of: Outcome) -> list[float | None]:
+    return [None if one is None else short(one) for one in (of.ratio, of.low, of.high)]
 
 
 # --- axes

@@ -37,6 +37,8 @@ class Series:
 
     middle, low, high    the median of the sessions before the latest, and the band about it
     deviation, freedom   standard deviation of a session's logarithm from the middle's, and its degrees of freedom
+    told                 whether two visits measured the latest, or a session before is of its making: else it may be
+                         a chance
     """
 
     name: str
@@ -47,6 +49,7 @@ class Series:
     high: float
     deviation: float
     freedom: float
+    told: bool
 
     def p(self, session: int) -> float:
         """That noise alone takes a session so far from the middle."""
@@ -88,12 +91,17 @@ def _replicates(sessions: Sequence[Session]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _made(name: str, unit: str, logs: Sequence[float], variance: float, freedom: float) -> Series:
+def _told(sessions: Sequence[Session], what: Sequence[Key | str]) -> bool:
+    *before, last = sessions
+    return any(one.group == last.group for one in before) or 2 * sum(x not in last.once for x in what) > len(what)
+
+
+def _made(name: str, unit: str, logs: Sequence[float], variance: float, freedom: float, told: bool) -> Series:
     before = [value for value in logs[:-1] if math.isfinite(value)]
     freedom, deviation = min(freedom, HEAVY), math.sqrt(variance * (1 + 1 / len(before)))
     half = float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * deviation
     middle, low, high = (math.exp(min(median(before) + x, 700.0)) for x in (0.0, -half, half))
-    return Series(name, unit, [math.exp(v) for v in logs], middle, low, high, deviation, freedom)
+    return Series(name, unit, [math.exp(v) for v in logs], middle, low, high, deviation, freedom, told)
 
 
 def _roofs(sessions: Sequence[Session]) -> Iterator[Series]:
@@ -110,7 +118,8 @@ def _roofs(sessions: Sequence[Session]) -> Iterator[Series]:
             count = sum(len(group) - 1 for group in groups)
             known = np.array([default.family**2 + default.row**2])
             spread = moderated(squares(residuals, freedom), freedom, known, np.zeros(1, np.intp), count)
-            yield _made(f"{said}, {role}", unit, list(logs[0]), float(spread.variance[0]), float(spread.freedom[0]))
+            of_one, free = float(spread.variance[0]), float(spread.freedom[0])
+            yield _made(f"{said}, {role}", unit, list(logs[0]), of_one, free, _told(sessions, [role]))
 
 
 def _families(sessions: Sequence[Session]) -> Iterator[Series]:
@@ -131,7 +140,9 @@ def _families(sessions: Sequence[Session]) -> Iterator[Series]:
     for i, family in enumerate(families):
         logs = [float(x) + math.log(100) for x in values[known.family == i].mean(axis=0)]
         name = f"{family.kernel}, {family.class_}, {family.role}"
-        yield _made(name, "% of roof", logs, float(of_families.variance[i]), float(of_families.freedom[i]))
+        of_one, free = float(of_families.variance[i]), float(of_families.freedom[i])
+        told = _told(sessions, [key for key, of in zip(keys, known.family, strict=True) if of == i])
+        yield _made(name, "% of roof", logs, of_one, free, told)
 
 
 def as_document(found: Sequence[History], letters: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -171,8 +182,13 @@ def moved(found: Sequence[History]) -> list[str]:
     for one in found:
         last = len(one.sessions) - 1
         before = f"that of {plural(last, 'session')} before"
-        known = [series for series in one.series if math.isfinite(series.values[last])]
+        every = [series for series in one.series if math.isfinite(series.values[last])]
+        known = [series for series in every if series.told]
         if not known:
+            if every:
+                said.append(
+                    f"{one.machine}, the latest session: one visit made it, so whether it differs can't be told."
+                )
             continue
         fallen = holm(np.array([series.p(last) for series in known]), 1 - CONFIDENCE)
         out = [series for series, is_out in zip(known, fallen, strict=True) if is_out]

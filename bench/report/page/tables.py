@@ -136,11 +136,11 @@ class Noise(NamedTuple):
 
 
 def noise_of(machine: Machine) -> Noise:
-    """Median and 90 % quantile over kernel rows."""
+    """Median and 90 % quantile over kernel rows that were measured in two visits or more."""
     halves = []
     for row, found in machine.metrics.pairs:
         known = found.get("percent_of_roof") or found["seconds"]
-        if row["kind"] == "kernel":
+        if row["kind"] == "kernel" and len(set(row["visits"])) > 1:
             halves.append(max(known["high"] - known["value"], known["value"] - known["low"]) / known["value"])
     ordered = sorted(halves)
     return Noise(machine, quantile(ordered, 0.5), quantile(ordered, 0.9)) if ordered else Noise(machine, None, None)
@@ -243,5 +243,5 @@ WALLS: Sequence[Column[Wall]] = (
     Column("threads", lambda w: str(w.threads)),
     Column("GFLOP/s", lambda w: _rate(w.peak)),
     Column("memory GB/s", lambda w: _rate(w.read)),
-    Column("ridge, FLOP/byte", lambda w: f"{w.ridge:.2f} [{w.low:.2f}, {w.high:.2f}]"),
+    Column("ridge, FLOP/byte", lambda w: interval({"value": w.ridge, "low": w.low, "high": w.high})),
 )

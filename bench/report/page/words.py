@@ -14,7 +14,10 @@ NEAR = 1.05  # times: ridges nearer than this aren't told apart in words
 
 
 class Wall(NamedTuple):
-    """A machine's roofs on most of its threads: FLOP/s, bytes/s, FLOP/byte with its interval."""
+    """A machine's roofs on most of its threads: FLOP/s, bytes/s, FLOP/byte with its interval.
+
+    told  whether two visits or more measured them; else the interval is the ridge itself
+    """
 
     machine: Machine
     role: str
@@ -24,6 +27,7 @@ class Wall(NamedTuple):
     ridge: float
     low: float
     high: float
+    told: bool
 
 
 def walls(machines: Sequence[Machine]) -> list[Wall]:
@@ -37,8 +41,9 @@ def walls(machines: Sequence[Machine]) -> list[Wall]:
         if role is not None:
             roof = mine[role]
             threads = next(t for t in machine.metrics.roofs if machine.role_of(t) == role)
-            ends = roof["ridge"], roof["ridge_low"], roof["ridge_high"]
-            found.append(Wall(machine, role, threads, roof["peak"], roof["read"], *ends))
+            told = role not in machine.session.once
+            low, high = (roof[name if told else "ridge"] for name in ("ridge_low", "ridge_high"))
+            found.append(Wall(machine, role, threads, roof["peak"], roof["read"], roof["ridge"], low, high, told))
     return found
 
 
@@ -59,20 +64,28 @@ def answer(of: Report) -> list[str]:
             f"{of_threads(one.threads)}: it multiplies at {digits(one.peak / 1e9)} GFLOP/s and reads memory at "
             f"{digits(one.read / 1e9)} GB/s. A kernel with fewer FLOPs for each byte waits for memory."
         ]
-    first, last = min(found, key=lambda w: w.ridge), max(found, key=lambda w: w.ridge)
-    said = []
-    if last.ridge > NEAR * first.ridge and last.low > first.high:
-        said.append(
-            f"The wall stands highest on {last.machine.letter}: a kernel there waits for memory until it does "
-            f"{_span(last)} FLOPs with each byte, on {first.machine.letter} {_span(first)} are enough."
-        )
-    else:
-        spans = ", ".join(f"{w.machine.letter} {_span(w)}" for w in found)
-        said.append(f"The wall stands at about the same place on all of them, in FLOP/byte: {spans}.")
+    said = [_highest(found)]
     a = found[0]
     for other in found[1:]:
         said.append(_why(a, other))
     return said
+
+
+def _highest(found: Sequence[Wall]) -> str:
+    told = [wall for wall in found if wall.told]
+    spans = ", ".join(f"{w.machine.letter} {_span(w)}" for w in found)
+    once = ", ".join(w.machine.letter for w in found if not w.told)
+    if len(told) < 2:
+        return f"Where the wall stands highest can't be told, for of {once} one visit measured the roofs: {spans}."
+    first, last = min(told, key=lambda w: w.ridge), max(told, key=lambda w: w.ridge)
+    beside = f" Of {once} one visit measured the roofs: where the wall stands there can't be told." if once else ""
+    if last.ridge > NEAR * first.ridge and last.low > first.high:
+        return (
+            f"The wall stands highest on {last.machine.letter}: a kernel there waits for memory until it does "
+            f"{_span(last)} FLOPs with each byte, on {first.machine.letter} {_span(first)} are enough.{beside}"
+        )
+    where = "all of them" if not once else "the others"
+    return f"The wall stands at about the same place on {where}, in FLOP/byte: {spans}.{beside}"
 
 
 def follows(of: Report) -> list[str]:
@@ -89,7 +102,7 @@ def _why(a: Wall, b: Wall) -> str:
     peak, read, ridge = b.peak / a.peak, b.read / a.read, b.ridge / a.ridge
     name = f"{b.machine.letter} against {a.machine.letter}"
     parts = f"{digits(peak)} times the peak, {digits(read)} times the memory bandwidth"
-    if b.low <= a.high and a.low <= b.high:
+    if not (a.told and b.told) or (b.low <= a.high and a.low <= b.high):
         return f"{name}: {parts}; the ridges can't be told apart."
     more = "sooner" if ridge < 1 else "later"
     cause = "arithmetic differs more than memory" if abs_log(peak) > abs_log(read) else "memory differs more"

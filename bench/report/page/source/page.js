@@ -176,7 +176,7 @@ function lines({ machine, row }) {
     `${row[ROW.verdict]}, grade ${row[ROW.grade]}`,
   ];
   if (row[ROW.remark] >= 0) found.push(data.remarks[row[ROW.remark]]);
-  if (row[ROW.outcome]) found.push(`${number(row[ROW.outcome][0])} [${number(row[ROW.outcome][1])}, ${number(row[ROW.outcome][2])}] times ${machines[0].letter}'s speed: ${row[ROW.outcome][3]}`);
+  if (row[ROW.outcome]) found.push(`${number(row[ROW.outcome][0])} ${row[ROW.outcome][1] === null ? "[-]" : `[${number(row[ROW.outcome][1])}, ${number(row[ROW.outcome][2])}]`} times ${machines[0].letter}'s speed: ${row[ROW.outcome][3]}`);
   return found;
 }
 

@@ -147,7 +147,7 @@ function amount(text) {
 function csv() {
   const shown = tabled();
   const quoted = (value) => {
-    let text = String(value === undefined ? "" : value);
+    let text = String(value === undefined || value === null ? "" : value);
     if (/^[=+@-]/.test(text) && !/^-?[\d.]+(e-?\d+)?$/.test(text)) text = `'${text}`;
     return /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
