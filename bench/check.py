@@ -1,4 +1,4 @@
-"""python -m bench.check FILE...: derives every figure again from raw seconds, refuses what breaks the rules.
+"""python -m bench.check FILE|FOLDER...: derives every figure again from raw seconds, refuses what breaks the rules.
 
 A record may be signed, which keeps it as it is: ssh-keygen -Y sign -n ridgeline -f KEY FILE writes FILE.sig beside it.
 """
@@ -11,6 +11,7 @@ from typing import Any, get_args
 from bench.cli import Parser, print_json, run
 from bench.errors import BadInput, plain
 from bench.quantities import plural
+from bench.record.folder import files_of
 from bench.record.format import Grade
 from bench.record.store import derived_from, load, problems
 
@@ -111,13 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         "check", "Derive every figure of a record again from its raw seconds; exit 1 where a record breaks the rules."
     )
-    parser.add_argument("record", nargs="+", type=Path, help="record to check")
+    parser.add_argument("record", nargs="+", type=Path, help="records to check, or folders of them")
     parser.add_argument("--least", choices=GRADES, help="exit 1 also for a trust grade below this, or none")
     parser.add_argument(
         "--allowed-signers", type=Path, metavar="FILE", help="exit 1 also for a record that nobody in this file signed"
     )
     options = parser.parse_args(arguments)
-    results = [checked(path, options.least, options.allowed_signers) for path in options.record]
+    results = [checked(path, options.least, options.allowed_signers) for path in files_of(options.record)]
     if options.json:
         print_json(results)
     else:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -205,6 +205,8 @@ def result_path(folder: Path, machine: str, suffix: str = "") -> Path:
     return folder / name / f"{datetime.now():%Y-%m-%d-%H%M%S}{suffix}.json"
 
 
+PLACES = ("results", "record", "save", "picture")
+"""Options that say where files go: nothing that is measured depends on them."""
 _OPTION = re.compile(r"--?[\w-]+=")
 _HOME = re.compile(r"/home/[^/]+|/Users/[^/]+|/root|~[^/]*")
 
@@ -222,6 +224,25 @@ def without_folders(value: Any) -> Any:
         return value
     option = given[0] if (given := _OPTION.match(value)) else ""
     return option + "::".join(map(_last, value.removeprefix(option).split("::")))  # a test of pytest's: FILE::NAME
+
+
+def without_places(arguments: Sequence[str], options: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Both without the places that files went to, whose names may be a host's or a person's: "--results a" ->
+    "--results FILE", and no such option.
+    """
+    kept: list[str] = []
+    for word in arguments:
+        name, given, _ = word.partition("=")
+        if kept and _is_place(kept[-1]):
+            kept.append("FILE")
+        else:
+            kept.append(f"{name}=FILE" if given and _is_place(name) else word)
+    return kept, {key: value for key, value in options.items() if key.strip("-") not in PLACES}
+
+
+def _is_place(word: str) -> bool:
+    """Also abbreviated, as argparse takes it."""
+    return len(word) > 3 and any(f"--{name}".startswith(word) for name in PLACES)
 
 
 def _last(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.comparison.facts import facts_of
 from bench.comparison.families import Key, cores_of, key_of, role
-from bench.files import without_folders
+from bench.files import PLACES, without_folders
 from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
 from bench.record.metrics import Metrics
@@ -156,7 +156,7 @@ def _session(
     )
 
 
-OWN = ("threads", "results", "save", "record", "picture", "json", "arguments")
+OWN = ("threads", *PLACES, "json", "arguments")
 """Options that don't make sessions different: where files go, and threads, whose roles are compared as they are."""
 
 

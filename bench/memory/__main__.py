@@ -26,6 +26,7 @@ from bench.report.text import machine_line, trust_text
 from bench.workloads.model import find
 from kernels.verify import WrongResult
 
+LENGTH, BATCH = 512, 1  # of what --model trains on
 INTERVALS = "36,24,20,16,12,8,4,2,1"
 
 
@@ -33,8 +34,8 @@ def _parser() -> Parser:
     parser = Parser("memory", "What training holds in memory, and what holding less of it costs in time, measured.")
     parser.add_record("model", "length", "batch")
     parser.add_argument("--model", help="what training it holds: a model's name, or a TOML file with its numbers")
-    parser.add_argument("--length", type=int, default=512, help="tokens of a sequence, for --model")
-    parser.add_argument("--batch", type=int, default=1, help="sequences, for --model")
+    parser.add_argument("--length", type=int, default=LENGTH, help="tokens of a sequence, for --model")
+    parser.add_argument("--batch", type=int, default=BATCH, help="sequences, for --model")
     parser.add_argument("--layers", type=int, default=48, help="of the measured chain")
     parser.add_argument("--width", type=int, default=96, help="of its layers; inside they are 4 times as wide")
     parser.add_argument("--tokens", type=int, default=192, help="that go through it together")
@@ -85,6 +86,8 @@ def _own(name: str, length: int, batch: int) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if not options.model and (options.length, options.batch) != (LENGTH, BATCH):
+        raise BadInput("--length and --batch are of a --model")
     if options.record:
         with shown_again(options.record, options.save) as metrics:
             return _shown(options, metrics, options.save, options.record.with_suffix(""))

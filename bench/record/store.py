@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.errors import BadInput, plain
-from bench.files import parse_json, parse_plain, read_bytes, replacing, text_of, whole, without_folders
+from bench.files import parse_json, parse_plain, read_bytes, replacing, text_of, whole, without_folders, without_places
 from bench.quantities import plural
 from bench.record.demands.rows import unfit
 from bench.record.demands.session import name, unlikely
@@ -45,17 +45,18 @@ def make(
     complete  False where the session was interrupted
     started   with a time zone; rows' starts count from it
 
-    Texts are kept as bench.errors.plain() has them, arguments and options as without_folders() does.
+    Texts are kept as bench.errors.plain() has them, arguments and options as without_places() and without_folders().
     Raises BadInput naming the field that read() would refuse.
     """
+    given, chosen = without_places(arguments, options or {})
     record = cast(
         Record,
         {
             "format": FORMAT,
             "version": VERSION,
             "command": command,
-            "arguments": _plainly(without_folders(list(arguments))),
-            "options": _plainly(without_folders(dict(options or {}))),
+            "arguments": _plainly(without_folders(given)),
+            "options": _plainly(without_folders(chosen)),
             "started": started.isoformat(timespec="milliseconds"),
             "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "complete": complete,
@@ -110,7 +111,7 @@ def _read(path: Path) -> tuple[Record, bool]:
         raise BadInput(f"{path}: not a {FORMAT}")
     version = record.get("version")
     if type(version) is not int or version not in (1, VERSION):
-        raise BadInput(f"{path}: version {str(version)[:40]}; this reads versions 1 and {VERSION}")
+        raise BadInput(f"{path}: version {repr(version)[:40]}; this reads versions 1 and {VERSION}")
     with derived_from(path):
         if fault := invalid(record, version):
             raise BadInput(f"{path}: {fault}")
@@ -136,11 +137,13 @@ def _plainly_good(raw: bytes) -> Record | None:
 def intact(path: Path) -> Record:
     """A record with the figures that it stores, which aren't derived again: for many records at once.
 
-    Raises BadInput as read(), and for another digest.
+    Raises BadInput as read(), for another digest, and for figures of another number of rows.
     """
     record, unchanged = _read(path)
     if not unchanged:
         raise BadInput(f"{path}: {CHANGED}")
+    if record["figures"] and len(record["figures"]["rows"]) != len(record["rows"]):
+        raise BadInput(f"{path}: its figures.rows and rows are not as many")
     return record
 
 

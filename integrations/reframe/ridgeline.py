@@ -43,7 +43,7 @@ class Ridgeline(rfm.RunOnlyRegressionTest):  # type: ignore[misc]
     @run_before("run")
     def session(self) -> None:
         """Jobs of one machine would time each other: by the lock they take turns, whoever started them."""
-        self.prerun_cmds = [f"exec 9< {shlex.quote(self.lock)} && flock 9"]
+        self.prerun_cmds = [f"exec 9< {shlex.quote(self.lock)} && flock 9 || exit 1"]
         command = shlex.join([self.python, "-m", "ridgeline"])
         options = ["--sweep", self.sweep, "--threads", self.threads, "--results", RECORDS]
         if self.keyword:

@@ -277,6 +277,12 @@ def test_a_record_without_training_is_refused(tmp_path: Path) -> None:
         memory.main([str(tmp_path / "r.json")])
 
 
+@pytest.mark.parametrize("option", ["--length", "--batch"])
+def test_what_a_model_trains_on_needs_a_model(option: str) -> None:
+    with pytest.raises(BadInput, match="of a --model"):
+        memory.main(["r.json", option, "7"])
+
+
 def test_wrong_memory_is_no_table(
     quick: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

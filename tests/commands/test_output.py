@@ -17,7 +17,7 @@ from bench.__main__ import commands
 from bench.cli import Parser, console, output, output_folder, output_stem
 from bench.compare import __main__ as compare
 from bench.errors import BadInput, plain
-from bench.files import replacing, without_folders
+from bench.files import replacing, without_folders, without_places
 from bench.measure.run import _plain
 from bench.record import store
 from bench.report.columns import Column
@@ -243,7 +243,24 @@ def test_no_command_keeps_folders_in_its_record(name: str, tmp_path: Path, monke
         options=given,
     )
     assert "secret" not in json.dumps(made.record)
-    assert made.record["arguments"] == [word.rpartition("/")[2] for word in options.arguments]
+    given = ["", *options.arguments]
+    places = [before in ("--results", "--record", "--picture") for before in given]
+    names = [word.rpartition("/")[2] for word in options.arguments]
+    assert made.record["arguments"] == ["FILE" if p else one for p, one in zip(places[:-1], names, strict=True)]
+    assert not {"results", "save", "picture"} & set(made.record["options"] or ())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--results", "fleet-node-a", "-k", "o"], ["--results", "FILE", "-k", "o"]),
+        (["--results=node-a", "--res=node-a", "--rec", "node-a"], ["--results=FILE", "--res=FILE", "--rec", "FILE"]),
+        (["--picture", "ann/p", "--seconds=0.1"], ["--picture", "FILE", "--seconds=0.1"]),
+        (["--rounds", "3", "--parts", "results"], ["--rounds", "3", "--parts", "results"]),
+    ],
+)
+def test_where_files_went_is_nobodys_to_know(arguments: list[str], kept: list[str]) -> None:
+    assert without_places(arguments, {"--results": "node-a", "sweep": "quick"}) == (kept, {"sweep": "quick"})
 
 
 def test_records_are_made_in_one_place() -> None:

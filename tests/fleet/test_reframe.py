@@ -63,7 +63,9 @@ def test_a_job_without_a_run(job: Job, tmp_path: Path) -> None:
     scripts = "".join(path.read_text() for path in tmp_path.glob("reframe/stage/**/rfm_job.sh"))
     for sweep in ("quick", "full"):
         wanted = f"--sweep {sweep} --threads 1,2 --results records -k 'ffn_up or o'"
-        assert f"exec 9< {tmp_path} && flock 9\n{tmp_path / 'python'} -m ridgeline bench {wanted}\n" in scripts
+        assert (
+            f"exec 9< {tmp_path} && flock 9 || exit 1\n{tmp_path / 'python'} -m ridgeline bench {wanted}\n" in scripts
+        )
     assert not (tmp_path / "seen").exists()
 
 

@@ -1,16 +1,19 @@
 """Folders as a store: each record once, what is broken named and left out."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import check
 from bench.compare import __main__ as comparing
 from bench.comparison.sides import sides
 from bench.errors import BadInput
 from bench.record import folder, store
 from bench.record.folder import Refused, files_of, gathered, named
+from bench.record.format import digest
 from bench.record.store import load
 from bench.report import __main__ as command
 from bench.report.page.looks import MOST
@@ -81,6 +84,24 @@ def test_copies_of_a_record_are_no_replicates(tmp_path: Path, capsys: pytest.Cap
     assert [[x.name for x in side.sessions] for side in sides([[a], [a]], pytest.fail, pytest.fail)] == [[str(a)]] * 2
     comparing.main([str(tmp_path), str(b)])
     assert f"{copies[0]}: the same record as {a}; 1 more are copies" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(tmp_path / "a.json")
+    assert check.main([str(tmp_path)]) == 0
+    (tmp_path / "b.json").touch()
+    assert check.main([str(tmp_path)]) == 1
+    assert f"{tmp_path / 'b.json'}: empty" in capsys.readouterr().out
+
+
+def test_figures_of_other_rows_are_named(tmp_path: Path) -> None:
+    """Where many records are read, figures aren't derived again."""
+    path = machine(tmp_path / "a.json")
+    record = json.loads(path.read_text())
+    record["figures"]["rows"].pop()
+    path.write_text(json.dumps({**record, "digest": digest(record)}))
+    with pytest.raises(BadInput, match=r"a\.json: its figures\.rows and rows are not as many"):
+        store.intact(path)
 
 
 def test_of_many_records_each_is_parsed_and_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
