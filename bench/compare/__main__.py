@@ -1,7 +1,7 @@
 """python -m bench.compare A... -- B...: what became faster or slower, by more than sessions of one machine differ.
 
-Sides are records or folders of them. Without --, records of one machine, ISA, commit, options and roles of threads are
-one side. The first side is the yardstick.
+Sides are records or folders of them. Without --, records of one machine, ISA, CPUs, commit, options and roles of
+threads are one side. The first side is the yardstick.
 """
 
 import sys

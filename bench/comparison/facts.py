@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bench.comparison.families import cores_of
+from bench.comparison.families import allowed, cores_of
 from bench.quantities import size
 from bench.record.format import Record
 from bench.record.placement import placement
@@ -22,6 +22,7 @@ def facts_of(record: Record, options: Mapping[str, Any]) -> dict[str, str]:
         "compiler": build.get("compiler"),
         "flags": build.get("flags"),
         "cores": cores_of(machine),
+        "CPUs": allowed(machine),
         "caches": ", ".join(_cache(cache) for cache in machine["caches"] if cache["type"] != "Instruction"),
         "memory": _size(machine.get("memory_limit_bytes") or machine["memory_bytes"]),
         "page size": _size(machine.get("page_bytes")),

@@ -85,6 +85,15 @@ def cores_of(machine: Machine | Mapping[str, Any]) -> int | None:
     return len(topology.get("cores") or topology.get("logical_cpus") or ()) or None
 
 
+def allowed(machine: Machine | Mapping[str, Any]) -> str:
+    """ "1 CPU", "4 CPUs on 2 cores", "2 CPUs, a quota of 1.5": what the session was let run on."""
+    topology, quota = machine["topology"], machine.get("cpu_quota")
+    cpus, cores = (len(topology.get(name) or ()) for name in ("logical_cpus", "cores"))
+    known = plural(cpus, "CPU") if cpus else "CPUs unknown"
+    on = f" on {plural(cores, 'core')}" if cores and cores != cpus else ""
+    return f"{known}{on}{f', a quota of {quota:g}' if quota else ''}"
+
+
 def role(threads: int, machine: Machine | Mapping[str, Any]) -> str:
     """ "one", "all" or "N threads"."""
     return "one" if threads == 1 else "all" if threads == cores_of(machine) else plural(threads, "thread")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bench.comparison.facts import facts_of
-from bench.comparison.families import Key, cores_of, key_of, role
+from bench.comparison.families import Key, allowed, cores_of, key_of, role
 from bench.files import PLACES, without_folders
 from bench.record.format import Figures, Record, RowFigures, Trust
 from bench.record.intervals import median_interval, student
@@ -57,6 +57,7 @@ class Session:
 
     grade  of its trust; None: no evidence
     cores  physical ones that it could use; None: unknown
+    group  its making, which replicates share: machine, ISA, CPUs, commit, options, roles of threads
     roofs  by role: peak in FLOP/s, read in bytes/s, ridge in FLOP/byte with its interval
     facts  whatever may explain a difference, in words
     digest its record's
@@ -148,7 +149,7 @@ def _session(
         trust["grade"],
         isa,
         cores_of(machine),
-        (machine["id"], isa, commit, str(sorted(options.items())), roles),
+        (machine["id"], isa, allowed(machine), commit, str(sorted(options.items())), roles),
         heads,
         facts_of(record, options),
         values,

@@ -1,6 +1,6 @@
 """Which files are compared with which: records, folders of them, sides divided by -- or by what made the records.
 
-Records of one machine, ISA, commit, options and roles of threads are replicates.
+Records of one machine, ISA, CPUs, commit, options and roles of threads are replicates.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,9 @@
 """One machine over time: its own noise band, and what leaves it."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from bench.report.page.columns import report
 from bench.report.page.history import histories, moved
@@ -56,3 +59,29 @@ def test_other_makings_are_no_replicates(tmp_path: Path) -> None:
 def test_one_session_has_no_line(tmp_path: Path) -> None:
     machine(tmp_path / "a.json")
     assert histories(report([tmp_path])) == []
+
+
+@pytest.mark.parametrize(
+    ("topology", "quota", "said"),
+    [
+        ({"cores": [[0]], "logical_cpus": [0]}, None, "1 CPU"),
+        ({"cores": [[0, 2], [1, 3]], "logical_cpus": [0, 1, 2, 3]}, None, "4 CPUs on 2 cores"),
+        ({"cores": [[0], [1]], "logical_cpus": [0, 1]}, 1.5, "2 CPUs, a quota of 1.5"),
+    ],
+)
+def test_sessions_on_other_cpus_are_of_another_making(
+    tmp_path: Path, topology: dict[str, Any], quota: float | None, said: str
+) -> None:
+    """Neither a line over time has both, nor are they replicates; what tells them apart is in names."""
+    for i in range(4):
+        facts = {"topology": topology, "cpu_quota": quota} if i % 2 else None
+        machine(tmp_path / f"{i}.json", day=f"2026-03-0{i + 1}", facts=facts)
+    of = report([tmp_path])
+    lines = histories(of)
+    assert [line.name.split(", ", 2)[2].rpartition(", ")[0] for line in lines] == ["2 CPUs", said]
+    assert [[one.started[8:10] for one in line.sessions] for line in lines] == [["01", "03"], ["02", "04"]]
+    assert [len(group) for group in of.groups] == [2, 2]
+    for line, text in zip(lines, moved(lines), strict=True):
+        assert text.startswith(f"{line.name}, the latest session: ")
+    assert len({one.name for one in of.machines}) == 4
+    assert {one.facts["CPUs"] for one in of.sessions} == {"2 CPUs", said}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.comparison.page import Side, compare
+from bench.comparison.page import Page, Side, compare
 from bench.comparison.session import session, stored
 from bench.record.store import load
 from bench.report.page.columns import report
@@ -34,6 +34,10 @@ def made(path: Path, kind: str, **of: Any) -> Path:
     return written(found, path)
 
 
+def words(page: Page) -> set[str]:
+    return {family.outcome.word for family in page.families} | {row.outcome.word for row in page.rows}
+
+
 @pytest.mark.parametrize("kinds", [(MANY, ONE), (ONE, MANY), (ONE, ONE), (MANY, ALONE)])
 def test_nothing_is_called_that_one_visit_measured(tmp_path: Path, kinds: tuple[str, str]) -> None:
     """Ten times as fast, from records as they are and as they are stored."""
@@ -43,7 +47,7 @@ def test_nothing_is_called_that_one_visit_measured(tmp_path: Path, kinds: tuple[
     )
     of = report([a, b])
     (page,) = of.pages
-    assert {one.outcome.word for one in (*page.families, *page.rows)} == {"can't tell"}
+    assert words(page) == {"can't tell"}
     assert {(one.outcome.low, one.outcome.high, one.outcome.floor) for one in page.rows} == {(None, None, None)}
     assert all(one.outcome.sessions and one.outcome.sessions > 1 for one in page.rows)
     assert "faster" not in verdicts(of)[0]
@@ -56,8 +60,8 @@ def test_nothing_is_called_that_one_visit_measured(tmp_path: Path, kinds: tuple[
     assert [row[10][1:3] for row in document(of, [])["machines"][1]["rows"]] == [[None, None]] * 8
     known = [stored(load(path).record, str(path)) for path in (a, b)]
     for sides in (known, [session(load(path), path.name) for path in (a, b)]):
-        page = compare(*(Side(letter, [one]) for letter, one in zip("AB", sides, strict=True)))
-        assert {one.outcome.word for one in (*page.families, *page.rows)} == {"can't tell"}
+        page = compare(Side("A", sides[:1]), Side("B", sides[1:]))
+        assert words(page) == {"can't tell"}
         assert set(page.once) == {letter for letter, kind in zip("AB", kinds, strict=True) if kind != MANY}
         assert any("measured in one visit" in line for line in lines(page, all_rows=False, all_names=False))
 

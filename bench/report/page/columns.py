@@ -120,6 +120,7 @@ def told_apart(sessions: Sequence[Session], records: Sequence[Record]) -> list[s
     facets = (
         lambda one: one.facts["ISA"],
         lambda one: plural(one.cores, "core") if one.cores else "cores unknown",
+        lambda one: one.facts["CPUs"],
         lambda one: one.facts["command"].removeprefix("python -m ").removesuffix(" --benchmark-only"),
         lambda one: one.machine,
         lambda one: one.started[:10],
@@ -139,8 +140,8 @@ def told_apart(sessions: Sequence[Session], records: Sequence[Record]) -> list[s
 
 
 def report(given: Sequence[Path], base: str | None = None) -> Report:
-    """Of files and folders. Where there are more than MOST records, the columns are the latest of each machine, ISA
-    and command.
+    """Of files and folders. Where there are more than MOST records, the columns are the latest of each machine, ISA,
+    CPUs and command.
 
     base  the yardstick: a file, or the id of a machine, of which it is the first column; None: the first column
 
@@ -190,12 +191,12 @@ def _yardstick(found: Sequence[Session], kept: Mapping[str, Session], base: str 
 
 
 def _latest(sessions: Collection[Session], yardstick: str | None) -> list[Session]:
-    """All, where there are at most MOST; else the yardstick, the latest of each machine, ISA and command, and of these
-    the latest.
+    """All, where there are at most MOST; else the yardstick, the latest of each machine, ISA, CPUs and command, and of
+    these the latest.
     """
     if len(sessions) <= MOST:
         return list(sessions)
     latest: dict[tuple[str, ...], Session] = {}
     for one in sorted(sessions, key=lambda one: (one.name == yardstick, one.started)):
-        latest[one.machine, one.isa, one.facts["command"]] = one
+        latest[one.machine, one.isa, one.facts["CPUs"], one.facts["command"]] = one
     return sorted(latest.values(), key=lambda one: (one.name == yardstick, one.started))[-MOST:]

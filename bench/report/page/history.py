@@ -59,20 +59,25 @@ class Series:
 
 @dataclass(frozen=True)
 class History:
-    """Sessions of one machine, ISA and command, in order of time."""
+    """Sessions of one machine, ISA and command on as many CPUs, in order of time."""
 
     machine: str
     isa: str
+    cpus: str
     command: str
     sessions: Sequence[Session]
     series: Sequence[Series]
 
+    @property
+    def name(self) -> str:
+        return f"{self.machine}, {self.isa}, {self.cpus}, {self.command}"
+
 
 def histories(of: Report) -> list[History]:
     """Of every machine of which there are two sessions or more."""
-    lines: dict[tuple[str, str, str], list[Session]] = defaultdict(list)
+    lines: dict[tuple[str, str, str, str], list[Session]] = defaultdict(list)
     for one in of.sessions:
-        lines[one.machine, one.isa, one.facts["command"]].append(one)
+        lines[one.machine, one.isa, one.facts["CPUs"], one.facts["command"]].append(one)
     found = []
     for key, sessions in lines.items():
         if len(sessions) >= LEAST:
@@ -154,7 +159,7 @@ def as_document(found: Sequence[History], letters: Mapping[str, str]) -> list[di
     return [
         {
             "machine": one.machine,
-            "name": f"{one.machine}, {one.isa}, {one.command}",
+            "name": one.name,
             "letter": letters.get(one.machine, ""),
             "when": [session.started[:16].replace("T", " ") for session in one.sessions],
             "commits": [session.facts["commit"] for session in one.sessions],
@@ -186,9 +191,7 @@ def moved(found: Sequence[History]) -> list[str]:
         known = [series for series in every if series.told]
         if not known:
             if every:
-                said.append(
-                    f"{one.machine}, the latest session: one visit made it, so whether it differs can't be told."
-                )
+                said.append(f"{one.name}, the latest session: one visit made it, so whether it differs can't be told.")
             continue
         fallen = holm(np.array([series.p(last) for series in known]), 1 - CONFIDENCE)
         out = [series for series, is_out in zip(known, fallen, strict=True) if is_out]
@@ -196,7 +199,7 @@ def moved(found: Sequence[History]) -> list[str]:
             worst = max(out, key=lambda series: abs(math.log(series.values[last] / series.middle)))
             change = 100 * (worst.values[last] / worst.middle - 1)
             differ = f"{len(out)} of {plural(len(known), 'figure')} differ by more than noise from {before}"
-            said.append(f"{one.machine}, the latest session: {differ}, most {worst.name}: {change:+.0f} %.")
+            said.append(f"{one.name}, the latest session: {differ}, most {worst.name}: {change:+.0f} %.")
         else:
-            said.append(f"{one.machine}, the latest session: no figure differs by more than noise from {before}.")
+            said.append(f"{one.name}, the latest session: no figure differs by more than noise from {before}.")
     return said
