@@ -127,6 +127,32 @@ def test_views_levels_and_threads(opened: Opened) -> None:
     assert "on one thread" in opened.text("#rooflinesaid")
 
 
+@pytest.mark.parametrize(("fragment", "count"), [("", 7), ("#m-off=B|C|D", 4)])
+def test_words_at_peaks_stand_in_the_order_of_the_peaks(opened: Opened, fragment: str, count: int) -> None:
+    """Also where they are moved apart, as those of four machines with one peak."""
+    opened.open(fragment)
+    found = opened.page.eval_on_selector_all(
+        "#roofline text", "all => all.map((one) => [one.textContent, +one.getAttribute('y')])"
+    )
+    peaks = [(text.split(), y) for text, y in found if re.fullmatch(r"[A-Z]  [\d.,]+ GFLOP/s", text)]
+    assert len(peaks) == count
+    ordered = sorted(peaks, key=lambda one: (-float(one[0][1]), one[0][0]))
+    assert [y for _, y in ordered] == sorted({y for _, y in peaks})
+
+
+def test_what_is_found_but_switched_off_is_counted(opened: Opened) -> None:
+    all_of = opened.text("#counted")
+    assert "switched off" not in all_of
+    for selector in ('[data-chip="by=c"]', '[data-chip="cls=hot"], [data-chip="cls=cold m = 1"]'):
+        opened.page.fill("#find", "gemv")
+        opened.page.locator(selector).first.click()
+        assert opened.text("#counted").startswith("0 kernels on all cores")
+        assert "; 1 more is switched off" in opened.text("#counted")
+        opened.page.fill("#find", "no such kernel")
+        assert "switched off" not in opened.text("#counted")
+        opened.page.locator(selector).first.click()
+
+
 def hover(opened: Opened) -> str:
     opened.page.locator("#roofline").scroll_into_view_if_needed()
     box = opened.page.locator(MARKS).first.bounding_box()

@@ -163,7 +163,7 @@ class Chart {
     return [at, up];
   }
 
-  // Words at the first of some places where nothing is written yet, else at the last.
+  // Words at the first of some places where nothing is written yet: that place, or null where there is none.
   label(said, places, attributes) {
     const wide = said.length * this.font * 0.56;
     const boxes = places.map(([x, y, anchor]) => {
@@ -172,11 +172,11 @@ class Chart {
     });
     const inside = ([a, b, c, d]) => a >= this.left && c <= this.width && b >= 0 && d <= this.bottom + 2;
     let best = boxes.findIndex((one) => inside(one) && !this.taken.some((other) => one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3]));
-    if (best < 0) return false;
+    if (best < 0) return null;
     this.taken.push(boxes[best]);
     const [x, y, anchor] = places[best];
     write(this.words, x, y, said, Object.assign({ "text-anchor": anchor, "paint-order": "stroke", stroke: ink("page"), "stroke-width": 3, "stroke-linejoin": "round" }, attributes));
-    return true;
+    return places[best];
   }
 
   ring(x, y) {

@@ -81,7 +81,9 @@ function drawRows() {
   }
   table.replaceChildren(head, body);
   const cut = entries.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown, the CSV has all` : "";
-  tell("counted", `${plural(entries.length, "kernel")} on ${threadsSaid()}${cut}. ${counts(shown)}`);
+  const hidden = new Set(machines.flatMap((machine) => machine.rows.filter(sought).map((row) => row[ROW.key]))).size - entries.length;
+  const more = hidden ? `; ${hidden} more ${hidden === 1 ? "is" : "are"} switched off` : "";
+  tell("counted", `${plural(entries.length, "kernel")} on ${threadsSaid()}${more}${cut}. ${counts(shown)}`);
   tell("rowsnotes", `${METRICS[state.show].name} of every machine; the small figure is half of its 95 % interval. Click a row to find it in the chart.${machines.length > 1 ? ` Against ${machines[0].letter}: + faster, \u2212 slower, = same, ? can't tell.` : ""}`);
 }
 

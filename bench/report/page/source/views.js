@@ -21,7 +21,12 @@ function time(seconds) {
 
 function passes(row) {
   const key = keyOf(row);
-  if (state.off.by.includes(key[KEY.by]) || state.off.cls.includes(key[KEY.cls]) || state.off.types.includes(key[KEY.types])) return false;
+  return !state.off.by.includes(key[KEY.by]) && !state.off.cls.includes(key[KEY.cls]) && !state.off.types.includes(key[KEY.types]) && sought(row);
+}
+
+// What is looked for, switched off or not.
+function sought(row) {
+  const key = keyOf(row);
   if (key[KEY.role] !== state.role) return false;
   if (!state.find) return true;
   const text = key.slice(0, 7).join(" ").toLowerCase();
@@ -110,12 +115,14 @@ function roofWords(chart, shown) {
     .map((machine) => ({ machine, known: roofs(machine, state.role) }))
     .filter(({ known }) => known && known.peaks[state.type] && known.reads[state.level])
     .sort((a, b) => b.known.peaks[state.type][0] - a.known.peaks[state.type][0]);
+  let above = -Infinity; // labels of lower peaks are lower, wherever they are moved to
   for (const { machine, known } of ends) {
     const [peak, read] = [known.peaks[state.type][0], known.reads[state.level][0]];
     const looks = { fill: colour(machine), "font-weight": 600 };
     const up = chart.Y(peak);
-    const over = [-5, 14, -19, 28, -33, 42].map((off) => [chart.right - 4, up + off, "end"]);
-    chart.label(`${machine.letter}  ${digits(peak)} ${unit(state.type)}`, over, looks);
+    const over = [-5, 14, -21, ...Array.from({ length: 32 }, (_, i) => 17 + 4 * i)].map((off) => [chart.right - 4, up + off, "end"]).filter(([, y]) => y > above);
+    const placed = chart.label(`${machine.letter}  ${digits(peak)} ${unit(state.type)}`, over, looks);
+    if (placed) above = placed[1];
     const along = [];
     for (let part = 0.04; part < 0.8; part += 0.06) {
       const x = chart.x.low * (peak / read / chart.x.low) ** part;
