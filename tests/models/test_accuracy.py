@@ -211,7 +211,7 @@ def test_ids_in_a_file(tmp_path: Path) -> None:
         ("1 -2", "token 1 is '-2'"),
         ("1 two", "token 1 is 'two'"),
         ("1 ²", "token 1 is '²'"),
-        ("7", "1 tokens; 2 are needed"),
+        ("7", "1 token; 2 are needed"),
     ):
         (tmp_path / "ids").write_text(words, encoding="utf-8")
         with pytest.raises(BadInput, match=message):
