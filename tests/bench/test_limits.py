@@ -151,7 +151,7 @@ def test_a_team_is_of_like_cores(tmp_path: Path, files: dict[str, str], pinned: 
     assert sysfs.one_cpu_per_core(host) == pinned
     assert cpus.cpus_for(len(pinned), host) == pinned
     assert [words in remark for remark in cpus.remarks(host)] == [True] * bool(words)
-    with pytest.raises(BadInput, match="may use . CPUs? at most"):
+    with pytest.raises(BadInput, match=r"may use . CPUs? at most"):
         cpus.cpus_for(9, host)
 
 
