@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from bench.cli import ENDINGS
+from bench.cli import ENDINGS, endings
 from bench.errors import BadInput
 from bench.host.facts import machine_id
 from bench.host.sysfs import one_cpu_per_core
@@ -77,15 +77,17 @@ class Team:
     def ask(self, task: str, *arguments: Any) -> list[Any]:
         """What each rank answers, by rank. Signals wait until all have: ranks stay in step.
 
+        They aren't blocked, for that is a thread's own: one of MPI's would take them, and Python handle them here.
+
         Raises BadInput where one can't do it.
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
-        try:
+        caught: list[int] = []
+        with endings(lambda number, frame: caught.append(number)):
             self._communicator.Ibarrier().Wait()
             self._communicator.bcast((task, arguments))
             found: list[Any] = self._communicator.gather(_done(self._member, task, arguments))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if caught:
+            signal.raise_signal(caught[0])
         for rank, answer in enumerate(found):
             if isinstance(answer, Exception):
                 raise BadInput(f"rank {rank}: {type(answer).__name__}: {answer}") from answer
@@ -98,8 +100,9 @@ class Team:
         """Lets the others go."""
         if self._there:
             self._there = False
-            self._communicator.Ibarrier().Wait()
-            self._communicator.bcast(None)
+            with endings(lambda number, frame: None):
+                self._communicator.Ibarrier().Wait()
+                self._communicator.bcast(None)
 
 
 def follow(communicator: Any, member: Host) -> None:
