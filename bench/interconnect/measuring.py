@@ -90,7 +90,7 @@ class _Run:
         self._session, self._team, self.step = session, team, step
         operation, size, rotating = step
         kind = KINDS[operation]
-        self._loops: Loops = kind.loops(size).fewer(fewer)
+        self._loops: Loops = kind.loops(size, fewer)
         dims = {"bytes": size}
         dims |= {"messages": WINDOW} if operation == "window" else {}
         dims |= {} if kind.pair else {"ranks": ranks}

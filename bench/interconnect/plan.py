@@ -5,6 +5,7 @@ time is the mean over ranks, with a barrier before each, outside of the time. Lo
 osu_latency, osu_bw and osu_allreduce; the loops are spread over VISITS of the session, each with all of its skips.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ LARGE = 8192  # bytes: messages beyond take the fewer loops
 LARGEST = 4 << 20
 WINDOW = 64  # messages
 ACKNOWLEDGEMENT = 4  # bytes
+REGION = 20e-6  # seconds: twice what a record's regions have to last
+FASTEST = 0.25e-6, 30e9  # seconds a message, bytes/s: no link is faster
 
 
 class Loops(NamedTuple):
@@ -22,10 +25,13 @@ class Loops(NamedTuple):
     blocks: int
     each: int
 
-    def fewer(self, by: int) -> "Loops":
-        """About a `by`-th of the calls: of the samples first, for short ones tell less."""
+    def fewer(self, by: int, size: int = 0) -> "Loops":
+        """About a `by`-th of the calls: of the samples first, for short ones tell less; and of a sample no fewer than
+        take REGION where a message of `size` bytes passes at FASTEST, if that many would be made at all.
+        """
         blocks = max(1, self.blocks // by)
-        return Loops(max(1, self.skip // by), blocks, max(1, self.blocks * self.each // (by * blocks)))
+        least = min(self.each, math.ceil(REGION / (FASTEST[0] + size / FASTEST[1])))
+        return Loops(max(1, self.skip // by), blocks, max(least, self.blocks * self.each // (by * blocks)))
 
 
 class Kind(NamedTuple):
@@ -40,8 +46,8 @@ class Kind(NamedTuple):
     least: int
     pair: bool
 
-    def loops(self, size: int) -> Loops:
-        return self.large if size > LARGE else self.small
+    def loops(self, size: int, fewer: int = 1) -> Loops:
+        return (self.large if size > LARGE else self.small).fewer(fewer, size)
 
 
 _COLLECTIVE = (Loops(100, 5, 50), Loops(10, 5, 5))  # 1000 and 100 in all
@@ -78,6 +84,6 @@ def steps(largest: int = LARGEST) -> Iterator[Step]:
 
 def likely_seconds(step: Step, fewer: int = 1) -> float:
     """For the progress only: a microsecond a message, and 3 GB/s."""
-    loops = KINDS[step.operation].loops(step.size).fewer(fewer)
+    loops = KINDS[step.operation].loops(step.size, fewer)
     messages = WINDOW if step.operation == "window" else 2
     return (loops.skip + loops.blocks * loops.each) * messages * (1e-6 + step.size / 3e9) + 5e-3

@@ -2,8 +2,9 @@
 
 import pytest
 
-from bench.interconnect.plan import KINDS, VISITS, WINDOW, Loops, likely_seconds, sizes, steps
+from bench.interconnect.plan import KINDS, VISITS, WINDOW, likely_seconds, sizes, steps
 from bench.measure.ranks.links import judged
+from bench.record.demands.session import SHORTEST
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,21 @@ def test_sizes_are_powers_of_two_to_four_mebibytes() -> None:
 @pytest.mark.parametrize("by", [1, 2, 7, 50, 1000])
 @pytest.mark.parametrize("operation", KINDS)
 def test_fewer_loops_are_a_share(operation: str, by: int) -> None:
-    whole = KINDS[operation].small
-    less: Loops = whole.fewer(by)
-    assert min(less) >= 1
-    made, wanted = less.blocks * less.each, whole.blocks * whole.each / by
-    assert made <= max(1, 1.01 * wanted) and made > wanted / 2
-    assert by > 1 or less == whole
+    for size in (4, 8192, 16384, 4 << 20):
+        whole = KINDS[operation].loops(size)
+        less = KINDS[operation].loops(size, by)
+        assert min(less) >= 1
+        made, wanted = less.blocks * less.each, whole.blocks * whole.each / by
+        assert made > wanted / 2 and (made <= max(1, 1.01 * wanted) or less.blocks == 1)
+        assert by > 1 or less == whole
+
+
+@pytest.mark.parametrize("operation", KINDS)
+def test_a_sample_of_few_loops_is_long_enough_to_be_timed(operation: str) -> None:
+    """Through shared memory, where 4 bytes pass in 0.3 us; on slow links large messages are as few as they can be."""
+    messages = WINDOW if operation == "window" else 1
+    assert KINDS[operation].loops(4, 1000).each * messages * 0.3e-6 > SHORTEST
+    assert KINDS[operation].loops(4 << 20, 1000)[1:] == (1, 1)
 
 
 def test_the_time_left_counts_bytes_and_messages() -> None:
