@@ -86,7 +86,9 @@ LINES: Sequence[Column[Line]] = (
         "in brackets 95 %, by bootstrap over sizes and visits.",
     ),
     Column(
-        "misses by", lambda f: f"{100 * f.misses:.0f} %, {f.misses_at} B", "misses by: its largest error, and where."
+        "misses by",
+        lambda f: f"a factor of {f.misses:.2f}, {f.misses_at} B",
+        "misses by: how far the line is above or below one message at most, and where.",
     ),
 )
 

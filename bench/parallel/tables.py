@@ -172,7 +172,7 @@ def words(found: Found) -> Iterator[str]:
         each = (
             f"{interval(line.alpha.scaled(1e6).as_dict())} us and {interval(line.beta.scaled(8e-9).as_dict())} Gbit/s"
         )
-        yield f"Single messages: {each}; the line misses by {100 * line.misses:.0f} % at {line.misses_at} bytes."
+        yield f"Single messages: {each}; the line misses by a factor of {line.misses:.2f} at {line.misses_at} bytes."
     for layer in found.layers:
         gain, least = layer.speedup, layer.least(layer.ranks)
         does = "pays" if gain.low > 1 else "doesn't pay" if gain.high < 1 else "changes nothing that could be told"

@@ -8,7 +8,6 @@ from functools import cache
 from statistics import fmean, median
 
 import numpy as np
-import scipy  # scipy.stats is imported when it is first used
 
 CONFIDENCE = 0.95
 SERIAL = 1.22  # standard error of a median at a lag-1 autocorrelation of 0.3, over that of independent samples
@@ -19,6 +18,8 @@ STUDENT = {1: 12.706, 1.5: 6.039, 2: 4.303, 2.5: 3.575, 3: 3.182, 4: 2.776, 6: 2
 
 RESAMPLES = 999
 FEWEST = 4  # sizes of messages, for a line
+FLAT = 100.0  # times below the smallest size, or above the largest, half of a rate can't be told from none
+STEP, POLISHED = 0.1, 4  # of a size's logarithm, when a line is sought, and how often what was found is bettered
 
 TELLING = 100.0
 """High over low: an interval that spans more, as of two samples of one visit, tells nothing."""
@@ -130,10 +131,10 @@ def geometric_mean_interval(values: Sequence[float], by_visit: Sequence[Mapping[
 
 @dataclass(frozen=True)
 class Messages:
-    """seconds = alpha + bytes / beta of messages, relative errors squared; 95 % by bootstrap.
+    """seconds = alpha + bytes / beta of messages, squared logarithms of model over measured; 95 % by bootstrap.
 
     half    bytes at which half of beta is reached: alpha beta
-    misses  the largest of the line's relative errors, and the size that has it
+    misses  the largest factor between the line and what was measured, whichever is larger, and the size that has it
     """
 
     alpha: Interval
@@ -151,34 +152,39 @@ def messages(points: Sequence[tuple[int, float]]) -> Messages | None:
     sizes, seconds = np.array(points, float).reshape(-1, 2).T
     if len(set(sizes)) < FEWEST:
         return None
+    count = len(sizes)
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     with np.errstate(all="ignore"):  # of seconds that nobody measured comes no line, or one without a rate
-        alpha, beta, half = map(float, _fitted(sizes, seconds))
-        drawn = scipy.stats.bootstrap(
-            (sizes, seconds),
-            _fitted,
-            paired=True,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
-    low, high = drawn.low.tolist(), drawn.high.tolist()
+        every = _fitted(sizes, seconds, np.vstack([np.ones(count), drawn]))
+        low, high = np.quantile(every[:, 1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1).tolist()
+    alpha, beta, half = every[:, 0].tolist()
     if not all(0 < value < math.inf for value in (alpha, beta, half, *low, *high)):
         return None
     each = [
         Interval(value, min(value, a), max(value, b))
         for value, a, b in zip((alpha, beta, half), low, high, strict=True)
     ]
-    errors = np.abs((alpha + sizes / beta) / seconds - 1)
+    errors = np.exp(np.abs(np.log((alpha + sizes / beta) / seconds)))
     worst = int(errors.argmax())
     return Messages(each[0], each[1], each[2], float(errors[worst]), int(sizes[worst]))
 
 
-def _fitted(sizes: np.ndarray, seconds: np.ndarray, axis: int = -1) -> np.ndarray:
-    """alpha, beta and their product by least squares with weights 1 / seconds^2, along an axis."""
-    w = (seconds.min() / seconds) ** 2
-    total, x, y = w.sum(axis), (w * sizes).sum(axis), (w * seconds).sum(axis)
-    xx, xy = (w * sizes**2).sum(axis), (w * sizes * seconds).sum(axis)
-    slope = (total * xy - x * y) / (total * xx - x * x)
-    alpha = (y - slope * x) / total
-    return np.stack([alpha, 1 / slope, alpha / slope])
+def _fitted(sizes: np.ndarray, seconds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """alpha, beta and their product, for each row of weights; the product is 0 or infinite where FLAT is passed.
+
+    log seconds = log alpha + log(1 + bytes / half): half by trying STEP after STEP, and then by Gauss and Newton.
+    """
+    weights, logs = weights / weights.sum(1, keepdims=True), np.log(seconds)
+    first, last = math.log(sizes.min() / FLAT), math.log(sizes.max() * FLAT)
+    tried = np.arange(first, last, STEP)
+    rest = logs[:, None] - np.log1p(sizes[:, None] / np.exp(tried))
+    half = tried[(weights @ rest**2 - (weights @ rest) ** 2).argmin(1)]
+    for _ in range(POLISHED):
+        over = sizes / np.exp(half)[:, None]
+        rest, slope = logs - np.log1p(over), over / (1 + over)
+        slope -= (weights * slope).sum(1, keepdims=True)
+        step = (weights * slope * rest).sum(1) / (weights * slope**2).sum(1).clip(min=1e-300)
+        half = (half - step.clip(-STEP, STEP)).clip(first, last)
+    alpha = np.exp((weights * (logs - np.log1p(sizes / np.exp(half)[:, None]))).sum(1))
+    size = np.where(half <= first + STEP, 0.0, np.where(half >= last - 2 * STEP, math.inf, np.exp(half)))
+    return np.stack([alpha, size / alpha, size])
