@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Wire:
 class Curve(Wire):
     """A link whose messages were measured: between two sizes time grows evenly, beyond the largest at beta.
 
+    A message takes at most what a larger one takes: where it was measured to take more, something else held it up.
     alpha is the time of the smallest message, beta the rate of the largest one.
     """
 
@@ -60,7 +62,7 @@ class Curve(Wire):
     def through(cls, name: str, points: Mapping[int, float]) -> "Curve":
         """points: seconds by bytes."""
         sizes = sorted(points)
-        times = tuple(points[size] for size in sizes)
+        times = tuple(accumulate((points[size] for size in reversed(sizes)), min))[::-1]
         return cls(name, times[0], sizes[-1] / times[-1], tuple(map(float, sizes)), times)
 
     def message(self, size: float) -> float:

@@ -37,6 +37,16 @@ def test_messages_that_were_measured_are_told_as_they_were() -> None:
     assert bent.sum_(2, 550) == pytest.approx(25e-6)  # two messages of 275 bytes, 15.83 us each, take longer
 
 
+def test_no_message_takes_longer_than_a_larger_one() -> None:
+    """The smallest was held up, 120 us, and so was one of 16 KiB: 3 KiB in 50 us are all latency, and no more."""
+    noisy = Curve.through("noisy", {4: 120e-6, 3072: 50e-6, 16_384: 900e-6, 65_536: 600e-6})
+    assert noisy.alpha == pytest.approx(50e-6)
+    times = [noisy.message(size) for size in (0, 4, 3072, 10_000, 16_384, 65_536, 1e6)]
+    assert times == sorted(times) and times[4] == pytest.approx(600e-6)
+    assert noisy.latency_share(2, 3072) == pytest.approx(1)
+    assert all(0 <= noisy.latency_share(n, size) <= 1 for n in (2, 3, 4, 12) for size in (4, 3072, 393_216))
+
+
 def test_one_rank_sends_nothing() -> None:
     assert SLOW.sum_(1, 1e9) == 0
 
