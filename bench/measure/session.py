@@ -96,10 +96,10 @@ class Session(Ceilings):
         self._workers: dict[tuple[str, int], Hand] = {}
         self._spent = 0.0  # CPU seconds of workers that are gone
         self._rows: dict[tuple[Group, Case, tuple[Kernel, bool]], Row] = {}  # True: with hot weights
+        self.started = datetime.now(UTC)  # no later than the clock of the samples
         super().__init__(threads, dtypes, progress, quick)
         self.forecast = Forecast(AGAIN)
         self.command, self.arguments, self.options = command, list(arguments), dict(options or {})
-        self.started = datetime.now(UTC)
         self.complete = False
         self.runs: list[Run] = []  # of whole models
         self.interconnect: Interconnect | None = None  # between ranks
