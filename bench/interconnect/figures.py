@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
-from bench.record.intervals import Interval, Messages, messages
+from bench.record.intervals import Interval, Messages
 from bench.record.metrics import Metrics
 from bench.record.probes import LINK
-from bench.record.roofs import Roofs, Series, over
-from bench.record.row import Row, call_seconds, counted, good
+from bench.record.roofs import Roofs, Series, line_through, over
+from bench.record.row import Row, counted
 
 DTYPE = "f32"
 
@@ -88,14 +87,7 @@ def _message(row: Row) -> Message:
 
 
 def _line(rows: Sequence[Row], rotating: bool) -> Line | None:
-    """Of the latencies, a point per size and visit."""
-    points: list[tuple[int, float]] = []
-    for row in rows:
-        if row["operation"] == "ping_pong" and _rotates(row) == rotating:
-            times, which = call_seconds(row), good(row)
-            for visit in {row["visits"][i] for i in which}:
-                points.append((row["dims"]["bytes"], median(times[i] for i in which if row["visits"][i] == visit)))
-    fitted = messages(points)
+    fitted = line_through([row for row in rows if row["operation"] == "ping_pong" and _rotates(row) == rotating])
     return Line(**vars(fitted), rotating=rotating) if fitted else None
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.files import result_path
-from bench.host import mpi as library
 from bench.interconnect.member import Member
 from bench.interconnect.plan import KINDS, LARGEST, VISITS, WINDOW, Loops, Step, likely_seconds, steps
 from bench.measure.arrays import dram_bytes
 from bench.measure.ranks.links import between
-from bench.measure.ranks.team import Facts, Team, Timed, follow, threads_of
+from bench.measure.ranks.team import Facts, Team, Timed, led, threads_of
 from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
 from bench.record.row import Row, add_samples, make_row
@@ -27,23 +26,17 @@ LINK_STEP, LINK_CALLS = Step("ping_pong", 1 << 20, False), 32  # what tells the 
 
 def measured(options: Any) -> Kept | None:
     """The session, of rank 0; None of the other ranks, once it is over. Raises BadInput where MPI isn't there."""
-    mpi = library.load("interconnect")
-    communicator = library.ranks_in_use(mpi, "interconnect")
-    member = Member(mpi, mpi.COMM_WORLD)
-    if communicator.rank:
-        follow(communicator, member)
-        return None
-    team = Team(communicator, member)
-    try:
+
+    def lead(team: Team, name: str) -> Kept:
         facts = team.ask("facts")
         threads = threads_of(facts)
         with measuring("interconnect", options, [threads], ["f32"]) as session:
             session.hire("mpi", threads, lambda cpus: team)
             options.save = options.save or result_path(options.results, session.machine["id"], "-interconnect")
-            measure(session, team, facts, library.name(mpi), options)
+            measure(session, team, facts, name, options)
         return kept(session, options)
-    finally:
-        team.close()
+
+    return led("interconnect", Member, lead)
 
 
 def measure(session: Session, team: Team, facts: Sequence[Facts], name: str, options: Any) -> None:

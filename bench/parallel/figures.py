@@ -5,15 +5,14 @@ The plane is that of Checconi, Tithi and Petrini, "Ridgeline: A 2D Roofline Mode
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any, Literal
 
 from bench.parallel.model import SUMS, Curve, Least, Wire, expected, least, ways
-from bench.record.intervals import Interval, Messages, messages
+from bench.record.intervals import Interval, Messages
 from bench.record.metrics import Metrics
 from bench.record.probes import LAYERS
-from bench.record.roofs import Series, over
-from bench.record.row import Row, call_seconds, counted, good
+from bench.record.roofs import Series, line_through, over
+from bench.record.row import Row, counted
 
 DTYPE = "f32"
 ITEM = 4  # bytes of a number
@@ -148,7 +147,7 @@ def place(dims: Dims, ranks: int) -> Place:
 def found(metrics: Metrics) -> Found:
     """Empty where the record has no such rows."""
     pings = [row for row in metrics.rows if row["operation"] == "ping_pong"]
-    line, curves = _line(pings), _curves(pings)
+    line, curves = line_through(pings), _curves(pings)
     by_name: dict[str, list[Row]] = {}
     for row in metrics.rows:
         if row["operation"] in LAYERS and row["layers"]:
@@ -213,15 +212,6 @@ def _curves(pings: Sequence[Row]) -> Sequence[Curve]:
     each = {counted(row): _seconds(row) for row in pings}
     ends = ({size: getattr(of, end) for size, of in each.items()} for end in ("value", "low", "high"))
     return [Curve.through("as measured", points) for points in ends] if each else []
-
-
-def _line(pings: Sequence[Row]) -> Messages | None:
-    points = []
-    for row in pings:
-        times, which = call_seconds(row), good(row)
-        for visit in sorted({row["visits"][i] for i in which}):
-            points.append((counted(row), median(times[i] for i in which if row["visits"][i] == visit)))
-    return messages(points)
 
 
 def _roofs(metrics: Metrics, wire: Wire) -> Roofs | None:

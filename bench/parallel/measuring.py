@@ -7,10 +7,9 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.files import result_path
-from bench.host import mpi as library
 from bench.measure.arrays import dram_bytes
 from bench.measure.ranks.links import between
-from bench.measure.ranks.team import Facts, Team, Timed, follow, threads_of
+from bench.measure.ranks.team import Facts, Team, Timed, led, threads_of
 from bench.measure.run import Kept, kept, measuring
 from bench.measure.session import Session
 from bench.parallel.figures import has_layers
@@ -33,25 +32,19 @@ COMMAND = "parallel"
 
 def measured(options: Any) -> Kept | None:
     """The session, of rank 0; None of the other ranks, once it is over. Raises BadInput where MPI isn't there."""
-    mpi = library.load(COMMAND)
-    communicator = library.ranks_in_use(mpi, COMMAND)
-    member = Member(mpi, mpi.COMM_WORLD)
-    if communicator.rank:
-        follow(communicator, member)
-        return None
-    team = Team(communicator, member)
-    try:
-        share(find(options.model), communicator.size)
+
+    def lead(team: Team, name: str) -> Kept:
         facts = team.ask("facts")
+        share(find(options.model), len(facts))
         cpus = dealt(facts)
         team.ask("bind", cpus)
         with measuring(COMMAND, options, [len(cpus[0])], [DTYPE]) as session:
             session.hire("mpi", len(cpus[0]), lambda _: team)
             options.save = options.save or result_path(options.results, session.machine["id"], f"-{COMMAND}")
-            measure(session, team, team.ask("facts"), library.name(mpi), options)
+            measure(session, team, team.ask("facts"), name, options)
         return kept(session, options, shows=lambda metrics: has_layers(metrics.rows))
-    finally:
-        team.close()
+
+    return led(COMMAND, Member, lead)
 
 
 def dealt(facts: Sequence[Facts]) -> list[list[int]]:

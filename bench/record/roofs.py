@@ -13,9 +13,9 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.quantities import plural
-from bench.record.intervals import Interval, median_interval
+from bench.record.intervals import Interval, Messages, median_interval, messages
 from bench.record.probes import PROBES
-from bench.record.row import OURS, Row, arithmetic, counted, good, multiplied, per_second
+from bench.record.row import OURS, Row, arithmetic, call_seconds, counted, good, multiplied, per_second
 from kernels.types import TYPES, native_isa
 
 NEIGHBOURS = 6  # rounds, of some 10 ms
@@ -105,6 +105,16 @@ def _medians(values: Sequence[float], of: Sequence[int]) -> dict[int, float]:
     for value, n in zip(values, of, strict=True):
         found[n].append(value)
     return {n: median(group) for n, group in found.items()}
+
+
+def line_through(pings: Sequence[Row]) -> Messages | None:
+    """The line through messages between two ranks, a point per size and visit; None as messages()."""
+    points = []
+    for row in pings:
+        times, which = call_seconds(row), good(row)
+        for visit in sorted({row["visits"][i] for i in which}):
+            points.append((counted(row), median(times[i] for i in which if row["visits"][i] == visit)))
+    return messages(points)
 
 
 def over(rates: Series, below: Series) -> Interval:

@@ -3,17 +3,19 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
 from bench.cli import ENDINGS, endings
 from bench.errors import BadInput
+from bench.host import mpi as library
 from bench.host.facts import machine_id
 from bench.host.sysfs import one_cpu_per_core
 
+T = TypeVar("T")
 ASLEEP = 1e-3  # seconds between two looks of a rank that waits
 
 
@@ -103,6 +105,26 @@ class Team:
             with endings(lambda number, frame: None):
                 self._communicator.Ibarrier().Wait()
                 self._communicator.bcast(None)
+
+
+def led(command: str, member_of: Callable[[Any, Any], Host], lead: Callable[[Team, str], T]) -> T | None:
+    """What lead() makes of the team and of MPI's name, on rank 0; None on the others, once it is over.
+
+    member_of  makes a rank's Host of mpi4py.MPI and its COMM_WORLD
+
+    Raises BadInput where MPI isn't there.
+    """
+    mpi = library.load(command)
+    communicator = library.ranks_in_use(mpi, command)
+    member = member_of(mpi, mpi.COMM_WORLD)
+    if communicator.rank:
+        follow(communicator, member)
+        return None
+    team = Team(communicator, member)
+    try:
+        return lead(team, library.name(mpi))
+    finally:
+        team.close()
 
 
 def follow(communicator: Any, member: Host) -> None:
